@@ -1,0 +1,204 @@
+//! What `#[kernel]` leaves behind: on the device a [`KernelMeta`] that the
+//! compiler reads out of the bitcode, on the host a [`Kernel`] with its images.
+
+use crate::param::ParamRules;
+
+/// Facts about a kernel that the compiler needs, as plain words so that they
+/// can be read out of a constant. A zero means "not stated".
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelMeta {
+    /// Size of the parameter block in bytes.
+    pub params_bytes: u32,
+    /// Alignment of the parameter block in bytes.
+    pub params_align: u32,
+    /// Block shape the kernel requires (`.reqntid`).
+    pub block: [u32; 3],
+    /// Most threads a block may have (`.maxntid`).
+    pub max_threads: u32,
+    /// Blocks that should fit on one multiprocessor (`.minnctapersm`).
+    pub min_blocks: u32,
+    /// Most registers a thread may use (`.maxnreg`).
+    pub max_registers: u32,
+    /// Cluster shape the kernel requires (`.reqnctapercluster`).
+    pub cluster: [u32; 3],
+    /// Lowest architecture, as in `sm_NN`: 0 for portable, 90 for Hopper's own
+    /// instructions (compiled as `sm_90a`).
+    pub architecture: u32,
+}
+
+impl KernelMeta {
+    /// A kernel about which nothing is stated.
+    pub const NONE: Self = Self {
+        params_bytes: 0,
+        params_align: 0,
+        block: [0; 3],
+        max_threads: 0,
+        min_blocks: 0,
+        max_registers: 0,
+        cluster: [0; 3],
+        architecture: 0,
+    };
+}
+
+/// One compiled form of a kernel, embedded by the build.
+#[derive(Clone, Copy, Debug)]
+pub struct Image {
+    /// Path of the kernel below its crate, with its instance: `kernels::axpy.f32`.
+    pub path: &'static str,
+    /// PTX target, `sm_80` or `sm_90a`.
+    pub target: &'static str,
+    /// Name of the entry in the PTX.
+    pub entry: &'static str,
+    /// The PTX text.
+    pub ptx: &'static str,
+    /// Whether threads of a block or warp can wait for each other, so that CPU
+    /// execution needs a fibre for each thread.
+    pub synchronizes: bool,
+}
+
+/// A kernel as the host knows it.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Full path, for messages: `app::kernels::axpy.f32`.
+    pub name: &'static str,
+    /// Compiled forms, for the targets of this build.
+    pub images: &'static [Image],
+    /// Stated facts.
+    pub meta: KernelMeta,
+    /// What the parameters demand of a launch.
+    pub rules: ParamRules,
+    /// Runs the body for the current CPU-device thread; takes the parameter block.
+    pub body: unsafe fn(*const u8),
+    /// Where the kernel is defined.
+    pub file: &'static str,
+    /// Line of the definition.
+    pub line: u32,
+}
+
+/// How many images of `all` belong to the kernel at `path` (a full path whose
+/// first segment, the crate, is not compared).
+#[must_use]
+pub const fn count_images(all: &[Image], path: &str) -> usize {
+    let mut count = 0;
+    let mut i = 0;
+    while i < all.len() {
+        if is_same_kernel(path, all[i].path) {
+            count += 1;
+        }
+        i += 1;
+    }
+    count
+}
+
+/// The images of `all` that belong to the kernel at `path`; `N` comes from
+/// [`count_images`].
+///
+/// # Panics
+///
+/// At compile time, when `N` is not the number of such images.
+#[must_use]
+pub const fn select_images<const N: usize>(all: &[Image], path: &str) -> [Image; N] {
+    let empty = Image { path: "", target: "", entry: "", ptx: "", synchronizes: false };
+    let mut found = [empty; N];
+    let mut count = 0;
+    let mut i = 0;
+    while i < all.len() {
+        if is_same_kernel(path, all[i].path) {
+            found[count] = all[i];
+            count += 1;
+        }
+        i += 1;
+    }
+    assert!(count == N, "the kernel index changed while it was read");
+    found
+}
+
+/// Compares `crate::a::b` with `a::b`.
+const fn is_same_kernel(full: &str, below_crate: &str) -> bool {
+    let (full, tail) = (full.as_bytes(), below_crate.as_bytes());
+    if full.len() < tail.len() + 2 {
+        return false;
+    }
+    let start = full.len() - tail.len();
+    let mut i = 0;
+    while i < start {
+        // Only the crate name may precede the tail.
+        if full[i] == b':' && i + 2 != start && i + 1 != start {
+            return false;
+        }
+        i += 1;
+    }
+    if full[start - 1] != b':' || full[start - 2] != b':' {
+        return false;
+    }
+    let mut i = 0;
+    while i < tail.len() {
+        if full[start + i] != tail[i] {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+/// What a panicking thread leaves for the host, in pinned host memory.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PanicRecord {
+    /// 0 while empty, 1 once every other field is written.
+    pub state: u32,
+    /// A [`PanicKind`] as its number.
+    pub kind: u32,
+    /// First operand (index, start, left value), by kind.
+    pub a: u64,
+    /// Second operand (length, end, right value), by kind.
+    pub b: u64,
+    /// Line in the source.
+    pub line: u32,
+    /// Column in the source.
+    pub column: u32,
+    /// `blockIdx` of the thread.
+    pub block: [u32; 3],
+    /// `threadIdx` of the thread.
+    pub thread: [u32; 3],
+    /// Bytes of `file` in use.
+    pub file_len: u32,
+    /// Bytes of `message` in use.
+    pub message_len: u32,
+    /// Source file, UTF-8, cut if longer.
+    pub file: [u8; 192],
+    /// Message, UTF-8, cut if longer. Empty for kinds that the host words.
+    pub message: [u8; 256],
+}
+
+/// What a [`PanicRecord`] reports.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PanicKind {
+    /// The message is in the record.
+    Message = 0,
+    /// Index `a` out of bounds of length `b`.
+    BoundsCheck = 1,
+    /// Slice start `a` beyond length `b`.
+    SliceStart = 2,
+    /// Slice end `a` beyond length `b`.
+    SliceEnd = 3,
+    /// Slice start `a` beyond end `b`.
+    SliceOrder = 4,
+    /// Source length `a` differs from destination length `b` in a copy.
+    CopyLength = 5,
+}
+
+/// The module global `__raddle_panic_slot`, filled in by the host after it has
+/// loaded a module. A thread that panics claims the slot; the first one wins.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PanicSlot {
+    /// 0 until a thread claims the record; the host sets it back.
+    pub claimed: u32,
+    /// Padding.
+    pub reserved: u32,
+    /// Device address of the module's [`PanicRecord`]; 0 if the host keeps none.
+    pub record: u64,
+}

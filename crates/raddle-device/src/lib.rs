@@ -1,0 +1,29 @@
+//! The vocabulary of device code: what a kernel may say about threads,
+//! memory and tensor cores, in CUDA's own terms.
+//!
+//! Every intrinsic has two bodies. Under `cfg(raddle_device)` (set by
+//! `raddle-build`) it is PTX, declared through [`asm_intrinsic!`] or a
+//! `raddle.intrinsic:` link name that the compiler resolves. Otherwise it is a
+//! host body that asks the running [`host::Engine`] (see `raddle-sim`).
+//! The crate depends on nothing else of ours and is `no_std` in device builds.
+#![no_std]
+
+#[cfg(not(raddle_device))]
+extern crate std;
+
+#[macro_use]
+mod asm;
+
+pub mod index;
+pub mod kernel;
+pub mod output;
+pub mod param;
+
+#[cfg(not(raddle_device))]
+pub mod host;
+#[cfg(raddle_device)]
+pub mod rt;
+
+pub use index::*;
+pub use output::*;
+pub use param::{DeviceType, Zeroable};

@@ -1,0 +1,3 @@
+//! Devices, streams, buffers and typed launches.
+
+pub mod call;
