@@ -1,0 +1,81 @@
+//! `cargo xtask ci`: the checks that a change must pass, quickest to explain
+//! first. `.ci/run` calls this, so that CI and a developer run the same thing.
+
+use std::time::{Duration, Instant};
+
+use crate::{Error, Result, ptx_check, tidy, workspace};
+
+/// One step of CI.
+struct Step {
+    name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A cargo command, with one variable of the environment.
+    Cargo(&'static [&'static str], Option<(&'static str, &'static str)>),
+    /// A task of this program.
+    Task(fn() -> Result),
+}
+
+const STEPS: [Step; 7] = [
+    Step { name: "test", work: Work::Cargo(&["test", "--workspace"], None) },
+    Step { name: "fmt", work: Work::Cargo(&["fmt", "--all", "--check"], None) },
+    Step {
+        name: "clippy",
+        work: Work::Cargo(
+            &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            None,
+        ),
+    },
+    Step {
+        name: "doc",
+        work: Work::Cargo(
+            &["doc", "--workspace", "--no-deps"],
+            Some(("RUSTDOCFLAGS", "-D warnings")),
+        ),
+    },
+    Step { name: "tidy", work: Work::Task(tidy::run) },
+    Step { name: "ptx-check", work: Work::Task(|| ptx_check::run(ptx_check::Mode::Check)) },
+    Step { name: "deny", work: Work::Task(deny) },
+];
+
+/// Runs all steps, or those from step `from` on.
+pub fn run(from: Option<&str>) -> Result {
+    let first = match from {
+        None => 0,
+        Some(name) => STEPS.iter().position(|step| step.name == name).ok_or_else(|| {
+            let names: Vec<&str> = STEPS.iter().map(|step| step.name).collect();
+            Error::Usage(format!("unknown step `{name}`, expected one of {}", names.join(", ")))
+        })?,
+    };
+    let mut took: Vec<(&str, Duration)> = Vec::new();
+    for step in &STEPS[first..] {
+        println!("== {}", step.name);
+        let start = Instant::now();
+        match step.work {
+            Work::Cargo(arguments, variable) => {
+                workspace::run(workspace::cargo().args(arguments).envs(variable))?;
+            }
+            Work::Task(task) => task()?,
+        }
+        took.push((step.name, start.elapsed()));
+    }
+    for (name, time) in took {
+        println!("{name:>10} {:6.1} s", time.as_secs_f64());
+    }
+    println!("ci: all checks passed");
+    Ok(())
+}
+
+/// Licences and sources of dependencies, where `cargo-deny` is installed.
+fn deny() -> Result {
+    let mut version = workspace::cargo();
+    let is_installed =
+        version.args(["deny", "--version"]).output().is_ok_and(|output| output.status.success());
+    if !is_installed {
+        println!("deny: SKIPPED, cargo-deny is not installed (cargo install cargo-deny)");
+        return Ok(());
+    }
+    workspace::run(workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]))
+}

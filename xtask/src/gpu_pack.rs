@@ -1,0 +1,94 @@
+//! `cargo xtask gpu-pack`: the workspace's tests and benchmarks as stripped
+//! programs in `gpu-pack/`, with a script that runs them on a machine that has
+//! a GPU but no Rust.
+//!
+//! The folder is ignored by git and stays below [`PACK_BYTES_MAX`]. Programs
+//! find their data below the repository, in whose root the script must lie.
+
+use std::path::{Path, PathBuf};
+
+use crate::workspace::{self, Program};
+use crate::{Error, Result};
+
+/// Largest size of the folder, so that it can be sent along with the tree.
+const PACK_BYTES_MAX: u64 = 64 << 20;
+
+/// The script that runs the programs.
+const RUNNER: &str = include_str!("gpu_pack_run.sh");
+
+/// Runs the task.
+pub fn run() -> Result {
+    let root = workspace::root();
+    let pack = root.join("gpu-pack");
+    if pack.exists() {
+        io(&pack, std::fs::remove_dir_all(&pack))?;
+    }
+    io(&pack, std::fs::create_dir_all(pack.join("bin")))?;
+    let strip = ["--release", "--config", "profile.release.strip=true", "--workspace"];
+    let tests = workspace::build(&[&["test", "--no-run"][..], &strip].concat())?.programs;
+    let programs = workspace::build(&[&["build", "--bins", "--examples"][..], &strip].concat())?;
+
+    let mut manifest =
+        String::from("# kind\tname\tprogram\tfolder below the repository\targuments\n");
+    let mut bytes = 0;
+    let runs =
+        tests.iter().filter(|program| program.is_test).map(|program| ("test", program, "")).chain(
+            programs.programs.iter().filter_map(|program| {
+                let (kind, arguments) = role(program)?;
+                Some((kind, program, arguments))
+            }),
+        );
+    for (kind, program, arguments) in runs {
+        let name = file_name(kind, program);
+        let file = pack.join("bin").join(&name);
+        bytes += io(&program.file, std::fs::copy(&program.file, &file))?;
+        let dir = program.dir.strip_prefix(&root).unwrap_or(Path::new("."));
+        manifest += &format!("{kind}\t{name}\tbin/{name}\t{}\t{arguments}\n", dir.display());
+    }
+    write(&pack.join("manifest.tsv"), &manifest)?;
+    write(&pack.join("run.sh"), RUNNER)?;
+    let count = manifest.lines().count() - 1;
+    println!("gpu-pack: {count} programs, {:.1} MiB, in {}", mib(bytes), pack.display());
+    println!("  on the machine with the GPU: bash gpu-pack/run.sh all OUT_DIR");
+    if bytes > PACK_BYTES_MAX {
+        return Err(Error::Missing(format!(
+            "gpu-pack holds {:.1} MiB, at most {:.0} are allowed",
+            mib(bytes),
+            mib(PACK_BYTES_MAX)
+        )));
+    }
+    Ok(())
+}
+
+/// What a program that is no test is run for, and with which arguments.
+fn role(program: &Program) -> Option<(&'static str, &'static str)> {
+    match (program.package.as_str(), program.kind.as_str()) {
+        ("raddle-bench", "bin") => Some(("bench", "")),
+        ("raddle-cli", "bin") => Some(("program", "demo --out demo")),
+        (_, "example") => Some(("program", "")),
+        _ => None,
+    }
+}
+
+/// `test-raddle-sim-lib`, `bench-raddle-bench`, …
+fn file_name(kind: &str, program: &Program) -> String {
+    let Program { package, target, .. } = program;
+    match kind {
+        "test" if program.kind == "lib" => format!("test-{package}-lib"),
+        "test" => format!("test-{package}-{target}"),
+        _ if package == target => format!("{kind}-{package}"),
+        _ => format!("{kind}-{package}-{target}"),
+    }
+}
+
+fn write(path: &PathBuf, text: &str) -> Result {
+    io(path, std::fs::write(path, text))
+}
+
+fn io<T>(path: &Path, result: std::io::Result<T>) -> Result<T> {
+    result.map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
