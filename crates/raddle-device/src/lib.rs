@@ -14,6 +14,7 @@ extern crate std;
 #[macro_use]
 mod asm;
 
+pub mod float;
 pub mod index;
 pub mod kernel;
 pub mod output;
@@ -24,6 +25,7 @@ pub mod host;
 #[cfg(raddle_device)]
 pub mod rt;
 
+pub use float::*;
 pub use index::*;
 pub use output::*;
 pub use param::{DeviceType, Zeroable};
