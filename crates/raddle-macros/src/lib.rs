@@ -1,22 +1,83 @@
-//! `#[kernel]`, `#[derive(DeviceType)]` and friends: thin, they only write down
-//! what the traits of `raddle-device` and `raddle-runtime` decide.
+//! `#[kernel]`, `#[derive(DeviceType)]`, `#[derive(Zeroable)]` and `ptx!`.
+//!
+//! The macros are thin: they write down what the traits of `raddle-device` and
+//! `raddle-runtime` decide, and they keep the user's tokens with their spans, so
+//! that rustc and rust-analyzer see ordinary Rust.
+//!
+//! Invariant: one expansion serves both compilations of a kernel (see
+//! ARCHITECTURE.md); `cfg(raddle_device)` inside the expansion tells them apart.
+//! All logic works on `proc_macro2` streams, so that tests can call it.
+#![forbid(unsafe_code)]
+
+mod derive;
+mod index;
+mod kernel;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use proc_macro::TokenStream;
 
-/// Marks a kernel.
+/// Marks a function as a kernel: compiled to PTX by the build script, and made
+/// into a typed launch function on the host.
+///
+/// ```ignore
+/// #[kernel]
+/// pub fn saxpy(a: f32, x: &[f32], mut y: PerThread<f32>) {
+///     for (i, y) in y.iter_mut() {
+///         *y += a * x[i];
+///     }
+/// }
+/// // on the host:
+/// stream.launch(Grid::cover(n, 256), kernels::saxpy(2.0, &x, &mut y))?;
+/// ```
+///
+/// *Options*, separated by commas:
+///
+/// - `block = 256`, `block = (16, 16)`: the block shape that launches must have;
+/// - `max_threads = 512`: most threads a launch may have in a block;
+/// - `min_blocks = 2`: blocks that should fit on one multiprocessor;
+/// - `max_registers = 64`: most registers a thread may use;
+/// - `cluster = 2`, `cluster = (2, 1)`: the cluster shape that launches must have;
+/// - `arch = 90`: the lowest architecture the kernel needs;
+/// - `instances(f32, f16)`, `instances((f32, 4), (f16, 8))`: the instances of a
+///   generic kernel to compile, by its type and const parameters in order;
+/// - `crate = path`: where the `raddle` crate is, if under another name.
+///
+/// Shapes and limits may be any constant integer expression, also of the
+/// kernel's const parameters.
 #[proc_macro_attribute]
-pub fn kernel(_attr: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn kernel(options: TokenStream, item: TokenStream) -> TokenStream {
+    let index = index::Index::of_this_crate();
+    kernel::expand(options.into(), item.into(), &index, &FIRST_REPORT).into()
 }
 
-/// Derives `DeviceType`.
-#[proc_macro_derive(DeviceType)]
-pub fn derive_device_type(_item: TokenStream) -> TokenStream {
-    TokenStream::new()
+/// Derives `DeviceType`: plain data that may cross from host to kernel.
+///
+/// Structs need `#[repr(C)]` or `#[repr(transparent)]`, enums no payload and a
+/// primitive representation such as `#[repr(u32)]`; every field must itself be a
+/// `DeviceType`, and the type must be `Copy`.
+#[proc_macro_derive(DeviceType, attributes(raddle))]
+pub fn derive_device_type(item: TokenStream) -> TokenStream {
+    derive::device_type(item.into()).into()
 }
 
-/// Derives `Zeroable`.
-#[proc_macro_derive(Zeroable)]
-pub fn derive_zeroable(_item: TokenStream) -> TokenStream {
-    TokenStream::new()
+/// Derives `Zeroable`: all-zero bytes are a valid value.
+///
+/// For structs of `Zeroable` fields, and for enums one of whose variants is 0.
+#[proc_macro_derive(Zeroable, attributes(raddle))]
+pub fn derive_zeroable(item: TokenStream) -> TokenStream {
+    derive::zeroable(item.into()).into()
+}
+
+/// Reports that concern the whole crate are made once, by the first kernel that
+/// rustc expands; rustc runs one process for each crate.
+static FIRST_REPORT: FirstReport = FirstReport(AtomicBool::new(true));
+
+/// Says yes to the first who asks.
+pub(crate) struct FirstReport(AtomicBool);
+
+impl FirstReport {
+    fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
 }

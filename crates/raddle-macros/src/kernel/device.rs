@@ -1,0 +1,66 @@
+//! The device side: the function as written, and for each instance an entry that
+//! takes the parameter block, with its `KernelMeta` beside it. The compiler
+//! finds both by the last segment of their symbols.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+
+use super::{Kernel, inner_type};
+
+/// The function itself.
+pub fn expand(kernel: &Kernel) -> TokenStream {
+    let function = &kernel.function;
+    quote! {
+        #[cfg(raddle_device)]
+        #function
+    }
+}
+
+/// Entries and facts, for the hidden module.
+pub fn entries(kernel: &Kernel) -> TokenStream {
+    let private = kernel.inner_private();
+    let run = run(kernel);
+    let entries = kernel.instances.iter().map(|instance| {
+        let arguments = instance.inner_arguments();
+        let params = quote!(__RaddleParams::<#(#arguments),*>);
+        let entry = format_ident!("__raddle_kernel__{}", instance.name);
+        let meta = format_ident!("__raddle_meta__{}", instance.name);
+        let keep = format_ident!("__raddle_keep__{}", instance.name);
+        quote! {
+            #[cfg(raddle_device)]
+            #[used]
+            pub static #meta: #private::KernelMeta = #params::META;
+            #[cfg(raddle_device)]
+            #[used]
+            static #keep: unsafe extern "C" fn(*const #params) = #entry;
+            #[cfg(raddle_device)]
+            pub unsafe extern "C" fn #entry(params: *const #params) {
+                unsafe { __raddle_run::<#(#arguments),*>(params) }
+            }
+        }
+    });
+    quote!(#run #(#entries)*)
+}
+
+/// From the parameter block to a call of the function.
+fn run(kernel: &Kernel) -> TokenStream {
+    let private = kernel.inner_private();
+    let generics = kernel.inner_generics();
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let (name, names) = (kernel.name(), kernel.generic_names());
+    let types: Vec<_> = kernel.params.iter().map(inner_type).collect();
+    let fields: Vec<_> = (0..types.len()).map(Kernel::field).collect();
+    quote! {
+        #[cfg(raddle_device)]
+        #[inline(always)]
+        unsafe fn __raddle_run #impl_generics (params: *const __RaddleParams #type_generics)
+        #where_clause
+        {
+            unsafe {
+                super::#name::<#(#names),*>(
+                    #(<#types as #private::KernelParam>::from_raw(&raw const (*params).#fields)),*
+                );
+            }
+        }
+    }
+}
