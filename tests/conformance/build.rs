@@ -1,0 +1,104 @@
+//! Writes the module with every program and its kernel, and the table of programs,
+//! then compiles the kernels for the GPU.
+
+#[path = "src/header.rs"]
+#[allow(dead_code)]
+mod header;
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use header::Header;
+
+/// A program file with its header.
+struct Source {
+    area: String,
+    name: String,
+    file: PathBuf,
+    header: Header,
+}
+
+fn main() {
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    println!("cargo::rerun-if-changed=programs");
+    println!("cargo::rerun-if-changed=src");
+    let sources = find(&root.join("programs"));
+    write_if_changed(&out.join("kernels.rs"), &kernels(&sources));
+    write_if_changed(&out.join("table.rs"), &table(&sources));
+}
+
+/// All programs below `folder`, in the order of their names.
+fn find(folder: &Path) -> Vec<Source> {
+    let mut sources = Vec::new();
+    for area in entries(folder) {
+        for file in entries(&area) {
+            let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            let header = Header::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+            sources.push(Source { area: stem(&area), name: stem(&file), file, header });
+        }
+    }
+    sources
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let list = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let mut paths: Vec<_> = list.map(|entry| entry.expect("readable folder").path()).collect();
+    paths.sort();
+    paths
+}
+
+fn stem(path: &Path) -> String {
+    path.file_stem().expect("a file has a name").to_str().expect("names are ASCII").to_owned()
+}
+
+/// The module that both compilations see: each program and one kernel for it.
+fn kernels(sources: &[Source]) -> String {
+    let mut text = String::new();
+    let mut area = "";
+    for source in sources {
+        if source.area != area {
+            text.push_str(if area.is_empty() { "" } else { "}\n" });
+            area = &source.area;
+            // Programs show constructs for their own sake, not the best way to write them.
+            writeln!(text, "#[allow(clippy::all, clippy::pedantic)]\npub mod {area} {{").unwrap();
+        }
+        writeln!(text, "#[path = {:?}]\npub mod {};", source.file, source.name).unwrap();
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The host's table of programs.
+fn table(sources: &[Source]) -> String {
+    let mut text = String::from("/// All programs.\npub static PROGRAMS: &[Program] = &[\n");
+    for Source { area, name, file, header } in sources {
+        let path = format!("kernels::{area}::{name}::program");
+        let (prepare, call, kinds) = match &header.input {
+            Some((element, len)) => {
+                let prepare = format!("let input = input::<{element}>({len});");
+                (prepare, format!("{path}(t, &input)"), "kinds_of_with_input")
+            }
+            None => (String::new(), format!("{path}(t)"), "kinds_of"),
+        };
+        let call = match header.is_device_only {
+            true => "None".to_owned(),
+            false => format!("Some(|n| {{ {prepare} (0..n).map(|t| words({call})).collect() }})"),
+        };
+        writeln!(
+            text,
+            "Program {{ area: {area:?}, name: {name:?}, file: {file:?}, source: include_str!({file:?}), \
+             kinds: || {kinds}({path}), call: {call} }},"
+        )
+        .unwrap();
+    }
+    text.push_str("];\n");
+    text
+}
+
+fn write_if_changed(file: &Path, text: &str) {
+    if fs::read_to_string(file).ok().as_deref() != Some(text) {
+        fs::write(file, text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    }
+}

@@ -1,0 +1,1 @@
+//! Kernels that the build must refuse, with message and place.
