@@ -13,19 +13,31 @@ extern crate std;
 
 #[macro_use]
 mod asm;
+#[macro_use]
+pub mod table;
 
+pub mod barrier;
+pub mod bits;
+pub mod block;
 pub mod float;
 pub mod index;
 pub mod kernel;
 pub mod output;
 pub mod param;
+pub mod shared;
+pub mod warp;
 
 #[cfg(not(raddle_device))]
 pub mod host;
 #[cfg(raddle_device)]
 pub mod rt;
 
+pub use barrier::*;
+pub use bits::AnyBits;
+pub use block::*;
 pub use float::*;
 pub use index::*;
 pub use output::*;
 pub use param::{DeviceType, Zeroable};
+pub use shared::*;
+pub use warp::*;

@@ -1,0 +1,65 @@
+//! The intrinsic table: one row for each device instruction of this crate's
+//! thread, warp, block and cluster vocabulary.
+//!
+//! [`intrinsics!`] makes two things of a row: under `cfg(raddle_device)` the
+//! function whose body is the PTX template, and otherwise an [`Intrinsic`] from
+//! which tests (every template is given to `ptxas` for the architecture it
+//! claims) and documentation are derived. The grammar of the link names is in
+//! `asm.rs`.
+
+/// One row of the intrinsic table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intrinsic {
+    /// Name of the device function.
+    pub name: &'static str,
+    /// Link name: constraints and PTX template.
+    pub link: &'static str,
+    /// Lowest architecture, as in `sm_NN`.
+    pub architecture: u32,
+    /// Lowest PTX version, times ten: 70 for 7.0.
+    pub ptx: u32,
+    /// Title of the section of the PTX ISA manual.
+    pub section: &'static str,
+}
+
+/// Declares rows of the intrinsic table, under one section of the manual.
+///
+/// `fn name(args) -> result = link, sm NN, ptx NN;` where `link` is a literal or
+/// a `concat!` of literals.
+macro_rules! intrinsics {
+    (
+        $table:ident, $section:literal;
+        $(fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $link:expr, sm $sm:literal, ptx $ptx:literal;)*
+    ) => {
+        #[cfg(not(raddle_device))]
+        #[doc = concat!("Rows of the section \"", $section, "\".")]
+        pub const $table: &[$crate::table::Intrinsic] = &[
+            $($crate::table::Intrinsic {
+                name: stringify!($name),
+                link: $link,
+                architecture: $sm,
+                ptx: $ptx,
+                section: $section,
+            },)*
+        ];
+        $(
+            #[cfg(raddle_device)]
+            #[inline(always)]
+            #[allow(clippy::missing_safety_doc, dead_code)]
+            unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+                #[allow(improper_ctypes)]
+                unsafe extern "C" {
+                    #[link_name = $link]
+                    fn raddle_asm($($arg: $ty),*) $(-> $ret)?;
+                }
+                // SAFETY: the caller upholds the instruction's contract.
+                unsafe { raddle_asm($($arg),*) }
+            }
+        )*
+    };
+}
+
+/// Every table of this vocabulary, in reading order.
+#[cfg(not(raddle_device))]
+pub const TABLES: &[&[Intrinsic]] =
+    &[crate::barrier::BARRIERS, crate::shared::SHARED, crate::warp::WARPS];
