@@ -1,0 +1,130 @@
+//! Runs one cluster of a synchronising kernel: picks threads, switches to their
+//! fibres, and ends the fibres of a cluster that has failed.
+
+use std::rc::Rc;
+
+use raddle_device::host::{Engine, set_current};
+
+use crate::cluster::{Cluster, Step, Wait};
+use crate::fault::Fault;
+use crate::fibre::{Fibre, Resume};
+use crate::grid::Grid;
+use crate::panics::Watch;
+
+/// A cluster with the fibres of its threads.
+pub(crate) struct Runner {
+    cluster: Box<Cluster>,
+    fibres: Box<[Option<Fibre>]>,
+}
+
+/// How far a cluster came.
+pub(crate) enum Progress {
+    /// All threads have exited, or the cluster has failed.
+    Done,
+    /// All threads wait, some of them for memory to change.
+    Stalled {
+        /// Whether anything happened since the call.
+        has_progressed: bool,
+    },
+}
+
+impl Runner {
+    /// A runner for clusters of `grid`.
+    pub fn new(grid: &Grid<'_>, watch: &Rc<Watch>) -> Result<Self, Fault> {
+        let cluster = Box::new(Cluster::new(grid, Rc::clone(watch))?);
+        let fibres = cluster.slots.iter().map(|_| None).collect();
+        Ok(Self { cluster, fibres })
+    }
+
+    /// Begins cluster number `number` of the grid.
+    pub fn start(&mut self, number: u64) {
+        self.cluster.reset(number);
+    }
+
+    /// Number of the present cluster.
+    pub fn number(&self) -> u64 {
+        self.cluster.number.get()
+    }
+
+    /// Runs until all threads have exited or wait. Fibres come from and go to
+    /// `idle`.
+    pub fn run(&mut self, idle: &mut Vec<Fibre>) -> Progress {
+        let before = self.cluster.events();
+        let progress = loop {
+            if self.cluster.is_cancelled.get() {
+                self.cancel(idle);
+                break Progress::Done;
+            }
+            match self.cluster.next() {
+                Step::Run(thread) => self.resume(thread, idle),
+                Step::Done => break Progress::Done,
+                Step::Stalled if self.cluster.is_polling() => {
+                    break Progress::Stalled { has_progressed: self.cluster.events() != before };
+                }
+                // Only threads of this cluster could have released these.
+                Step::Stalled => self.cluster.set_fault(self.cluster.stall_fault(0)),
+            }
+        };
+        set_current(std::ptr::null());
+        progress
+    }
+
+    /// Lets polling threads look again at the next `run`.
+    pub fn poll_again(&self) {
+        self.cluster.poll_again();
+    }
+
+    /// Ends a stalled cluster for good.
+    pub fn fail_stalled(&mut self, blocks_unstarted: u64, idle: &mut Vec<Fibre>) {
+        self.cluster.set_fault(self.cluster.stall_fault(blocks_unstarted));
+        self.cancel(idle);
+        set_current(std::ptr::null());
+    }
+
+    /// Whether a thread waits by yielding again and again.
+    pub fn is_spinning(&self) -> bool {
+        self.cluster.slots.iter().any(|slot| matches!(slot.wait.get(), Wait::Yielded))
+    }
+
+    /// What went wrong in the present cluster.
+    pub fn take_fault(&self) -> Option<Fault> {
+        self.cluster.take_fault()
+    }
+
+    /// Switches to `thread` until it waits or exits.
+    fn resume(&mut self, thread: usize, idle: &mut Vec<Fibre>) {
+        let cluster = &*self.cluster;
+        let place = &mut self.fibres[thread];
+        let is_new = place.is_none();
+        if is_new {
+            let fibre = idle.pop().map_or_else(|| Fibre::new(cluster.options.stack_kib), Ok);
+            match fibre {
+                Ok(fibre) => *place = Some(fibre),
+                Err(fault) => return cluster.set_fault(fault),
+            }
+            cluster.place(thread, std::ptr::from_ref::<dyn Engine>(cluster));
+        }
+        let Some(fibre) = place else { return };
+        set_current(cluster.context(thread));
+        cluster.running.set(thread);
+        cluster.watch.is_running.set(true);
+        fibre.resume(if is_new { Resume::Start { cluster, thread } } else { Resume::Continue });
+        cluster.watch.is_running.set(false);
+        if matches!(cluster.slots[thread].wait.get(), Wait::Exited) {
+            idle.extend(place.take());
+        }
+    }
+
+    /// Unwinds every thread that has started. Where panics abort, their fibres
+    /// are left as they are for ever instead: their memory may be in use.
+    fn cancel(&mut self, idle: &mut Vec<Fibre>) {
+        for thread in 0..self.fibres.len() {
+            if cfg!(panic = "abort") {
+                std::mem::forget(self.fibres[thread].take());
+            }
+            while self.fibres[thread].is_some() {
+                self.resume(thread, idle);
+            }
+        }
+    }
+}

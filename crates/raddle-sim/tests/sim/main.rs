@@ -1,0 +1,6 @@
+//! The simulator as the runtime sees it: kernels are closures that talk to the
+//! engine directly, launched through [`raddle_sim::run_with`].
+
+mod barriers;
+mod harness;
+mod panics;
