@@ -16,15 +16,18 @@ mod asm;
 #[macro_use]
 pub mod table;
 
+pub mod atomic;
 pub mod barrier;
 pub mod bits;
 pub mod block;
+pub mod cache;
 pub mod float;
 pub mod index;
 pub mod kernel;
 pub mod output;
 pub mod param;
 pub mod shared;
+pub mod vector;
 pub mod warp;
 
 #[cfg(not(raddle_device))]
@@ -32,12 +35,15 @@ pub mod host;
 #[cfg(raddle_device)]
 pub mod rt;
 
+pub use atomic::*;
 pub use barrier::*;
 pub use bits::AnyBits;
 pub use block::*;
+pub use cache::*;
 pub use float::*;
 pub use index::*;
 pub use output::*;
 pub use param::{DeviceType, Zeroable};
 pub use shared::*;
+pub use vector::*;
 pub use warp::*;

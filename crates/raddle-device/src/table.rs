@@ -46,7 +46,7 @@ macro_rules! intrinsics {
             #[cfg(raddle_device)]
             #[inline(always)]
             #[allow(clippy::missing_safety_doc, dead_code)]
-            unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
+            pub(super) unsafe fn $name($($arg: $ty),*) $(-> $ret)? {
                 #[allow(improper_ctypes)]
                 unsafe extern "C" {
                     #[link_name = $link]
@@ -61,5 +61,27 @@ macro_rules! intrinsics {
 
 /// Every table of this vocabulary, in reading order.
 #[cfg(not(raddle_device))]
-pub const TABLES: &[&[Intrinsic]] =
-    &[crate::barrier::BARRIERS, crate::shared::SHARED, crate::warp::WARPS];
+pub const TABLES: &[&[Intrinsic]] = &[
+    crate::barrier::BARRIERS,
+    crate::shared::SHARED,
+    crate::warp::WARPS,
+    crate::float::F16_ROWS,
+    crate::float::BF16_ROWS,
+    crate::float::TF32_ROWS,
+    crate::float::E4M3_ROWS,
+    crate::float::E5M2_ROWS,
+    crate::float::F16X2_ROWS,
+    crate::float::BF16X2_ROWS,
+    crate::cache::nc::ROWS,
+    crate::cache::nc_no_allocate::ROWS,
+    crate::cache::cg::ROWS,
+    crate::cache::cs::ROWS,
+    crate::cache::cv::ROWS,
+    crate::cache::evict_first::ROWS,
+    crate::cache::evict_last::ROWS,
+    crate::cache::store_cg_rows::ROWS,
+    crate::cache::store_cs_rows::ROWS,
+    crate::cache::store_wt_rows::ROWS,
+    crate::cache::PREFETCHES,
+    crate::cache::POLICIES,
+];

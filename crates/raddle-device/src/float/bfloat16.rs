@@ -19,14 +19,14 @@ const FORMAT: Format = round::BF16;
 
 impl_float16!(bf16);
 
-#[cfg(raddle_device)]
-mod ptx {
-    asm_intrinsic! {
-        fn from_f32(value: f32) -> u16 = "raddle.asm:=h,f:cvt.rn.bf16.f32 $0, $1;";
-        fn fma(a: u16, b: u16, c: u16) -> u16 = "raddle.asm:=h,h,h,h:fma.rn.bf16 $0, $1, $2, $3;";
-        fn min(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:min.bf16 $0, $1, $2;";
-        fn max(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:max.bf16 $0, $1, $2;";
-        fn sqrt_f32(value: f32) -> f32 = "raddle.asm:=f,f:sqrt.rn.f32 $0, $1;";
+pub(super) mod ptx {
+    intrinsics! {
+            ROWS, "Half Precision Floating Point Instructions; cvt";
+            fn from_f32(value: f32) -> u16 = "raddle.asm:=h,f:cvt.rn.bf16.f32 $0, $1;", sm 80, ptx 70;
+            fn fma(a: u16, b: u16, c: u16) -> u16 = "raddle.asm:=h,h,h,h:fma.rn.bf16 $0, $1, $2, $3;", sm 80, ptx 70;
+            fn min(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:min.bf16 $0, $1, $2;", sm 80, ptx 70;
+            fn max(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:max.bf16 $0, $1, $2;", sm 80, ptx 70;
+            fn sqrt_f32(value: f32) -> f32 = "raddle.asm:=f,f:sqrt.rn.f32 $0, $1;", sm 20, ptx 14;
     }
 }
 

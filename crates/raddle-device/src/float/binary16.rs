@@ -18,20 +18,20 @@ const FORMAT: Format = round::F16;
 
 impl_float16!(f16);
 
-#[cfg(raddle_device)]
-mod ptx {
-    asm_intrinsic! {
-        fn from_f32(value: f32) -> u16 = "raddle.asm:=h,f:cvt.rn.f16.f32 $0, $1;";
-        fn from_f64(value: f64) -> u16 = "raddle.asm:=h,d:cvt.rn.f16.f64 $0, $1;";
-        fn to_f32(bits: u16) -> f32 = "raddle.asm:=f,h:cvt.f32.f16 $0, $1;";
-        fn to_f64(bits: u16) -> f64 = "raddle.asm:=d,h:cvt.f64.f16 $0, $1;";
-        fn add(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:add.rn.f16 $0, $1, $2;";
-        fn sub(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:sub.rn.f16 $0, $1, $2;";
-        fn mul(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:mul.rn.f16 $0, $1, $2;";
-        fn fma(a: u16, b: u16, c: u16) -> u16 = "raddle.asm:=h,h,h,h:fma.rn.f16 $0, $1, $2, $3;";
-        fn min(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:min.f16 $0, $1, $2;";
-        fn max(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:max.f16 $0, $1, $2;";
-        fn sqrt_f32(value: f32) -> f32 = "raddle.asm:=f,f:sqrt.rn.f32 $0, $1;";
+pub(super) mod ptx {
+    intrinsics! {
+            ROWS, "Half Precision Floating Point Instructions; cvt";
+            fn from_f32(value: f32) -> u16 = "raddle.asm:=h,f:cvt.rn.f16.f32 $0, $1;", sm 53, ptx 42;
+            fn from_f64(value: f64) -> u16 = "raddle.asm:=h,d:cvt.rn.f16.f64 $0, $1;", sm 53, ptx 42;
+            fn to_f32(bits: u16) -> f32 = "raddle.asm:=f,h:cvt.f32.f16 $0, $1;", sm 53, ptx 42;
+            fn to_f64(bits: u16) -> f64 = "raddle.asm:=d,h:cvt.f64.f16 $0, $1;", sm 53, ptx 42;
+            fn add(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:add.rn.f16 $0, $1, $2;", sm 53, ptx 42;
+            fn sub(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:sub.rn.f16 $0, $1, $2;", sm 53, ptx 42;
+            fn mul(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:mul.rn.f16 $0, $1, $2;", sm 53, ptx 42;
+            fn fma(a: u16, b: u16, c: u16) -> u16 = "raddle.asm:=h,h,h,h:fma.rn.f16 $0, $1, $2, $3;", sm 53, ptx 42;
+            fn min(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:min.f16 $0, $1, $2;", sm 80, ptx 70;
+            fn max(a: u16, b: u16) -> u16 = "raddle.asm:=h,h,h:max.f16 $0, $1, $2;", sm 80, ptx 70;
+            fn sqrt_f32(value: f32) -> f32 = "raddle.asm:=f,f:sqrt.rn.f32 $0, $1;", sm 53, ptx 42;
     }
 }
 

@@ -7,6 +7,7 @@
 
 use super::f16x2;
 use super::round::{self, Format};
+use crate::bits::AnyBits;
 use crate::param::{DeviceType, Zeroable};
 
 macro_rules! fp8 {
@@ -24,6 +25,8 @@ macro_rules! fp8 {
         unsafe impl DeviceType for $ty {}
         // SAFETY: zero bits are the number zero.
         unsafe impl Zeroable for $ty {}
+        // SAFETY: no padding, and any bits are a value.
+        unsafe impl AnyBits for $ty {}
 
         impl $ty {
             /// Zero.
@@ -169,14 +172,16 @@ macro_rules! fp8 {
         unsafe impl DeviceType for $pair {}
         // SAFETY: both halves are zeroable.
         unsafe impl Zeroable for $pair {}
+        // SAFETY: no padding, and any bits are a value.
+        unsafe impl AnyBits for $pair {}
 
-        #[cfg(raddle_device)]
-        mod $ptx {
-            asm_intrinsic! {
-                fn from_f32(hi: f32, lo: f32) -> u16 = $from_f32;
-                fn from_f16x2(halves: u32) -> u16 = $from_f16;
-                fn to_f16x2(pair: u16) -> u32 = $to_f16;
-            }
+        pub(super) mod $ptx {
+            intrinsics! {
+        ROWS, "cvt";
+                fn from_f32(hi: f32, lo: f32) -> u16 = $from_f32, sm 89, ptx 81;
+                fn from_f16x2(halves: u32) -> u16 = $from_f16, sm 89, ptx 81;
+                fn to_f16x2(pair: u16) -> u32 = $to_f16, sm 89, ptx 81;
+}
         }
 
         impl $pair {

@@ -27,6 +27,14 @@ pub use fp8::{f8e4m3, f8e4m3x2, f8e5m2, f8e5m2x2};
 pub use pair::{bf16x2, f16x2};
 pub use tensor_float::tf32;
 
+#[cfg(not(raddle_device))]
+pub(crate) use {
+    bfloat16::ptx::ROWS as BF16_ROWS, binary16::ptx::ROWS as F16_ROWS,
+    fp8::e4m3_ptx::ROWS as E4M3_ROWS, fp8::e5m2_ptx::ROWS as E5M2_ROWS,
+    pair::bf16_ptx::ROWS as BF16X2_ROWS, pair::f16_ptx::ROWS as F16X2_ROWS,
+    tensor_float::ptx::ROWS as TF32_ROWS,
+};
+
 use crate::param::Zeroable;
 
 /// A floating-point format that converts from and to `f32`, so that a kernel can

@@ -10,6 +10,8 @@ macro_rules! impl_float16 {
         unsafe impl $crate::param::DeviceType for $ty {}
         // SAFETY: zero bits are the number zero.
         unsafe impl $crate::param::Zeroable for $ty {}
+        // SAFETY: no padding, and any bits are a value.
+        unsafe impl $crate::bits::AnyBits for $ty {}
 
         impl $crate::float::Float for $ty {
             const ZERO: Self = $ty::ZERO;

@@ -2,6 +2,7 @@
 //! with arithmetic on both at once.
 
 use super::{bf16, f16};
+use crate::bits::AnyBits;
 use crate::param::{DeviceType, Zeroable};
 
 macro_rules! pair {
@@ -19,15 +20,17 @@ macro_rules! pair {
         unsafe impl DeviceType for $pair {}
         // SAFETY: zero bits are two zeros.
         unsafe impl Zeroable for $pair {}
+        // SAFETY: no padding, and any bits are a value.
+        unsafe impl AnyBits for $pair {}
 
-        #[cfg(raddle_device)]
-        mod $ptx {
-            asm_intrinsic! {
-                fn from_f32s(hi: f32, lo: f32) -> u32 = $from_f32;
-                fn fma(a: u32, b: u32, c: u32) -> u32 = $fma;
-                fn min(a: u32, b: u32) -> u32 = $min;
-                fn max(a: u32, b: u32) -> u32 = $max;
-            }
+        pub(super) mod $ptx {
+            intrinsics! {
+        ROWS, "Half Precision Floating Point Instructions; cvt";
+                fn from_f32s(hi: f32, lo: f32) -> u32 = $from_f32, sm 80, ptx 70;
+                fn fma(a: u32, b: u32, c: u32) -> u32 = $fma, sm 80, ptx 70;
+                fn min(a: u32, b: u32) -> u32 = $min, sm 80, ptx 70;
+                fn max(a: u32, b: u32) -> u32 = $max, sm 80, ptx 70;
+}
         }
 
         impl $pair {

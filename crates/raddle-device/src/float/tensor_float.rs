@@ -1,5 +1,6 @@
 //! [`tf32`]: the tensor cores' 19-bit reading of an `f32`.
 
+use crate::bits::AnyBits;
 use crate::param::{DeviceType, Zeroable};
 
 /// An `f32` whose 13 lowest mantissa bits are zero: the operand of tf32 matrix
@@ -16,11 +17,13 @@ pub struct tf32(f32);
 unsafe impl DeviceType for tf32 {}
 // SAFETY: zero bits are the number zero.
 unsafe impl Zeroable for tf32 {}
+// SAFETY: no padding, and any bits are a value.
+unsafe impl AnyBits for tf32 {}
 
-#[cfg(raddle_device)]
-mod ptx {
-    asm_intrinsic! {
-        fn from_f32(value: f32) -> u32 = "raddle.asm:=r,f:cvt.rna.tf32.f32 $0, $1;";
+pub(super) mod ptx {
+    intrinsics! {
+            ROWS, "cvt";
+            fn from_f32(value: f32) -> u32 = "raddle.asm:=r,f:cvt.rna.tf32.f32 $0, $1;", sm 80, ptx 70;
     }
 }
 
