@@ -6,7 +6,7 @@
 //! methods are disjoint. The partition is therefore fixed by the parameter's
 //! type and by values that are the same in every thread, never by the caller.
 
-use crate::index::{block_x, block_dim_x, global_dim_x, global_x, grid_dim_x, thread_x};
+use crate::index::{block_dim_x, block_x, global_dim_x, global_x, grid_dim_x, thread_x};
 use crate::param::{DeviceType, KernelParam, ParamRules, RawSlice};
 
 /// Output in which thread `g` of the grid owns elements `g`, `g + G`, `g + 2G`, …
@@ -25,7 +25,7 @@ unsafe impl<T: DeviceType> KernelParam for PerThread<T> {
     #[inline(always)]
     unsafe fn from_raw(raw: *const RawSlice) -> Self {
         // SAFETY: the host wrote the address and length of a live buffer.
-        unsafe { Self { ptr: (*raw).ptr as *mut T, len: (*raw).len as usize } }
+        unsafe { Self { ptr: RawSlice::pointer(raw), len: (*raw).len as usize } }
     }
 }
 
@@ -59,7 +59,13 @@ impl<T: DeviceType> PerThread<T> {
     /// All of this thread's elements with their indices (a grid-stride loop).
     #[inline(always)]
     pub fn iter_mut(&mut self) -> PerThreadIter<'_, T> {
-        PerThreadIter { ptr: self.ptr, len: self.len, next: global_x(), step: global_dim_x(), life: core::marker::PhantomData }
+        PerThreadIter {
+            ptr: self.ptr,
+            len: self.len,
+            next: global_x(),
+            step: global_dim_x(),
+            life: core::marker::PhantomData,
+        }
     }
 }
 
@@ -118,7 +124,7 @@ unsafe impl<T: DeviceType, const N: usize> KernelParam for PerBlock<T, N> {
         // SAFETY: the host wrote the address and length of a live buffer.
         unsafe {
             Self {
-                ptr: (*raw).slice.ptr as *mut T,
+                ptr: RawSlice::pointer(&raw const (*raw).slice),
                 len: (*raw).slice.len as usize,
                 chunk_len: (*raw).chunk_len as usize,
             }

@@ -61,6 +61,29 @@ pub struct RawSlice {
     pub len: u64,
 }
 
+impl RawSlice {
+    /// The address as a pointer.
+    ///
+    /// The field is read *as a pointer*: LLVM then knows that it points to global
+    /// memory, and that it is not null spares a test behind every `Option<&mut T>`.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is valid and its address is not zero (the host passes an aligned
+    /// dangling address for an empty buffer).
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn pointer<T>(raw: *const Self) -> *mut T {
+        // SAFETY: the field has the size and alignment of a pointer, and the caller
+        // promises that it is not zero.
+        unsafe {
+            let pointer = (&raw const (*raw).ptr).cast::<*mut T>().read();
+            core::hint::assert_unchecked(!pointer.is_null());
+            pointer
+        }
+    }
+}
+
 /// What a parameter type demands of a launch; checked on the host before the
 /// driver sees the launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,7 +155,7 @@ unsafe impl<T: DeviceType> KernelParam for &'static [T] {
     #[inline(always)]
     unsafe fn from_raw(raw: *const RawSlice) -> Self {
         // SAFETY: the host wrote the address and length of a live buffer.
-        unsafe { core::slice::from_raw_parts((*raw).ptr as *const T, (*raw).len as usize) }
+        unsafe { core::slice::from_raw_parts(RawSlice::pointer(raw), (*raw).len as usize) }
     }
 }
 

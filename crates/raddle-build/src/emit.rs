@@ -1,0 +1,217 @@
+//! One kernel from the prepared module to PTX: cut out, optimise, rename, print.
+
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::llvm::api::Value;
+use crate::llvm::{Context, Llvm, Machine, Module, linkage};
+use crate::names::{demangle, stable_symbol};
+use crate::retarget::{KernelEntry, PANIC_SLOT};
+
+/// What to compile a kernel for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// LLVM's processor and PTX's `.target`.
+    pub name: &'static str,
+    /// LLVM's features: the PTX version.
+    pub features: &'static str,
+}
+
+/// Runs on every GPU from Ampere on.
+pub const PORTABLE: Target = Target { name: "sm_80", features: "+ptx80" };
+/// Hopper with its own instructions; runs on compute capability 9.0 only.
+pub const HOPPER: Target = Target { name: "sm_90a", features: "+ptx80" };
+
+impl Target {
+    /// The targets a kernel of lowest architecture `architecture` is built for.
+    pub fn for_architecture(architecture: u32) -> &'static [Self] {
+        if architecture >= 90 { &[HOPPER] } else { &[PORTABLE] }
+    }
+}
+
+/// A kernel's PTX for one target.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The target.
+    pub target: Target,
+    /// The text.
+    pub ptx: String,
+    /// Whether threads can wait for each other.
+    pub synchronizes: bool,
+}
+
+/// Why a kernel has no PTX.
+pub enum Refused {
+    /// The kernel refers to functions that do not exist on a GPU.
+    Undefined(Vec<String>),
+    /// The device build itself failed.
+    Failed(Error),
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Compiles the kernel out of the prepared module's bitcode.
+pub fn compile(
+    llvm: &'static Llvm,
+    prepared: &[u8],
+    kernel: &KernelEntry,
+    target: Target,
+) -> Result<Compiled, Refused> {
+    let context = Context::new(llvm);
+    let module = context.parse(prepared, &kernel.name.path)?;
+    let machine = Machine::new(llvm, target.name, target.features)?;
+    keep_only(&module, kernel);
+    machine.run_passes(&module, "globaldce")?;
+    let synchronizes = has_convergent_call(&module);
+    machine.run_passes(&module, "function(lower-invoke),default<O3>,globaldce")?;
+    let undefined = undefined_functions(&module);
+    if !undefined.is_empty() {
+        return Err(Refused::Undefined(undefined));
+    }
+    rename_leftovers(&module, kernel);
+    if std::env::var_os("RADDLE_BUILD_VERIFY").is_some() {
+        module.verify()?;
+    }
+    let ptx = machine.emit(&module)?;
+    Ok(Compiled { target, ptx: tidy(&ptx), synchronizes })
+}
+
+/// Everything but the kernel's entry and the panic slot becomes internal, so
+/// that what it does not use vanishes.
+fn keep_only(module: &Module<'_>, kernel: &KernelEntry) {
+    let api = module.api();
+    for value in module.functions().into_iter().chain(module.globals()) {
+        if module.is_declaration(value) {
+            continue;
+        }
+        let name = module.name(value);
+        let is_kept = name == kernel.name.entry || name == PANIC_SLOT;
+        let is_appending = api.linkage(value) == linkage::APPENDING;
+        if is_kept {
+            api.set_linkage(value, linkage::EXTERNAL);
+        } else if !is_appending && api.linkage(value) != linkage::PRIVATE {
+            api.set_linkage(value, linkage::INTERNAL);
+            const DEFAULT_VISIBILITY: u32 = 0;
+            api.set_visibility(value, DEFAULT_VISIBILITY);
+        }
+    }
+}
+
+/// Whether any call is marked convergent: barriers and warp operations are.
+fn has_convergent_call(module: &Module<'_>) -> bool {
+    let api = module.api();
+    let kind = module.context.attribute_kind("convergent");
+    let is_convergent =
+        |f: Value| !api.enum_attribute(f, crate::llvm::FUNCTION_INDEX, kind).0.is_null();
+    module.functions().into_iter().any(|function| {
+        let name = module.name(function);
+        if name.starts_with("llvm.") {
+            return is_convergent(function) && !module.users(function).is_empty();
+        }
+        module.instructions(function).into_iter().any(|instruction| {
+            api.is_call(instruction) != Value::NULL
+                && api.is_inline_asm(api.callee(instruction)) != Value::NULL
+                && api
+                    .call_attribute(instruction, crate::llvm::FUNCTION_INDEX, kind)
+                    .some()
+                    .is_some()
+        })
+    })
+}
+
+/// Functions that are called but defined nowhere; PTX's own are fine.
+fn undefined_functions(module: &Module<'_>) -> Vec<String> {
+    const PROVIDED_BY_DRIVER: &[&str] = &["vprintf", "__assertfail"];
+    let mut names = Vec::new();
+    for function in module.functions() {
+        let name = module.name(function);
+        let is_host_intrinsic = ["llvm.x86.", "llvm.aarch64."].iter().any(|p| name.starts_with(p));
+        let is_known = (name.starts_with("llvm.") && !is_host_intrinsic)
+            || PROVIDED_BY_DRIVER.contains(&name.as_str());
+        if module.is_declaration(function) && !module.users(function).is_empty() && !is_known {
+            names.push(demangle(&name));
+        }
+    }
+    names
+}
+
+/// Symbols depend on where the crate lies; what stays in the PTX gets names that
+/// do not.
+fn rename_leftovers(module: &Module<'_>, kernel: &KernelEntry) {
+    let mut taken: HashSet<String> = HashSet::from([kernel.name.entry.clone()]);
+    let api = module.api();
+    let mut number = 0;
+    for value in module.globals().into_iter().chain(module.functions()) {
+        let name = module.name(value);
+        let is_fixed = name == kernel.name.entry
+            || name == PANIC_SLOT
+            || module.is_declaration(value)
+            || api.linkage(value) == linkage::APPENDING;
+        if is_fixed {
+            continue;
+        }
+        loop {
+            number += 1;
+            let fresh = stable_symbol(&name, number);
+            if taken.insert(fresh.clone()) {
+                module.rename(value, &fresh);
+                break;
+            }
+        }
+    }
+}
+
+/// Keeps code and line numbers, drops the rest: LLVM's banner, which names its
+/// version, the DWARF sections and the labels that only they refer to. Without
+/// DWARF the target is no `debug` target, for which ptxas would not optimise.
+fn tidy(ptx: &str) -> String {
+    let mut text = String::with_capacity(ptx.len());
+    let mut lines = ptx.lines();
+    while let Some(line) = lines.next() {
+        let line = line.trim_end();
+        if text.is_empty() && (line.starts_with("//") || line.is_empty()) {
+            continue;
+        }
+        if line.trim_start().starts_with(".section") {
+            // The block ends with a brace on a line of its own.
+            for inner in lines.by_ref() {
+                if inner.trim() == "}" {
+                    break;
+                }
+            }
+            continue;
+        }
+        let is_debug_label =
+            ["$L__tmp", "$L__func_begin", "$L__func_end"].iter().any(|l| line.starts_with(l));
+        let is_globl_remark = line.trim_start().starts_with("// .globl") || line.starts_with("//");
+        if (is_debug_label && line.ends_with(':')) || is_globl_remark {
+            continue;
+        }
+        if line.starts_with(".target") {
+            text.push_str(line.trim_end_matches(", debug"));
+        } else {
+            text.push_str(line);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tidying_keeps_code_and_lines() {
+        let ptx = "//\n// banner\n\n.version 8.0\n.target sm_80, debug\n.file 1 \"k.rs\"\n\t.loc 1 2 3\n$L__tmp0:\n\tret;\n\
+                   \t.section .debug_abbrev\n\t{\n.b8 1\n\t}\n";
+        assert_eq!(
+            tidy(ptx),
+            ".version 8.0\n.target sm_80\n.file 1 \"k.rs\"\n\t.loc 1 2 3\n\tret;\n"
+        );
+    }
+}

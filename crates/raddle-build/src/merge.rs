@@ -1,0 +1,93 @@
+//! One module out of many: the kernels' crate, what it uses of its dependencies,
+//! and what it uses of `core` that is not generic or inlined.
+
+use std::path::Path;
+
+use crate::device_crate::CrateBitcode;
+use crate::error::Error;
+use crate::llvm::{Context, FUNCTION_INDEX, Module};
+use crate::names::demangle;
+use crate::retarget;
+use crate::toolchain::Toolchain;
+
+/// Merges the crates' bitcode; the first is the kernels' own.
+pub fn merge<'c>(
+    context: &'c Context,
+    toolchain: &Toolchain,
+    crates: &[CrateBitcode],
+) -> Result<Module<'c>, Error> {
+    let (root, dependencies) = crates.split_first().ok_or_else(|| Error::Tool {
+        tool: "cargo build".to_owned(),
+        reason: "the device build made no bitcode".to_owned(),
+    })?;
+    let module = context.parse(&read(&root.path)?, &root.name)?;
+    if let Some(runtime) = dependencies.iter().find(|c| c.name == "raddle_device") {
+        retarget::declare_runtime(&module, &context.parse(&read(&runtime.path)?, &runtime.name)?);
+    }
+    // Cargo's order is topological, but a crate may still need another one that
+    // was linked before it (a function instance placed upstream), so repeat while
+    // something new is found.
+    for dependency in dependencies {
+        link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
+    }
+    let before = undefined_count(&module);
+    for dependency in dependencies {
+        link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
+    }
+    debug_assert!(undefined_count(&module) <= before);
+    if needs_core(&module) {
+        for bitcode in toolchain.core_bitcode()? {
+            link_needed(context, &module, &bitcode, "core")?;
+        }
+    }
+    Ok(module)
+}
+
+fn link_needed<'c>(
+    context: &'c Context,
+    module: &Module<'c>,
+    bitcode: &[u8],
+    name: &str,
+) -> Result<(), Error> {
+    let dependency = context.parse(bitcode, name)?;
+    let is_needed = dependency.functions().into_iter().chain(dependency.globals()).any(|value| {
+        let name = dependency.name(value);
+        let wanted = module.function(&name).or_else(|| module.global(&name));
+        !dependency.is_declaration(value)
+            && wanted.is_some_and(|wanted| module.is_declaration(wanted))
+    });
+    if !is_needed {
+        return Ok(());
+    }
+    retarget::make_linkable_on_demand(&dependency);
+    module.link(dependency)
+}
+
+fn undefined_count(module: &Module<'_>) -> usize {
+    module.functions().into_iter().filter(|&f| module.is_declaration(f)).count()
+}
+
+/// Whether the module calls functions that only `core`'s library holds. Panics
+/// get bodies of ours, and formatting is only reached from panics.
+fn needs_core(module: &Module<'_>) -> bool {
+    let noreturn = module.context.attribute_kind("noreturn");
+    module.functions().into_iter().any(|function| {
+        if !module.is_declaration(function) || module.users(function).is_empty() {
+            return false;
+        }
+        let name = demangle(&module.name(function));
+        let is_core = name.starts_with("core::")
+            || name.starts_with("<core::")
+            || name.contains(" as core::");
+        let is_panic = !module.api().enum_attribute(function, FUNCTION_INDEX, noreturn).0.is_null();
+        is_core && !is_panic && !name.contains("core::fmt") && !name.contains("core::panicking")
+    })
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Io {
+        action: "read",
+        path: path.to_path_buf(),
+        source,
+    })
+}

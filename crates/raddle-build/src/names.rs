@@ -1,0 +1,88 @@
+//! Names of kernels: from the symbols rustc makes to paths and PTX entries.
+
+/// A kernel's path below its crate and its entry in the PTX.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelName {
+    /// `kernels::filters::blur` or, for an instance, `kernels::axpy.f32`.
+    pub path: String,
+    /// `kernels__filters__blur`, `kernels__axpy_f32`: what PTX allows.
+    pub entry: String,
+}
+
+impl KernelName {
+    /// Reads the name out of a symbol whose last path segment begins with
+    /// `mark`. `#[kernel]` puts the marked item into a hidden module beside the
+    /// kernel, which is not part of the path.
+    pub fn from_symbol(symbol: &str, mark: &str) -> Option<Self> {
+        if !symbol.contains(mark) {
+            return None;
+        }
+        let plain = demangle(symbol);
+        let (modules, last) = plain.rsplit_once("::")?;
+        let name = last.strip_prefix(mark)?.replacen("__i__", ".", 1);
+        let mut segments: Vec<&str> = modules.split("::").skip(1).collect();
+        if segments.last().is_some_and(|s| s.starts_with("__raddle_")) {
+            segments.pop();
+        }
+        segments.push(&name);
+        let path = segments.join("::");
+        let entry = path.replace("::", "__").replace('.', "_");
+        Some(Self { path, entry })
+    }
+}
+
+/// A symbol as it reads in the source, without the hash.
+pub fn demangle(symbol: &str) -> String {
+    format!("{:#}", rustc_demangle::demangle(symbol))
+}
+
+/// A symbol for functions and globals that stay in the PTX, without anything
+/// that depends on where the crate lies: the readable path, with what PTX does not
+/// allow replaced, and a number.
+pub fn stable_symbol(symbol: &str, number: usize) -> String {
+    let mut text: String =
+        demangle(symbol).chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    while text.contains("__") {
+        text = text.replace("__", "_");
+    }
+    let keep = text.len().saturating_sub(60);
+    format!("{}_{number}", text[keep..].trim_matches('_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_names_come_from_symbols() {
+        let symbol =
+            "_ZN1k7kernels3sub15__raddle_saxpy22__raddle_kernel__saxpy17hd3bc5cb6d9682f15E";
+        let symbol = symbol.replace("15__raddle_saxpy", "14__raddle_saxpy");
+        let name = KernelName::from_symbol(&symbol, "__raddle_kernel__").expect("a kernel");
+        assert_eq!(name.path, "kernels::sub::saxpy");
+        assert_eq!(name.entry, "kernels__sub__saxpy");
+        assert_eq!(
+            KernelName::from_symbol("_ZN4core3fmt5write17h0123456789abcdefE", "__raddle_kernel__"),
+            None
+        );
+    }
+
+    #[test]
+    fn instances_are_part_of_the_name() {
+        let symbol = "_ZN1k7kernels26__raddle_kernel__axpy__i__f3217hd3bc5cb6d9682f15E";
+        let symbol = symbol
+            .replace("26__", "29__")
+            .replace("29__raddle_kernel__axpy__i__f32", "30__raddle_kernel__axpy__i__f32");
+        let len = "__raddle_kernel__axpy__i__f32".len();
+        let symbol = symbol.replace("30__", &format!("{len}__"));
+        let name = KernelName::from_symbol(&symbol, "__raddle_kernel__").expect("a kernel");
+        assert_eq!(name.path, "kernels::axpy.f32");
+        assert_eq!(name.entry, "kernels__axpy_f32");
+    }
+
+    #[test]
+    fn stable_symbols_fit_ptx() {
+        let symbol = stable_symbol("_ZN1k7kernels3sub4KEEP17h7e694c78d895593eE", 7);
+        assert_eq!(symbol, "k_kernels_sub_KEEP_7");
+    }
+}

@@ -1,0 +1,107 @@
+//! Mathematics for device code: the bodies behind std's float methods.
+//!
+//! They are the `libm` crate's, which states errors below 1 ulp for most of them
+//! (the exceptions are in the table of `docs/math.md`), and depend on nothing but
+//! arithmetic, so that every device gives the same bits. `powi` is compiler-rt's
+//! repeated squaring, as on the host.
+//!
+//! `raddle-build` sends `llvm.exp.f32`, `expf` and the like here by name.
+
+macro_rules! unary {
+    ($($symbol32:ident, $symbol64:ident, $libm32:ident, $libm64:ident;)*) => { $(
+        #[unsafe(no_mangle)]
+        extern "C" fn $symbol32(x: f32) -> f32 {
+            libm::$libm32(x)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn $symbol64(x: f64) -> f64 {
+            libm::$libm64(x)
+        }
+    )* };
+}
+
+macro_rules! binary {
+    ($($symbol32:ident, $symbol64:ident, $libm32:ident, $libm64:ident;)*) => { $(
+        #[unsafe(no_mangle)]
+        extern "C" fn $symbol32(x: f32, y: f32) -> f32 {
+            libm::$libm32(x, y)
+        }
+        #[unsafe(no_mangle)]
+        extern "C" fn $symbol64(x: f64, y: f64) -> f64 {
+            libm::$libm64(x, y)
+        }
+    )* };
+}
+
+unary! {
+    __raddle_rt_acosf, __raddle_rt_acos, acosf, acos;
+    __raddle_rt_acoshf, __raddle_rt_acosh, acoshf, acosh;
+    __raddle_rt_asinf, __raddle_rt_asin, asinf, asin;
+    __raddle_rt_asinhf, __raddle_rt_asinh, asinhf, asinh;
+    __raddle_rt_atanf, __raddle_rt_atan, atanf, atan;
+    __raddle_rt_atanhf, __raddle_rt_atanh, atanhf, atanh;
+    __raddle_rt_cbrtf, __raddle_rt_cbrt, cbrtf, cbrt;
+    __raddle_rt_cosf, __raddle_rt_cos, cosf, cos;
+    __raddle_rt_coshf, __raddle_rt_cosh, coshf, cosh;
+    __raddle_rt_erff, __raddle_rt_erf, erff, erf;
+    __raddle_rt_erfcf, __raddle_rt_erfc, erfcf, erfc;
+    __raddle_rt_expf, __raddle_rt_exp, expf, exp;
+    __raddle_rt_exp10f, __raddle_rt_exp10, exp10f, exp10;
+    __raddle_rt_exp2f, __raddle_rt_exp2, exp2f, exp2;
+    __raddle_rt_expm1f, __raddle_rt_expm1, expm1f, expm1;
+    __raddle_rt_logf, __raddle_rt_log, logf, log;
+    __raddle_rt_log10f, __raddle_rt_log10, log10f, log10;
+    __raddle_rt_log1pf, __raddle_rt_log1p, log1pf, log1p;
+    __raddle_rt_log2f, __raddle_rt_log2, log2f, log2;
+    __raddle_rt_sinf, __raddle_rt_sin, sinf, sin;
+    __raddle_rt_sinhf, __raddle_rt_sinh, sinhf, sinh;
+    __raddle_rt_tanf, __raddle_rt_tan, tanf, tan;
+    __raddle_rt_tanhf, __raddle_rt_tanh, tanhf, tanh;
+    __raddle_rt_tgammaf, __raddle_rt_tgamma, tgammaf, tgamma;
+}
+
+binary! {
+    __raddle_rt_powf, __raddle_rt_pow, powf, pow;
+    __raddle_rt_atan2f, __raddle_rt_atan2, atan2f, atan2;
+    __raddle_rt_hypotf, __raddle_rt_hypot, hypotf, hypot;
+    __raddle_rt_fmodf, __raddle_rt_fmod, fmodf, fmod;
+    __raddle_rt_fdimf, __raddle_rt_fdim, fdimf, fdim;
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_ldexpf(x: f32, n: i32) -> f32 {
+    libm::ldexpf(x, n)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_ldexp(x: f64, n: i32) -> f64 {
+    libm::ldexp(x, n)
+}
+
+macro_rules! powi {
+    ($($symbol:ident, $float:ty;)*) => { $(
+        /// Repeated squaring in the order of compiler-rt's `__powisf2`.
+        #[unsafe(no_mangle)]
+        extern "C" fn $symbol(base: $float, exponent: i32) -> $float {
+            let mut square = base;
+            let mut left = exponent.unsigned_abs();
+            let mut product: $float = 1.0;
+            loop {
+                if left & 1 == 1 {
+                    product *= square;
+                }
+                left >>= 1;
+                if left == 0 {
+                    break;
+                }
+                square *= square;
+            }
+            if exponent < 0 { 1.0 / product } else { product }
+        }
+    )* };
+}
+
+powi! {
+    __raddle_rt_powif, f32;
+    __raddle_rt_powi, f64;
+}

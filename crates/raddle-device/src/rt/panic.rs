@@ -1,0 +1,152 @@
+//! A panic on the device: one record for the host, then the end of the thread.
+//!
+//! The thread never traps, so the context and later launches live. `exit` counts
+//! as arrival at `bar.sync` and leaves full-mask warp operations of the others
+//! working (seen on Hopper).
+
+use core::panic::Location;
+use core::sync::atomic::{AtomicU32, Ordering, fence};
+
+use super::format::{Text, format_message};
+use crate::index::{block_x, block_y, block_z, thread_x, thread_y, thread_z};
+use crate::kernel::{PanicKind, PanicRecord, PanicSlot};
+
+/// Number that `raddle-build` passes for `slice_index_fail`, whose three operands
+/// decide which of the slice kinds it is.
+const SLICE_INDEX: u32 = 6;
+
+/// Where this module's panics go; the host fills it in after loading the module.
+#[unsafe(no_mangle)]
+static mut __raddle_panic_slot: PanicSlot = PanicSlot { claimed: 0, reserved: 0, record: 0 };
+
+/// Records a panic whose message is a string or is worded by its kind.
+///
+/// # Safety
+///
+/// `message` and `location` are null or valid.
+#[unsafe(no_mangle)]
+#[cold]
+unsafe extern "C" fn __raddle_rt_panic(
+    kind: u32,
+    a: u64,
+    b: u64,
+    c: u64,
+    message: *const u8,
+    message_len: usize,
+    location: *const Location<'static>,
+) -> ! {
+    let (kind, a, b) = if kind == SLICE_INDEX { slice_kind(a, b, c) } else { (kind, a, b) };
+    if let Some(record) = claim_record() {
+        // SAFETY: this thread claimed the record, and the operands are valid by the
+        // caller's contract.
+        unsafe {
+            describe(record, kind, a, b, location);
+            let mut text = Text::new(&raw mut (*record).message);
+            if !message.is_null() {
+                text.push(message, message_len);
+            }
+            (*record).message_len = text.len();
+            publish(record);
+        }
+    }
+    exit()
+}
+
+/// Records a panic whose message is a `fmt::Arguments`, as its two words.
+///
+/// # Safety
+///
+/// The words are those of a valid `fmt::Arguments` of this rustc; `location` is
+/// null or valid.
+#[unsafe(no_mangle)]
+#[cold]
+unsafe extern "C" fn __raddle_rt_panic_fmt(
+    template: *const u8,
+    args: *const u8,
+    location: *const Location<'static>,
+) -> ! {
+    if let Some(record) = claim_record() {
+        // SAFETY: this thread claimed the record, and the operands are valid by the
+        // caller's contract.
+        unsafe {
+            describe(record, PanicKind::Message as u32, 0, 0, location);
+            let mut text = Text::new(&raw mut (*record).message);
+            format_message(&mut text, template, args);
+            (*record).message_len = text.len();
+            publish(record);
+        }
+    }
+    exit()
+}
+
+/// The case distinction of `core`'s `slice_index_fail(start, end, len)`.
+fn slice_kind(start: u64, end: u64, len: u64) -> (u32, u64, u64) {
+    if start > len {
+        (PanicKind::SliceStart as u32, start, len)
+    } else if end > len || start <= end {
+        (PanicKind::SliceEnd as u32, end, len)
+    } else {
+        (PanicKind::SliceOrder as u32, start, end)
+    }
+}
+
+/// The module's record, for the first thread that asks.
+fn claim_record() -> Option<*mut PanicRecord> {
+    // SAFETY: the slot is only read, and claimed through an atomic.
+    unsafe {
+        let slot = &raw mut __raddle_panic_slot;
+        let record = core::ptr::read_volatile(&raw const (*slot).record) as *mut PanicRecord;
+        if record.is_null() {
+            return None;
+        }
+        let claimed = AtomicU32::from_ptr(&raw mut (*slot).claimed);
+        let is_first = claimed.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        is_first.then_some(record)
+    }
+}
+
+unsafe fn describe(
+    record: *mut PanicRecord,
+    kind: u32,
+    a: u64,
+    b: u64,
+    location: *const Location<'static>,
+) {
+    // SAFETY: the caller owns the record; `location` is null or valid.
+    unsafe {
+        (*record).kind = kind;
+        (*record).a = a;
+        (*record).b = b;
+        (*record).block = [block_x(), block_y(), block_z()];
+        (*record).thread = [thread_x(), thread_y(), thread_z()];
+        let mut file = Text::new(&raw mut (*record).file);
+        if !location.is_null() {
+            (*record).line = (*location).line();
+            (*record).column = (*location).column();
+            let name = (*location).file();
+            file.push(name.as_ptr(), name.len());
+        }
+        (*record).file_len = file.len();
+    }
+}
+
+/// Makes the record visible to the host, last of all its state.
+unsafe fn publish(record: *mut PanicRecord) {
+    fence(Ordering::SeqCst);
+    // SAFETY: the caller owns the record.
+    unsafe { core::ptr::write_volatile(&raw mut (*record).state, 1) };
+    fence(Ordering::SeqCst);
+}
+
+asm_intrinsic! {
+    /// Ends this thread. *Source*: PTX ISA, "Control Flow Instructions: exit".
+    fn exit_thread() = "raddle.asm.v::exit;";
+}
+
+fn exit() -> ! {
+    // SAFETY: nothing runs after `exit`.
+    unsafe {
+        exit_thread();
+        core::hint::unreachable_unchecked()
+    }
+}
