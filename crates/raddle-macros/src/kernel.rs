@@ -17,11 +17,11 @@ mod signature;
 mod device;
 mod host;
 
-use proc_macro2::{Ident, TokenStream};
-use quote::{format_ident, quote};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::visit_mut::VisitMut;
-use syn::{Attribute, Error, Generics, ItemFn, Path, Type};
+use syn::{Attribute, Error, Generics, ItemFn, Path, Type, WherePredicate, parse_quote};
 
 use crate::FirstReport;
 use crate::index::Index;
@@ -88,27 +88,32 @@ impl Kernel {
         &self.function.sig.ident
     }
 
+    /// The hidden trait with what an instance takes from the generic kernel; rustc
+    /// prints it when an instance does not satisfy the kernel's bounds.
+    fn facts(&self) -> Ident {
+        format_ident!("{}_instance", self.name().unraw())
+    }
+
     /// `#[cfg(..)]` on the function, for everything that is made from it.
     fn cfgs(&self) -> Vec<&Attribute> {
         self.function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
     }
 
-    /// `raddle::__private`, as seen from outside and inside the hidden module.
-    fn private(&self) -> TokenStream {
-        let krate = &self.options.krate;
-        quote!(#krate::__private)
+    /// Paths and types as they are written where the function stands.
+    fn outer(&self) -> Scope {
+        let types = self.params.iter().map(|param| param.ty.clone()).collect();
+        Scope::new(self.options.krate.clone(), types, self.generics.clone())
     }
 
-    fn inner_private(&self) -> TokenStream {
-        let mut krate: Path = self.options.krate.clone();
+    /// The same as seen from inside the hidden module.
+    fn inner(&self) -> Scope {
+        let mut krate = self.options.krate.clone();
         OneModuleDown.visit_path_mut(&mut krate);
-        quote!(#krate::__private)
-    }
-
-    fn inner_generics(&self) -> Generics {
         let mut generics = self.generics.clone();
         OneModuleDown.visit_generics_mut(&mut generics);
-        generics
+        let mut types: Vec<Type> = self.params.iter().map(|param| param.ty.clone()).collect();
+        types.iter_mut().for_each(|ty| OneModuleDown.visit_type_mut(ty));
+        Scope::new(krate, types, generics)
     }
 
     fn field(index: usize) -> Ident {
@@ -141,7 +146,7 @@ impl Kernel {
                 dead_code, missing_docs, non_camel_case_types, non_snake_case,
                 non_upper_case_globals, unreachable_pub, unsafe_code, unused_imports,
                 clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks,
-                clippy::multiple_unsafe_ops_per_block, clippy::missing_safety_doc
+                clippy::multiple_unsafe_ops_per_block, clippy::missing_safety_doc, trivial_bounds
             )]
             #vis mod #module {
                 use super::*;
@@ -152,12 +157,10 @@ impl Kernel {
         }
     }
 
-    /// `Params`: one field for each parameter, in raw form.
+    /// The parameter block: one field for each parameter, in raw form.
     fn params_struct(&self) -> TokenStream {
-        let private = self.inner_private();
-        let generics = self.inner_generics();
+        let Scope { private, types, generics, .. } = &self.inner();
         let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-        let types: Vec<Type> = self.params.iter().map(inner_type).collect();
         let fields = (0..types.len()).map(Self::field);
         let phantom = (!self.generics.params.is_empty()).then(|| {
             let types = self.generics.type_params().map(|param| &param.ident);
@@ -170,8 +173,10 @@ impl Kernel {
                 #(pub(super) #fields: <#types as #private::KernelParam>::Raw,)*
                 #phantom
             }
-            impl #impl_generics ::core::marker::Copy for __RaddleParams #type_generics #where_clause {}
-            impl #impl_generics ::core::clone::Clone for __RaddleParams #type_generics #where_clause {
+            impl #impl_generics ::core::marker::Copy for __RaddleParams #type_generics
+            #where_clause {}
+            impl #impl_generics ::core::clone::Clone for __RaddleParams #type_generics
+            #where_clause {
                 fn clone(&self) -> Self {
                     *self
                 }
@@ -190,9 +195,61 @@ impl Kernel {
     }
 }
 
-/// A parameter's type as seen from inside the hidden module.
-fn inner_type(param: &Param) -> Type {
-    let mut ty = param.ty.clone();
-    OneModuleDown.visit_type_mut(&mut ty);
-    ty
+/// How a kernel's parts are written in one place of the expansion.
+struct Scope {
+    /// `raddle::__private`.
+    private: TokenStream,
+    /// The parameter types.
+    types: Vec<Type>,
+    /// `T: KernelParam` for each parameter type. Every item that mentions the
+    /// types has these in its `where` clause, so that a type that cannot be a
+    /// parameter is one and the same error at that type, shown once.
+    bounds: Vec<WherePredicate>,
+    /// The generics, with the bounds.
+    generics: Generics,
+}
+
+impl Scope {
+    fn new(krate: Path, types: Vec<Type>, mut generics: Generics) -> Self {
+        let private = quote!(#krate::__private);
+        let bounds: Vec<WherePredicate> =
+            types.iter().map(|ty| kernel_param_bound(ty, &private)).collect();
+        let statics: Vec<WherePredicate> = generics
+            .type_params()
+            .map(|param| &param.ident)
+            .map(|name| parse_quote!(#name: 'static))
+            .collect();
+        let clause = generics.make_where_clause();
+        clause.predicates.extend(statics);
+        clause.predicates.extend(bounds.iter().cloned());
+        Self { private, types, bounds, generics }
+    }
+}
+
+/// `ty: KernelParam`, its trait spanned so that rustc reports it at the type.
+fn kernel_param_bound(ty: &Type, private: &TokenStream) -> WherePredicate {
+    let (first, last) = ends(ty.to_token_stream());
+    let private = respan(private.clone(), first);
+    let name = Ident::new("KernelParam", last);
+    let trait_path = quote_spanned!(first=> #private::#name);
+    parse_quote!(#ty: #trait_path)
+}
+
+/// The places of the first and the last token, with the macro's own hygiene.
+fn ends(tokens: TokenStream) -> (Span, Span) {
+    let spans: Vec<Span> = tokens.into_iter().map(|token| token.span()).collect();
+    let at = |span: Option<&Span>| {
+        span.map_or_else(Span::call_site, |span| Span::call_site().located_at(*span))
+    };
+    (at(spans.first()), at(spans.last()))
+}
+
+fn respan(tokens: TokenStream, span: Span) -> TokenStream {
+    tokens
+        .into_iter()
+        .map(|mut token| {
+            token.set_span(span);
+            token
+        })
+        .collect()
 }

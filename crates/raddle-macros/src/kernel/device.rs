@@ -5,7 +5,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::{Kernel, inner_type};
+use super::{Kernel, Scope};
 
 /// The function itself.
 pub fn expand(kernel: &Kernel) -> TokenStream {
@@ -18,7 +18,7 @@ pub fn expand(kernel: &Kernel) -> TokenStream {
 
 /// Entries and facts, for the hidden module.
 pub fn entries(kernel: &Kernel) -> TokenStream {
-    let private = kernel.inner_private();
+    let Scope { private, .. } = kernel.inner();
     let run = run(kernel);
     let entries = kernel.instances.iter().map(|instance| {
         let arguments = instance.inner_arguments();
@@ -44,12 +44,10 @@ pub fn entries(kernel: &Kernel) -> TokenStream {
 
 /// From the parameter block to a call of the function.
 fn run(kernel: &Kernel) -> TokenStream {
-    let private = kernel.inner_private();
-    let generics = kernel.inner_generics();
+    let Scope { private, types, generics, .. } = &kernel.inner();
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let (name, names) = (kernel.name(), kernel.generic_names());
-    let types: Vec<_> = kernel.params.iter().map(inner_type).collect();
-    let fields: Vec<_> = (0..types.len()).map(Kernel::field).collect();
+    let fields = (0..types.len()).map(Kernel::field);
     quote! {
         #[cfg(raddle_device)]
         #[inline(always)]

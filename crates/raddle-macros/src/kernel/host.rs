@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::{Attribute, Error, GenericParam, Lifetime, Visibility};
 
-use super::Kernel;
 use super::instances::Instance;
+use super::{Kernel, Scope};
 use crate::FirstReport;
 use crate::index::{ImageRecord, Index, Records};
 
@@ -41,65 +41,103 @@ pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Tok
     }
 }
 
-/// The trait that exists for the compiled instances only, for the hidden module.
+/// The trait that `Kernel` implements for the compiled instances only. It has the
+/// kernel's name, because rustc prints it when an instance is missing.
 pub fn instance_trait(kernel: &Kernel) -> TokenStream {
-    let private = kernel.inner_private();
-    let params = kernel.generics.params.iter().map(|param| match param {
-        GenericParam::Type(param) => {
-            let name = &param.ident;
-            quote!(#name: ?Sized)
+    let Scope { private, .. } = kernel.inner();
+    let (name, names, facts) = (kernel.name(), kernel.generic_names(), kernel.facts());
+    let params = bare_params(kernel);
+    let texts: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
+    let message = format!("kernel `{name}` was not compiled for `{}`", texts.join(", "));
+    // A second implementation, so that rustc does not infer the only instance
+    // where the arguments say another.
+    let has_types = kernel.generics.type_params().next().is_some();
+    let decoy = has_types.then(|| {
+        let consts = params.iter().zip(kernel.generics.params.iter());
+        let consts = consts.filter(|(_, param)| matches!(param, GenericParam::Const(_)));
+        let consts = consts.map(|(tokens, _)| tokens);
+        let arguments = kernel.generics.params.iter().map(|param| match param {
+            GenericParam::Const(param) => param.ident.to_token_stream(),
+            _ => quote!(__RaddleNoType),
+        });
+        quote! {
+            #[cfg(not(raddle_device))]
+            pub enum __RaddleNoType {}
+            #[cfg(not(raddle_device))]
+            #[diagnostic::do_not_recommend]
+            impl<#(#consts),*> #name<#(#arguments),*> for #private::Kernel {
+                fn kernel() -> &'static Self {
+                    ::core::unreachable!()
+                }
+            }
         }
-        GenericParam::Const(param) => {
-            let (name, ty) = (&param.ident, &param.ty);
-            quote!(const #name: #ty)
-        }
-        GenericParam::Lifetime(_) => TokenStream::new(),
     });
-    let names: Vec<String> =
-        kernel.generic_names().iter().map(|name| format!("{{{name}}}")).collect();
-    let message = format!("kernel `{}` was not compiled for `{}`", kernel.name(), names.join(", "));
-    let note = "add it to `#[kernel(instances(..))]`";
     quote! {
         #[cfg(not(raddle_device))]
-        pub struct __RaddleKey;
+        #[diagnostic::on_unimplemented(
+            message = #message,
+            label = "add it to `#[kernel(instances(..))]`"
+        )]
+        pub trait #name<#(#params),*> {
+            fn kernel() -> &'static Self;
+        }
+        #decoy
+        /// What an instance takes from the generic kernel. That it holds is the
+        /// one bound on an instance, so that an unfit instance is one error.
         #[cfg(not(raddle_device))]
-        #[diagnostic::on_unimplemented(message = #message, label = #note)]
-        pub trait __RaddleInstance<#(#params),*> {
-            fn kernel() -> &'static #private::Kernel;
+        pub trait #facts<#(#params),*> {
+            const META: #private::KernelMeta;
+            const RULES: #private::ParamRules;
+            const BODY: unsafe fn(*const u8);
         }
     }
 }
 
+/// The type and const parameters without their bounds.
+fn bare_params(kernel: &Kernel) -> Vec<TokenStream> {
+    let bare = |param: &GenericParam| match param {
+        GenericParam::Type(param) => {
+            let name = &param.ident;
+            Some(quote!(#name: ?::core::marker::Sized))
+        }
+        GenericParam::Const(param) => {
+            let (name, ty) = (&param.ident, &param.ty);
+            Some(quote!(const #name: #ty))
+        }
+        GenericParam::Lifetime(_) => None,
+    };
+    kernel.generics.params.iter().filter_map(bare).collect()
+}
+
 /// The function that binds arguments and gives the call.
 fn launch_function(kernel: &Kernel) -> TokenStream {
-    let private = kernel.private();
+    let Scope { private, types, generics, .. } = &kernel.outer();
     let (function, module) = (&kernel.function, &kernel.module);
     let (vis, unsafety, name) = (&function.vis, &function.sig.unsafety, kernel.name());
     let attributes = function.attrs.iter().filter(|attr| is_for_launch(attr));
-    let (params, names) = (&kernel.generics.params, kernel.generic_names());
-    let predicates = kernel.generics.where_clause.iter().flat_map(|clause| &clause.predicates);
+    let (params, names) = (&generics.params, kernel.generic_names());
+    let predicates = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
     let life = Lifetime::new("'k", Span::mixed_site());
     let binder = format_ident!("binder", span = Span::mixed_site());
     let arguments: Vec<_> = kernel.params.iter().map(|param| &param.name).collect();
-    let types = kernel.params.iter().map(|param| &param.ty);
     let fields = (0..arguments.len()).map(Kernel::field);
     let phantom = (!names.is_empty()).then(|| quote!(generics: ::core::marker::PhantomData,));
     quote! {
         #[cfg(not(raddle_device))]
-        #[allow(clippy::all, clippy::pedantic)]
+        #[allow(trivial_bounds, clippy::all, clippy::pedantic)]
         #(#attributes)*
         #vis #unsafety fn #name<#life, #params>(
             #(#arguments: impl #private::KernelArg<#life, #types>),*
         ) -> #private::KernelCall<#life, #module::__RaddleParams<#(#names),*>>
         where
             #(#predicates,)*
-            #module::__RaddleKey: #module::__RaddleInstance<#(#names),*>,
+            #private::Kernel: #module::#name<#(#names),*>,
         {
             let mut #binder = #private::Binder::new(
-                <#module::__RaddleKey as #module::__RaddleInstance<#(#names),*>>::kernel(),
+                <#private::Kernel as #module::#name<#(#names),*>>::kernel(),
             );
             let params = #module::__RaddleParams {
-                #(#fields: #private::KernelArg::bind(#arguments, &mut #binder),)*
+                #(#fields: <_ as #private::KernelArg<#life, #types>>::bind(#arguments, &mut #binder),)*
                 #phantom
             };
             #binder.finish(params)
@@ -115,17 +153,17 @@ fn is_for_launch(attribute: &Attribute) -> bool {
 
 /// The function, and the thunk that calls it with a parameter block.
 fn body(kernel: &Kernel) -> TokenStream {
-    let private = kernel.private();
+    let Scope { private, types, generics, .. } = &kernel.outer();
     let mut function = kernel.function.clone();
     function.vis = Visibility::Inherited;
     function.attrs.retain(|attr| !(attr.path().is_ident("cfg") || attr.path().is_ident("doc")));
-    let (impl_generics, type_generics, where_clause) = kernel.generics.split_for_impl();
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let (name, module, names) = (kernel.name(), &kernel.module, kernel.generic_names());
-    let types = kernel.params.iter().map(|param| &param.ty);
-    let fields = (0..kernel.params.len()).map(Kernel::field);
+    let fields = (0..types.len()).map(Kernel::field);
+    let facts = kernel.facts();
     quote! {
         #function
-        #[allow(unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks)]
+        #[allow(trivial_bounds, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks)]
         unsafe fn __raddle_thunk #impl_generics (params: *const u8) #where_clause {
             let params = params.cast::<#module::__RaddleParams #type_generics>();
             unsafe {
@@ -134,50 +172,82 @@ fn body(kernel: &Kernel) -> TokenStream {
                 );
             }
         }
+        #[allow(non_local_definitions, trivial_bounds, clippy::all)]
+        impl #impl_generics #module::#facts<#(#names),*> for #private::Kernel
+        #where_clause
+        {
+            const META: #private::KernelMeta = #module::__RaddleParams::<#(#names),*>::META;
+            const RULES: #private::ParamRules = #module::__RaddleParams::<#(#names),*>::RULES;
+            const BODY: unsafe fn(*const u8) = __raddle_thunk::<#(#names),*>;
+        }
     }
 }
 
 /// `impl Instance for Key`: the `Kernel` of one instance.
 fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenStream {
-    let private = kernel.private();
-    let (module, arguments, segment) = (&kernel.module, &instance.arguments, &instance.segment);
+    let Scope { private, bounds, .. } = &kernel.outer();
+    let (name, module, facts) = (kernel.name(), &kernel.module, kernel.facts());
+    let (arguments, segment) = (&instance.arguments, &instance.segment);
+    // The bounds of a generic kernel are about its parameters, not its instances.
+    let where_clause = if kernel.generics.params.is_empty() {
+        quote!(where #(#bounds),*)
+    } else {
+        let (first, last) = instance.ends;
+        let (module, facts) = (at(module, first), at(&facts, first));
+        let (open, close) = (quote_spanned!(first=> <), quote_spanned!(last=> >));
+        quote!(where #private::Kernel: #module::#facts #open #(#arguments),* #close)
+    };
+
     let records: Vec<&ImageRecord> = match index {
         Index::Built(records) => records.images_of(segment).collect(),
         _ => Vec::new(),
     };
-    let images = records.iter().map(|record| image(&private, record));
-    // With images at hand, a kernel that none of them belongs to was left out of
-    // the device build; without any, `reports` says what is wrong.
-    let is_silent = records.is_empty() || matches!(index, Index::Built(r) if !r.rustc.is_empty());
-    let left_out = (!is_silent).then(|| {
-        let message = not_compiled(kernel);
-        quote_spanned!(kernel.name().span()=>
-            #[allow(dead_code)]
-            fn is_compiled() { const { ::core::assert!(COUNT > 0, #message) } }
-        )
-    });
+    let images = records.iter().map(|record| image(private, record));
+    let left_out = left_out(kernel, index, !records.is_empty());
     quote! {
-        #[allow(non_local_definitions, clippy::all)]
-        impl #module::__RaddleInstance<#(#arguments),*> for #module::__RaddleKey {
+        #[allow(non_local_definitions, trivial_bounds, clippy::all)]
+        impl #module::#name<#(#arguments),*> for #private::Kernel #where_clause {
+            #[inline(never)]
             fn kernel() -> &'static #private::Kernel {
                 const PATH: &str = ::core::concat!(::core::module_path!(), "::", #segment);
                 const ALL: &[#private::Image] = &[#(#images),*];
                 const COUNT: usize = #private::count_images(ALL, PATH);
                 static IMAGES: [#private::Image; COUNT] = #private::select_images(ALL, PATH);
                 #left_out
-                static KERNEL: #private::Kernel = #private::Kernel {
-                    name: PATH,
-                    images: &IMAGES,
-                    meta: #module::__RaddleParams::<#(#arguments),*>::META,
-                    rules: #module::__RaddleParams::<#(#arguments),*>::RULES,
-                    body: __raddle_thunk::<#(#arguments),*>,
-                    file: ::core::file!(),
-                    line: ::core::line!(),
-                };
-                &KERNEL
+                const {
+                    &#private::Kernel {
+                        name: PATH,
+                        images: &IMAGES,
+                        meta: <Self as #module::#facts<#(#arguments),*>>::META,
+                        rules: <Self as #module::#facts<#(#arguments),*>>::RULES,
+                        body: <Self as #module::#facts<#(#arguments),*>>::BODY,
+                        file: ::core::file!(),
+                        line: ::core::line!(),
+                    }
+                }
             }
         }
     }
+}
+
+/// The check that some image belongs to the kernel's module.
+fn left_out(kernel: &Kernel, index: &Index, has_candidates: bool) -> Option<TokenStream> {
+    let Index::Built(records) = index else { return None };
+    let span = kernel.name().span();
+    if !records.rustc.is_empty() {
+        // `reports` has the reason; this holds where lints are capped, and lets
+        // kernels of other files, which were compiled, pass.
+        let message = format!("kernel `{}`: {REFUSED}", kernel.name());
+        return Some(quote_spanned!(span=> const { ::core::assert!(COUNT > 0, #message) };));
+    }
+    // Without candidates, `reports` says what is wrong.
+    let message = not_compiled(kernel);
+    has_candidates
+        .then(|| quote_spanned!(span=> const _: () = ::core::assert!(COUNT > 0, #message);))
+}
+
+fn at(name: &Ident, span: Span) -> Ident {
+    Ident::new(&name.to_string(), span)
 }
 
 fn image(private: &TokenStream, record: &ImageRecord) -> TokenStream {
@@ -218,36 +288,62 @@ fn built_reports(
     first_report: &FirstReport,
 ) -> Vec<TokenStream> {
     let span = kernel.name().span();
-    let mut reports = Vec::new();
     if !records.rustc.is_empty() {
-        if first_report.take() {
-            reports.extend(records.rustc.iter().map(|message| deferred(span, message)));
-        }
-        return reports;
+        let is_first = first_report.take();
+        return is_first.then(|| refused(span, &records.rustc.join("\n"))).into_iter().collect();
     }
-    let mut messages: Vec<&str> = Vec::new();
+    let mut reports: Vec<TokenStream> = Vec::new();
+    let mut shown: Vec<&str> = Vec::new();
     let mut is_known = true;
     for instance in &kernel.instances {
-        let found = messages.len();
-        messages.extend(records.errors_of(&instance.segment).map(|(_, message)| message.as_str()));
-        let has_image = records.images_of(&instance.segment).next().is_some();
-        is_known &= has_image || messages.len() > found;
+        let errors: Vec<_> = records.errors_of(&instance.segment).collect();
+        let is_certain = errors.iter().all(|(path, _)| *path == errors[0].0);
+        for (path, message) in &errors {
+            if !is_certain {
+                reports.push(error_of_path(kernel, &instance.segment, path, message));
+            } else if !shown.contains(&message.as_str()) {
+                shown.push(message);
+                reports.push(Error::new(span, message).to_compile_error());
+            }
+        }
+        is_known &= !errors.is_empty() || records.images_of(&instance.segment).next().is_some();
     }
-    messages.dedup();
-    reports.extend(messages.iter().map(|message| Error::new(span, message).to_compile_error()));
     if !is_known {
         reports.push(Error::new(span, not_compiled(kernel)).to_compile_error());
     }
     reports
 }
 
-/// A report that rustc only reaches when it finds nothing else wrong: constants
-/// inside functions are evaluated after all bodies have been checked.
-fn deferred(span: Span, message: &str) -> TokenStream {
+/// An error that belongs to this kernel if its path is `path`: several kernels of
+/// the crate have this name.
+fn error_of_path(kernel: &Kernel, segment: &str, path: &str, message: &str) -> TokenStream {
+    let Scope { private, .. } = kernel.outer();
+    quote_spanned! {kernel.name().span()=>
+        const _: () = {
+            const IMAGE: #private::Image = #private::Image {
+                path: #path, target: "", entry: "", ptx: "", synchronizes: false,
+            };
+            const PATH: &str = ::core::concat!(::core::module_path!(), "::", #segment);
+            ::core::assert!(#private::count_images(&[IMAGE], PATH) == 0, "{}", #message)
+        };
+    }
+}
+
+const REFUSED: &str = "rustc accepts this crate for the host but not for the device";
+
+/// A report that must not appear beside rustc's own errors, which it would only
+/// repeat. Constants are evaluated whatever else is wrong, lints only run on a
+/// crate without errors: so the report is the reason of a denied lint.
+fn refused(span: Span, message: &str) -> TokenStream {
+    let reason = format!("{REFUSED}:\n{message}");
     quote_spanned! {span=>
         const _: () = {
+            struct DeviceBuildError;
             #[allow(dead_code)]
-            fn device_build() { const { ::core::panic!("{}", #message) } }
+            #[deny(unused_results, reason = #reason)]
+            fn device_build(run: fn() -> DeviceBuildError) {
+                run();
+            }
         };
     }
 }

@@ -1,7 +1,7 @@
 //! The instances of a generic kernel: matching `instances(..)` with the
 //! function's type and const parameters, and naming each.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
@@ -20,6 +20,8 @@ pub struct Instance {
     pub text: String,
     /// Generic arguments, as the user wrote them.
     pub arguments: Vec<GenericArgument>,
+    /// Where the instance is listed: its first and last token.
+    pub ends: (Span, Span),
 }
 
 impl Instance {
@@ -48,6 +50,7 @@ pub fn resolve(
                 segment: plain,
                 text: String::new(),
                 arguments: Vec::new(),
+                ends: (name.span(), name.span()),
             }]);
         }
         (None, false) => {
@@ -83,6 +86,7 @@ pub fn resolve(
                     segment: format!("{plain}.{tag}"),
                     text,
                     arguments,
+                    ends: super::ends(tokens.clone()),
                 };
                 match resolved.iter().find(|other| other.name == instance.name) {
                     Some(other) if other.text == instance.text => {
