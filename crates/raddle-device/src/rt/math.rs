@@ -1,9 +1,10 @@
 //! Mathematics for device code: the bodies behind std's float methods.
 //!
-//! They are the `libm` crate's, which states errors below 1 ulp for most of them
-//! (the exceptions are in the table of `docs/math.md`), and depend on nothing but
-//! arithmetic, so that every device gives the same bits. `powi` is compiler-rt's
-//! repeated squaring, as on the host.
+//! They are the `libm` crate's, within 1 ulp for most functions, and depend on
+//! nothing but arithmetic, except `expf`, which softmax and attention live on: it
+//! reduces its argument with two fused multiply-adds and uses the hardware's
+//! `ex2.approx` (error at most 2 ulp). `powi` is compiler-rt's repeated squaring,
+//! as on the host.
 //!
 //! `raddle-build` sends `llvm.exp.f32`, `expf` and the like here by name.
 
@@ -45,7 +46,6 @@ unary! {
     __raddle_rt_coshf, __raddle_rt_cosh, coshf, cosh;
     __raddle_rt_erff, __raddle_rt_erf, erff, erf;
     __raddle_rt_erfcf, __raddle_rt_erfc, erfcf, erfc;
-    __raddle_rt_expf, __raddle_rt_exp, expf, exp;
     __raddle_rt_exp10f, __raddle_rt_exp10, exp10f, exp10;
     __raddle_rt_exp2f, __raddle_rt_exp2, exp2f, exp2;
     __raddle_rt_expm1f, __raddle_rt_expm1, expm1f, expm1;
@@ -66,6 +66,41 @@ binary! {
     __raddle_rt_hypotf, __raddle_rt_hypot, hypotf, hypot;
     __raddle_rt_fmodf, __raddle_rt_fmod, fmodf, fmod;
     __raddle_rt_fdimf, __raddle_rt_fdim, fdimf, fdim;
+}
+
+asm_intrinsic! {
+    /// 2^x within 2 ulp of the mantissa. *Source*: PTX ISA, "ex2".
+    fn ex2(x: f32) -> f32 = "raddle.asm:=f,f:ex2.approx.f32 $0, $1;";
+    /// `a * b + c` with one rounding.
+    fn fma(a: f32, b: f32, c: f32) -> f32 = "raddle.asm:=f,f,f,f:fma.rn.f32 $0, $1, $2, $3;";
+    /// The integer part.
+    fn truncate(x: f32) -> f32 = "raddle.asm:=f,f:cvt.rzi.f32.f32 $0, $1;";
+}
+
+/// `exp(x) = 2^t * 2^(x * log2(e) - t)` with `t` the integer part of `x * log2(e)`.
+/// The reduced argument `x - t * ln 2` is formed with `ln 2` in two parts, so that
+/// its error does not grow with `x`. Error: at most 2 ulp.
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_expf(x: f32) -> f32 {
+    const LOG2_E: f32 = core::f32::consts::LOG2_E;
+    const LN_2_HIGH: f32 = 0.693_145_75;
+    const LN_2_LOW: f32 = 1.428_606_8e-6;
+    // Beyond these the result is 0 or infinity whatever the rest says, and `t`
+    // stays in the range in which both factors are finite.
+    let clamped = x.clamp(-104.0, 89.0);
+    // SAFETY: plain arithmetic.
+    unsafe {
+        let t = truncate(clamped * LOG2_E);
+        let reduced = fma(t, -LN_2_LOW, fma(t, -LN_2_HIGH, clamped));
+        let result = ex2(t) * ex2(reduced * LOG2_E);
+        if x.is_nan() { x } else { result }
+    }
+}
+
+/// `exp` in double precision.
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_exp(x: f64) -> f64 {
+    libm::exp(x)
 }
 
 #[unsafe(no_mangle)]
