@@ -98,6 +98,7 @@ std::thread_local! {
 
 /// Makes `context` the running thread of this OS thread and returns the one
 /// before; a null pointer means "no kernel is running".
+#[inline]
 pub fn set_current(context: *const ThreadContext) -> *const ThreadContext {
     CURRENT.with(|current| current.replace(context))
 }
