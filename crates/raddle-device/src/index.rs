@@ -53,6 +53,65 @@ special_registers! {
     grid_dim_z, "nctaid.z", |c| c.grid_dim[2];
 }
 
+/// Blocks of a cluster along an axis; a launch without clusters has ones.
+#[cfg(not(raddle_device))]
+fn cluster_dim(context: &crate::host::ThreadContext, axis: usize) -> u32 {
+    context.cluster_dim[axis].max(1)
+}
+
+special_registers! {
+    /// This block's place in its cluster along x (PTX `%cluster_ctaid.x`, sm_90).
+    cluster_block_x, "cluster.ctaid.x", |c| c.block[0] % cluster_dim(c, 0);
+    /// This block's place in its cluster along y (PTX `%cluster_ctaid.y`, sm_90).
+    cluster_block_y, "cluster.ctaid.y", |c| c.block[1] % cluster_dim(c, 1);
+    /// This block's place in its cluster along z (PTX `%cluster_ctaid.z`, sm_90).
+    cluster_block_z, "cluster.ctaid.z", |c| c.block[2] % cluster_dim(c, 2);
+    /// Blocks of a cluster along x (PTX `%cluster_nctaid.x`, sm_90).
+    cluster_dim_x, "cluster.nctaid.x", |c| cluster_dim(c, 0);
+    /// Blocks of a cluster along y (PTX `%cluster_nctaid.y`, sm_90).
+    cluster_dim_y, "cluster.nctaid.y", |c| cluster_dim(c, 1);
+    /// Blocks of a cluster along z (PTX `%cluster_nctaid.z`, sm_90).
+    cluster_dim_z, "cluster.nctaid.z", |c| cluster_dim(c, 2);
+    /// This cluster's place in the grid along x (PTX `%clusterid.x`, sm_90).
+    cluster_x, "clusterid.x", |c| c.block[0] / cluster_dim(c, 0);
+    /// This cluster's place in the grid along y (PTX `%clusterid.y`, sm_90).
+    cluster_y, "clusterid.y", |c| c.block[1] / cluster_dim(c, 1);
+    /// This cluster's place in the grid along z (PTX `%clusterid.z`, sm_90).
+    cluster_z, "clusterid.z", |c| c.block[2] / cluster_dim(c, 2);
+    /// Clusters of the grid along x (PTX `%nclusterid.x`, sm_90).
+    grid_clusters_x, "nclusterid.x", |c| c.grid_dim[0] / cluster_dim(c, 0);
+    /// Clusters of the grid along y (PTX `%nclusterid.y`, sm_90).
+    grid_clusters_y, "nclusterid.y", |c| c.grid_dim[1] / cluster_dim(c, 1);
+    /// Clusters of the grid along z (PTX `%nclusterid.z`, sm_90).
+    grid_clusters_z, "nclusterid.z", |c| c.grid_dim[2] / cluster_dim(c, 2);
+    /// This block's rank in its cluster, counted along x, then y, then z (PTX
+    /// `%cluster_ctarank`, sm_90).
+    cluster_rank, "cluster.ctarank", |c| cluster_rank_of(c);
+    /// Blocks of a cluster (PTX `%cluster_nctarank`, sm_90).
+    cluster_blocks, "cluster.nctarank", |c| cluster_dim(c, 0) * cluster_dim(c, 1) * cluster_dim(c, 2);
+    /// The multiprocessor this thread runs on just now (PTX `%smid`); 0 on the CPU
+    /// device. For measurements, not for decisions: a thread may move.
+    multiprocessor, "smid", |_c| 0;
+    /// Multiprocessors of the GPU, or one more than the highest number of one (PTX
+    /// `%nsmid`); 1 on the CPU device.
+    multiprocessors, "nsmid", |_c| 1;
+    /// This thread's lane in its warp, 0 to 31 (PTX `%laneid`).
+    lane, "laneid", |c| linear(c.thread, c.block_dim) % WARP;
+}
+
+/// The rank of the running block in its cluster.
+#[cfg(not(raddle_device))]
+fn cluster_rank_of(context: &crate::host::ThreadContext) -> u32 {
+    let dims = [0, 1, 2].map(|axis| cluster_dim(context, axis));
+    linear([0, 1, 2].map(|axis| context.block[axis] % dims[axis]), dims)
+}
+
+/// Place of `index` in a box of `dims`, counted along x, then y, then z.
+#[cfg(not(raddle_device))]
+fn linear(index: [u32; 3], dims: [u32; 3]) -> u32 {
+    (index[2] * dims[1] + index[1]) * dims[0] + index[0]
+}
+
 /// This thread's index in its block, counted along x, then y, then z.
 #[inline(always)]
 #[must_use]
@@ -95,14 +154,6 @@ pub fn global_dim_x() -> usize {
 
 /// Threads in a warp, on every NVIDIA GPU.
 pub const WARP: u32 = 32;
-
-/// This thread's lane in its warp, 0 to 31 (PTX `%laneid`).
-#[inline(always)]
-#[must_use]
-#[cfg_attr(not(raddle_device), track_caller)]
-pub fn lane() -> u32 {
-    thread_linear() % WARP
-}
 
 /// This thread's warp in its block, counted from 0 by linear thread index.
 #[inline(always)]

@@ -263,12 +263,12 @@ impl<T: AnyBits> DynamicShared<T> {
 #[inline(always)]
 pub(crate) unsafe fn shared_address<T>(pointer: *const T) -> u32 {
     // SAFETY: by the caller's contract.
-    unsafe { cvta_to_shared(pointer.cast()) }
+    unsafe { cvta_to_shared(pointer as u64) }
 }
 
 intrinsics! {
     SHARED, "State Spaces: .shared";
-    fn cvta_to_shared(pointer: *const u8) -> u32 = "raddle.asm:=r,l:{ .reg .u64 address; cvta.to.shared.u64 address, $1; cvt.u32.u64 $0, address; }", sm 20, ptx 20;
+    fn cvta_to_shared(pointer: u64) -> u32 = "raddle.asm:=r,l:{ .reg .u64 address; cvta.to.shared.u64 address, $1; cvt.u32.u64 $0, address; }", sm 20, ptx 20;
     fn read_dynamic_bytes() -> u32 = "raddle.asm:=r:mov.u32 $0, %dynamic_smem_size;", sm 20, ptx 41;
 }
 
@@ -279,7 +279,7 @@ intrinsics! {
 /// `ptr` holds `len` elements, and no thread reads them meanwhile.
 #[inline(always)]
 #[cfg_attr(not(raddle_device), track_caller)]
-unsafe fn write_strided<T>(ptr: *mut T, len: usize, mut value: impl FnMut(usize) -> T) {
+pub(crate) unsafe fn write_strided<T>(ptr: *mut T, len: usize, mut value: impl FnMut(usize) -> T) {
     let threads = block_threads() as usize;
     let mut i = thread_linear() as usize;
     while i < len {

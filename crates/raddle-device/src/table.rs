@@ -65,6 +65,13 @@ pub const TABLES: &[&[Intrinsic]] = &[
     crate::barrier::BARRIERS,
     crate::shared::SHARED,
     crate::warp::WARPS,
+    crate::mbarrier::MBARRIERS,
+    crate::atomic::operations::OPERATIONS,
+    crate::atomic::VECTOR_REDUCTIONS,
+    crate::cluster::CLUSTERS,
+    crate::fence::FENCES,
+    crate::dependent::DEPENDENTS,
+    crate::timer::TIMERS,
     crate::float::F16_ROWS,
     crate::float::BF16_ROWS,
     crate::float::TF32_ROWS,
@@ -84,4 +91,60 @@ pub const TABLES: &[&[Intrinsic]] = &[
     crate::cache::store_wt_rows::ROWS,
     crate::cache::PREFETCHES,
     crate::cache::POLICIES,
+    crate::async_copy::COPIES,
+    crate::matrix::LDMATRIX,
+    crate::matrix::MMA,
+    crate::matrix::WGMMA,
+    crate::matrix::wgmma::f16_kk::ROWS,
+    crate::matrix::wgmma::f16_km::ROWS,
+    crate::matrix::wgmma::f16_mk::ROWS,
+    crate::matrix::wgmma::f16_mm::ROWS,
+    crate::matrix::wgmma::f16_rk::ROWS,
+    crate::matrix::wgmma::f16_rm::ROWS,
+    crate::matrix::wgmma::bf16_kk::ROWS,
+    crate::matrix::wgmma::bf16_km::ROWS,
+    crate::matrix::wgmma::bf16_mk::ROWS,
+    crate::matrix::wgmma::bf16_mm::ROWS,
+    crate::matrix::wgmma::bf16_rk::ROWS,
+    crate::matrix::wgmma::bf16_rm::ROWS,
+    crate::matrix::wgmma::tf32_kk::ROWS,
+    crate::matrix::wgmma::tf32_rk::ROWS,
+    crate::matrix::wgmma::e4m3_e4m3_kk::ROWS,
+    crate::matrix::wgmma::e4m3_e4m3_rk::ROWS,
+    crate::matrix::wgmma::e4m3_e5m2_kk::ROWS,
+    crate::matrix::wgmma::e4m3_e5m2_rk::ROWS,
+    crate::matrix::wgmma::e5m2_e4m3_kk::ROWS,
+    crate::matrix::wgmma::e5m2_e4m3_rk::ROWS,
+    crate::matrix::wgmma::e5m2_e5m2_kk::ROWS,
+    crate::matrix::wgmma::e5m2_e5m2_rk::ROWS,
+    crate::matrix::wgmma::pins::ROWS,
 ];
+
+/// How many rows `tables` have together.
+#[cfg(not(raddle_device))]
+pub(crate) const fn count(tables: &[&[Intrinsic]]) -> usize {
+    let mut total = 0;
+    let mut table = 0;
+    while table < tables.len() {
+        total += tables[table].len();
+        table += 1;
+    }
+    total
+}
+
+/// The rows of `tables` in one array; `N` comes from [`count`].
+#[cfg(not(raddle_device))]
+pub(crate) const fn joined<const N: usize>(tables: &[&[Intrinsic]]) -> [Intrinsic; N] {
+    let mut rows = [tables[0][0]; N];
+    let (mut total, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut row = 0;
+        while row < tables[table].len() {
+            rows[total] = tables[table][row];
+            total += 1;
+            row += 1;
+        }
+        table += 1;
+    }
+    rows
+}

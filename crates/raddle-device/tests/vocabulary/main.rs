@@ -1,0 +1,4 @@
+//! The thread, warp, block and cluster vocabulary: its PTX as `ptxas` sees it,
+//! and its host bodies as kernels on the CPU device see them.
+
+mod ptx;
