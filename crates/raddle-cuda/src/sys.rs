@@ -204,6 +204,5 @@ driver_functions! {
         launch_kernel_ex: "cuLaunchKernelEx", "cuLaunchKernelEx", 11060, (*const CuLaunchConfig, CuFunction, *mut *mut c_void, *mut *mut c_void);
         tensor_map_encode_tiled: "cuTensorMapEncodeTiled", "cuTensorMapEncodeTiled", 12000, (*mut CuTensorMap, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
         func_get_param_info: "cuFuncGetParamInfo", "cuFuncGetParamInfo", 12040, (CuFunction, usize, *mut usize, *mut usize);
-        stream_get_id: "cuStreamGetId", "cuStreamGetId", 12000, (CuStream, *mut u64);
     }
 }

@@ -184,7 +184,7 @@ impl TensorMapDescription<'_> {
             return Err("each dimension of the box has 1 to 256 elements");
         }
         let row_bytes = u64::from(self.box_dims[0]) * self.element.bytes();
-        if row_bytes % 16 != 0 {
+        if !row_bytes.is_multiple_of(16) {
             return Err("a row of the box is a multiple of 16 bytes");
         }
         let pattern_bytes = match self.swizzle {

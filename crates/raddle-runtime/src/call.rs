@@ -1,21 +1,34 @@
 //! From typed arguments to a parameter block: what a launch function made by
-//! `#[kernel]` builds, and what [`Stream::launch`](crate::Stream) takes.
+//! `#[kernel]` builds, and what [`Stream::launch`](crate::Stream::launch) takes.
+//!
+//! Invariant: a [`KernelCall`] borrows everything that it names for `'k`, so that
+//! memory cannot be freed, moved, or lent out again in a conflicting way before
+//! the call has been enqueued. After that the order of work keeps it safe.
 
-use core::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use raddle_device::kernel::Kernel;
 use raddle_device::param::{DeviceType, KernelParam};
+
+use crate::error::Error;
+use crate::memory::Region;
+use crate::timeline::Access;
 
 /// A host value that may be passed for the kernel parameter `P`.
 ///
 /// `'k` is how long the value's memory stays borrowed: until the call has been
 /// enqueued.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be passed for the kernel parameter `{P}`",
+    note = "pass device types by value, `&buffer` for `&[T]`, `&mut buffer` for `PerThread<T>`, `buffer.chunks_mut(len)` for `PerBlock<T, N>`"
+)]
 pub trait KernelArg<'k, P: KernelParam> {
     /// Writes down what the launch will touch and gives the raw parameter.
     fn bind(self, binder: &mut Binder<'k>) -> P::Raw;
 }
 
 impl<'k, T: DeviceType> KernelArg<'k, T> for T {
+    #[inline]
     fn bind(self, _binder: &mut Binder<'k>) -> T {
         self
     }
@@ -24,20 +37,41 @@ impl<'k, T: DeviceType> KernelArg<'k, T> for T {
 /// Collects the memory a call touches while its arguments are bound.
 pub struct Binder<'k> {
     kernel: &'static Kernel,
-    life: PhantomData<&'k mut ()>,
+    accesses: Accesses<'k>,
+    error: Option<Box<Error>>,
 }
 
 impl<'k> Binder<'k> {
     /// A binder for one call of `kernel`.
+    #[inline]
     #[must_use]
     pub fn new(kernel: &'static Kernel) -> Self {
-        Self { kernel, life: PhantomData }
+        Self { kernel, accesses: Accesses::default(), error: None }
+    }
+
+    /// The kernel whose call this is.
+    #[must_use]
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    #[inline]
+    pub(crate) fn touch(&mut self, region: &'k Region, access: Access) {
+        self.accesses.push(region, access);
+    }
+
+    /// Makes the launch fail with the first error that an argument gave.
+    #[cold]
+    pub(crate) fn refuse(&mut self, error: Error) {
+        self.error.get_or_insert(Box::new(error));
     }
 
     /// The call, ready to be launched.
+    #[inline]
     #[must_use]
     pub fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
-        KernelCall { kernel: self.kernel, params, life: PhantomData }
+        let Self { kernel, accesses, error } = self;
+        KernelCall { kernel, params, accesses, error }
     }
 }
 
@@ -48,5 +82,49 @@ pub struct KernelCall<'k, R: Copy> {
     pub kernel: &'static Kernel,
     /// Its parameter block.
     pub params: R,
-    life: PhantomData<&'k mut ()>,
+    pub(crate) accesses: Accesses<'k>,
+    pub(crate) error: Option<Box<Error>>,
+}
+
+const INLINE_LEN: usize = 12;
+
+/// The memory that a piece of work uses: up to twelve regions without touching
+/// the heap.
+pub(crate) struct Accesses<'k> {
+    inline: [MaybeUninit<(&'k Region, Access)>; INLINE_LEN],
+    len: usize,
+    more: Vec<(&'k Region, Access)>,
+}
+
+impl Default for Accesses<'_> {
+    #[inline]
+    fn default() -> Self {
+        Self { inline: [const { MaybeUninit::uninit() }; INLINE_LEN], len: 0, more: Vec::new() }
+    }
+}
+
+impl<'k> Accesses<'k> {
+    #[inline]
+    pub(crate) fn push(&mut self, region: &'k Region, access: Access) {
+        match self.inline.get_mut(self.len) {
+            Some(slot) => {
+                slot.write((region, access));
+                self.len += 1;
+            }
+            None => self.more.push((region, access)),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn with(mut self, region: &'k Region, access: Access) -> Self {
+        self.push(region, access);
+        self
+    }
+
+    #[inline]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &(&'k Region, Access)> {
+        // SAFETY: the first `len` slots were written by `push`.
+        let inline = self.inline[..self.len].iter().map(|slot| unsafe { slot.assume_init_ref() });
+        inline.chain(&self.more)
+    }
 }

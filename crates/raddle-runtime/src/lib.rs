@@ -1,3 +1,53 @@
-//! Devices, streams, buffers and typed launches.
+//! Devices, streams, buffers and typed launches, on NVIDIA GPUs and on the CPU.
+//!
+//! ```ignore
+//! let device = Device::best()?;                    // a GPU if there is one
+//! let stream = device.stream()?;
+//! let x = stream.upload(&[1.0f32; 1000])?;
+//! let mut y = stream.zeros(1000)?;
+//! stream.launch(Grid::cover(1000, 256), kernels::saxpy(2.0, &x, &mut y))?;
+//! let y = y.to_vec()?;                             // waits, and tells of panics
+//! ```
+//!
+//! - [`Device`] is a GPU or the CPU; both take the same calls and give the same
+//!   results and errors. `RADDLE_DEVICE=cpu|cuda:N` overrides [`Device::best`].
+//! - [`Stream`] is work in order. Streams of a device run beside each other; a
+//!   [`Buffer`] may be used on any of them, and work that must come later waits
+//!   by itself, on the device, at no cost where one stream is used.
+//! - [`Buffer`] owns device memory and frees it in stream order when dropped,
+//!   without waiting. Borrow rules say who may use it: a launch borrows its
+//!   arguments until it is enqueued.
+//! - [`Stream::launch`] checks a launch against kernel and device before the
+//!   driver sees it. A panic of a kernel thread is an [`Error::KernelPanic`] at
+//!   the next wait, on both devices, and the device goes on.
+//! - Kernels are assembled by the driver once and kept on disk (`RADDLE_CACHE`,
+//!   `RADDLE_CACHE_DIR`, `RADDLE_CACHE_MIB`).
+//!
+//! How order is kept is in `timeline`; what a launch costs in `launch`; how
+//! panics find their way in `panics`.
 
+mod args;
+mod buffer;
+mod cache;
 pub mod call;
+mod cuda;
+mod device;
+mod error;
+mod event;
+mod grid;
+mod kernels;
+mod launch;
+mod memory;
+mod panics;
+mod queue;
+mod stream;
+mod sync;
+mod timeline;
+
+pub use buffer::{Buffer, ChunksMut, Slice, SliceMut};
+pub use call::{Binder, KernelArg, KernelCall};
+pub use device::{Device, DeviceKind, Limits, Memory};
+pub use error::{Error, Result};
+pub use event::Event;
+pub use grid::{Dims, Grid};
+pub use stream::{Launched, Stream};

@@ -1,0 +1,124 @@
+//! The GPU side of a device: its context, its memory pool, the kernels loaded on
+//! it and their panic records.
+
+use std::sync::{Arc, Mutex};
+
+use raddle_cuda::{Attribute, Context, Pool, Status};
+
+use crate::cache::Cache;
+use crate::error::Result;
+use crate::kernels::KernelTable;
+use crate::panics::PanicBoard;
+use crate::sync::lock;
+
+/// A GPU that is in use.
+pub(crate) struct CudaDevice {
+    // Fields are dropped in order: the context goes last.
+    pub(crate) kernels: KernelTable,
+    pub(crate) board: PanicBoard,
+    pub(crate) cache: Cache,
+    /// `None` where the driver or device has no stream-ordered allocation.
+    pool: Option<Pool>,
+    /// Carries the small writes that belong to no user's stream.
+    service: Mutex<raddle_cuda::Stream>,
+    capability: (u32, u32),
+    context: Arc<Context>,
+}
+
+impl CudaDevice {
+    pub(crate) fn open(device: raddle_cuda::Device) -> Result<Self> {
+        let capability = device.compute_capability()?;
+        let context = Context::retain_primary(device)?;
+        let has_pools = device.attribute(Attribute::MemoryPoolsSupported).unwrap_or(0) == 1;
+        let pool = if has_pools { Some(Pool::new(&context)?) } else { None };
+        let service = Mutex::new(raddle_cuda::Stream::new(&context, 0)?);
+        Ok(Self {
+            kernels: KernelTable::default(),
+            board: PanicBoard::default(),
+            cache: Cache::from_env(),
+            pool,
+            service,
+            capability,
+            context,
+        })
+    }
+
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    pub(crate) fn pool(&self) -> Option<&Pool> {
+        self.pool.as_ref()
+    }
+
+    pub(crate) fn capability(&self) -> (u32, u32) {
+        self.capability
+    }
+
+    /// Writes one word of a module's global variable and waits for it.
+    pub(crate) fn write_u32(&self, address: u64, value: u32) -> Result<()> {
+        let service = lock(&self.service);
+        // SAFETY: the callers name words of globals of loaded modules, which
+        // nothing but `__raddle_panic` touches, with atomic operations.
+        unsafe { service.fill_u32(address, value, 1)? };
+        Ok(service.synchronize()?)
+    }
+
+    /// Copies a few bytes into a module's global variable and waits for them.
+    pub(crate) fn write_bytes(&self, address: u64, bytes: &[u8]) -> Result<()> {
+        let service = lock(&self.service);
+        // SAFETY: the callers name globals of modules that were just loaded, of
+        // at least this size; the source lives until the wait below has ended.
+        let copied = unsafe { service.copy_to_device(address, bytes.as_ptr(), bytes.len()) };
+        service.synchronize()?;
+        Ok(copied?)
+    }
+
+    /// Allocates for work that is enqueued later on `stream`; waits for pending
+    /// frees and gives the pool's reserve back to the device before it gives up.
+    pub(crate) fn allocate(
+        &self,
+        bytes: usize,
+        stream: &raddle_cuda::Stream,
+    ) -> Result<u64, raddle_cuda::Error> {
+        match self.allocate_once(bytes, stream) {
+            Err(error) if error.status() == Some(Status::OUT_OF_MEMORY) => {
+                self.context.synchronize()?;
+                if let Some(pool) = &self.pool {
+                    pool.trim(0)?;
+                }
+                self.allocate_once(bytes, stream)
+            }
+            result => result,
+        }
+    }
+
+    fn allocate_once(
+        &self,
+        bytes: usize,
+        stream: &raddle_cuda::Stream,
+    ) -> Result<u64, raddle_cuda::Error> {
+        match &self.pool {
+            Some(pool) => pool.allocate(bytes, stream),
+            None => raddle_cuda::allocate_blocking(&self.context, bytes),
+        }
+    }
+
+    /// Frees memory of [`CudaDevice::allocate`] behind the work on `stream`.
+    ///
+    /// # Safety
+    ///
+    /// No work uses the memory but what `stream` has been made to wait for.
+    pub(crate) unsafe fn free(
+        &self,
+        address: u64,
+        stream: &raddle_cuda::Stream,
+    ) -> Result<(), raddle_cuda::Error> {
+        match &self.pool {
+            // SAFETY: the caller's contract; the address came from this pool.
+            Some(pool) => unsafe { pool.free(address, stream) },
+            // SAFETY: as above; the driver waits for the device first.
+            None => unsafe { raddle_cuda::free_blocking(&self.context, address) },
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! Devices: the GPUs of this machine and the CPU, behind one type.
+//!
+//! A device is opened once for the process and stays open; a [`Device`] is a
+//! cheap handle. The CPU device has the limits of a compute capability 9.0 GPU,
+//! so that a launch it accepts has a GPU that accepts it too.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use raddle_cuda::Attribute;
+
+use crate::cuda::CudaDevice;
+use crate::error::{Error, Result};
+use crate::queue::{Queue, Queues};
+use crate::stream::Stream;
+use crate::sync::lock;
+use crate::timeline::StreamId;
+
+/// Something that runs kernels: a GPU, or the CPU.
+#[derive(Clone)]
+pub struct Device {
+    inner: Arc<DeviceInner>,
+}
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// The CPU, through the simulator.
+    Cpu,
+    /// The GPU of this number.
+    Cuda(u32),
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => write!(f, "cpu"),
+            Self::Cuda(ordinal) => write!(f, "cuda:{ordinal}"),
+        }
+    }
+}
+
+pub(crate) struct DeviceInner {
+    pub(crate) kind: DeviceKind,
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) queues: Queues,
+    /// `None` on the CPU.
+    pub(crate) cuda: Option<CudaDevice>,
+}
+
+/// What a device allows of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Blocks of a grid along each axis.
+    pub grid: [u32; 3],
+    /// Threads of a block along each axis.
+    pub block: [u32; 3],
+    /// Threads of a block.
+    pub block_threads: u32,
+    /// Shared memory of a block in bytes, static and dynamic together.
+    pub shared_bytes: usize,
+    /// Blocks of a cluster; 1 where clusters do not exist.
+    pub cluster_blocks: u32,
+    /// Threads of a warp.
+    pub warp: u32,
+    /// Multiprocessors; for the CPU, hardware threads.
+    pub multiprocessors: u32,
+    /// Threads resident on a multiprocessor.
+    pub multiprocessor_threads: u32,
+    /// Size of the L2 cache in bytes; 0 if unknown.
+    pub l2_bytes: usize,
+}
+
+/// Memory of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Bytes that are free.
+    pub free_bytes: u64,
+    /// All bytes.
+    pub total_bytes: u64,
+}
+
+static CPU: OnceLock<Device> = OnceLock::new();
+static CUDA: Mutex<Vec<Device>> = Mutex::new(Vec::new());
+
+impl Device {
+    /// The device to use when nothing else is said: the one that `RADDLE_DEVICE`
+    /// names (`cpu`, `cuda` or `cuda:N`), else the first GPU, else the CPU.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::DeviceSetting`] if `RADDLE_DEVICE` names no device; what
+    /// [`Device::cuda`] returns if it names a GPU, or if there is an NVIDIA
+    /// driver that does not work. Only a machine without a driver or without a
+    /// GPU falls back to the CPU.
+    pub fn best() -> Result<Self> {
+        match std::env::var("RADDLE_DEVICE") {
+            Ok(setting) => Self::from_setting(&setting),
+            Err(_) => match raddle_cuda::Driver::load().and_then(|driver| driver.device_count()) {
+                Ok(0) => Ok(Self::cpu()),
+                Ok(_) => Self::cuda(0),
+                Err(error) if error.is_absent() => Ok(Self::cpu()),
+                Err(error) => Err(error.into()),
+            },
+        }
+    }
+
+    fn from_setting(setting: &str) -> Result<Self> {
+        let setting = setting.trim();
+        match setting {
+            "cpu" => Ok(Self::cpu()),
+            "cuda" => Self::cuda(0),
+            _ => match setting.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(ordinal)) => Self::cuda(ordinal),
+                _ => Err(Error::DeviceSetting { found: setting.to_owned() }),
+            },
+        }
+    }
+
+    /// Every usable GPU, then the CPU.
+    #[must_use]
+    pub fn list() -> Vec<Self> {
+        let count = raddle_cuda::Driver::load().and_then(|driver| driver.device_count());
+        let gpus = (0..count.unwrap_or(0)).filter_map(|ordinal| Self::cuda(ordinal).ok());
+        gpus.chain([Self::cpu()]).collect()
+    }
+
+    /// The CPU.
+    #[must_use]
+    pub fn cpu() -> Self {
+        CPU.get_or_init(|| {
+            let threads = std::thread::available_parallelism().map_or(1, usize::from);
+            Self {
+                inner: Arc::new(DeviceInner {
+                    kind: DeviceKind::Cpu,
+                    name: cpu_name(),
+                    limits: Limits {
+                        multiprocessors: u32::try_from(threads).unwrap_or(u32::MAX),
+                        ..CPU_LIMITS
+                    },
+                    queues: Queues::default(),
+                    cuda: None,
+                }),
+            }
+        })
+        .clone()
+    }
+
+    /// The GPU of this number, counted from 0 as the driver lists them.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::NoGpu`] without a driver, [`Error::NoSuchDevice`] beyond the last
+    /// GPU, [`Error::Cuda`] if the driver or the GPU does not work.
+    pub fn cuda(ordinal: u32) -> Result<Self> {
+        let mut open = lock(&CUDA);
+        if let Some(device) = open.iter().find(|d| d.kind() == DeviceKind::Cuda(ordinal)) {
+            return Ok(device.clone());
+        }
+        let device = Self::open_cuda(ordinal)?;
+        open.push(device.clone());
+        Ok(device)
+    }
+
+    fn open_cuda(ordinal: u32) -> Result<Self> {
+        let no_gpu = |error: raddle_cuda::Error| {
+            if error.is_absent() {
+                Error::NoGpu { reason: error.to_string() }
+            } else {
+                error.into()
+            }
+        };
+        let driver = raddle_cuda::Driver::load().map_err(no_gpu)?;
+        let count = driver.device_count().map_err(no_gpu)?;
+        if ordinal >= count {
+            return Err(Error::NoSuchDevice { ordinal, count });
+        }
+        let raw = raddle_cuda::Device::get(driver, ordinal)?;
+        Ok(Self {
+            inner: Arc::new(DeviceInner {
+                kind: DeviceKind::Cuda(ordinal),
+                name: raw.name()?,
+                limits: cuda_limits(raw)?,
+                queues: Queues::default(),
+                cuda: Some(CudaDevice::open(raw)?),
+            }),
+        })
+    }
+
+    /// What the device is.
+    #[must_use]
+    pub fn kind(&self) -> DeviceKind {
+        self.inner.kind
+    }
+
+    /// Whether the device is a GPU.
+    #[must_use]
+    pub fn is_gpu(&self) -> bool {
+        self.inner.cuda.is_some()
+    }
+
+    /// The product's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The compute capability of a GPU, as in (9, 0).
+    #[must_use]
+    pub fn compute_capability(&self) -> Option<(u32, u32)> {
+        self.inner.cuda.as_ref().map(CudaDevice::capability)
+    }
+
+    /// What the device allows of a launch.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Multiprocessors of a GPU; hardware threads of the CPU.
+    #[must_use]
+    pub fn multiprocessor_count(&self) -> u32 {
+        self.inner.limits.multiprocessors
+    }
+
+    /// Free memory and all memory. For the CPU, the operating system's numbers,
+    /// or zeros where it does not tell.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn memory(&self) -> Result<Memory> {
+        match &self.inner.cuda {
+            Some(cuda) => {
+                let (free_bytes, total_bytes) = cuda.context().memory_bytes()?;
+                Ok(Memory { free_bytes, total_bytes })
+            }
+            None => Ok(host_memory()),
+        }
+    }
+
+    /// A stream of its own: work on it runs in order, beside other streams.
+    /// Streams are pooled: one that was dropped and has no work left is taken
+    /// again before a new one is made.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn stream(&self) -> Result<Stream> {
+        let queue = self.inner.queues.lease(self)?;
+        Ok(Stream::lease(self.clone(), queue))
+    }
+
+    /// The device's own stream, the same at every call.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn default_stream(&self) -> Result<Stream> {
+        let queue = self.inner.queues.default_queue(self)?;
+        Ok(Stream::shared(self.clone(), queue))
+    }
+
+    /// The driver's side of a GPU, for what this crate does not offer.
+    #[must_use]
+    pub fn cuda_context(&self) -> Option<&Arc<raddle_cuda::Context>> {
+        self.inner.cuda.as_ref().map(CudaDevice::context)
+    }
+
+    /// How much memory the device's pool holds, by the driver's counters; `None`
+    /// on the CPU and on GPUs without pools.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn pool_use(&self) -> Result<Option<raddle_cuda::PoolUse>> {
+        match self.inner.cuda.as_ref().and_then(CudaDevice::pool) {
+            Some(pool) => Ok(Some(pool.usage()?)),
+            None => Ok(None),
+        }
+    }
+
+    pub(crate) fn inner(&self) -> &DeviceInner {
+        &self.inner
+    }
+
+    #[inline]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
+    pub(crate) fn queue(&self, id: StreamId) -> &Arc<Queue> {
+        self.inner.queues.get(id)
+    }
+}
+
+impl PartialEq for Device {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_same(other)
+    }
+}
+
+impl Eq for Device {}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.kind(), self.name())
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}
+
+fn cuda_limits(raw: raddle_cuda::Device) -> Result<Limits> {
+    let get = |attribute| raw.attribute(attribute).map(i32::unsigned_abs);
+    let has_clusters = get(Attribute::ClusterLaunch).unwrap_or(0) == 1;
+    Ok(Limits {
+        grid: [
+            get(Attribute::MaxGridDimX)?,
+            get(Attribute::MaxGridDimY)?,
+            get(Attribute::MaxGridDimZ)?,
+        ],
+        block: [
+            get(Attribute::MaxBlockDimX)?,
+            get(Attribute::MaxBlockDimY)?,
+            get(Attribute::MaxBlockDimZ)?,
+        ],
+        block_threads: get(Attribute::MaxThreadsPerBlock)?,
+        shared_bytes: get(Attribute::MaxSharedMemoryPerBlockOptin)? as usize,
+        cluster_blocks: if has_clusters { CLUSTER_BLOCKS_MAX } else { 1 },
+        warp: get(Attribute::WarpSize)?,
+        multiprocessors: get(Attribute::MultiprocessorCount)?,
+        multiprocessor_threads: get(Attribute::MaxThreadsPerMultiprocessor)?,
+        l2_bytes: get(Attribute::L2CacheSize)? as usize,
+    })
+}
+
+/// The CPU's product name where the operating system tells it.
+fn cpu_name() -> String {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name"));
+    let name = model.and_then(|line| line.split_once(':')).map(|(_, name)| name.trim());
+    name.unwrap_or(std::env::consts::ARCH).to_owned()
+}
+
+fn host_memory() -> Memory {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let bytes = |field: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(field))?;
+        let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse().ok()?;
+        Some(kib * 1024)
+    };
+    Memory {
+        free_bytes: bytes("MemAvailable:").unwrap_or(0),
+        total_bytes: bytes("MemTotal:").unwrap_or(0),
+    }
+}
+
+/// Largest cluster that compute capability 9.0 allows (the non-portable limit).
+const CLUSTER_BLOCKS_MAX: u32 = 16;
+
+/// The limits of compute capability 9.0 (CUDA C++ programming guide, "Compute
+/// Capabilities").
+const CPU_LIMITS: Limits = Limits {
+    grid: [(1 << 31) - 1, 65_535, 65_535],
+    block: [1024, 1024, 64],
+    block_threads: 1024,
+    shared_bytes: 227 << 10,
+    cluster_blocks: CLUSTER_BLOCKS_MAX,
+    warp: 32,
+    multiprocessors: 1,
+    multiprocessor_threads: 2048,
+    l2_bytes: 0,
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_name_devices_or_are_refused() {
+        assert_eq!(Device::from_setting("cpu").unwrap().kind(), DeviceKind::Cpu);
+        for wrong in ["", "gpu", "cuda:", "cuda:x", "cuda:-1", "CPU"] {
+            let error = Device::from_setting(wrong).unwrap_err();
+            assert!(matches!(&error, Error::DeviceSetting { found } if found == wrong), "{error}");
+        }
+        if Device::list().len() == 1 {
+            assert!(Device::from_setting("cuda:0").is_err());
+        }
+    }
+
+    #[test]
+    fn the_cpu_is_always_there_and_is_one_device() {
+        let cpu = Device::cpu();
+        assert_eq!(cpu, Device::list().pop().unwrap());
+        assert!(!cpu.name().is_empty() && !cpu.is_gpu());
+        assert_eq!(cpu.compute_capability(), None);
+        assert!(cpu.multiprocessor_count() >= 1);
+    }
+}

@@ -1,0 +1,309 @@
+//! Kernels loaded on a GPU: which image suits the device, how it is loaded, and
+//! how a launch finds it again in a few nanoseconds.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+
+use raddle_cuda::{Function, FunctionAttribute, Module};
+use raddle_device::kernel::{Image, Kernel, PanicSlot};
+
+use crate::cuda::CudaDevice;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::panics::KernelIndex;
+use crate::sync::lock;
+
+/// A kernel on one GPU.
+pub(crate) struct Loaded {
+    pub(crate) function: Function,
+    pub(crate) index: KernelIndex,
+    /// Threads of a block that the function's registers allow.
+    pub(crate) block_threads_max: u32,
+    pub(crate) static_shared_bytes: u32,
+    /// Dynamic shared memory that the function may be given as it is set now.
+    pub(crate) dynamic_shared_bytes_max: AtomicU32,
+    /// Whether clusters of more than eight blocks have been allowed.
+    pub(crate) large_clusters: AtomicU32,
+}
+
+/// The kernels of one GPU by the address of their [`Kernel`]. Lookups take no
+/// lock: tables are only added to, and replaced by larger ones.
+#[derive(Default)]
+pub(crate) struct KernelTable {
+    current: AtomicPtr<Table>,
+    owned: Mutex<Owned>,
+}
+
+#[derive(Default)]
+struct Owned {
+    /// Every table so far: a reader may still look at an old one.
+    tables: Vec<*mut Table>,
+    kernels: Vec<(usize, *mut Loaded)>,
+}
+
+// SAFETY: the pointers are to heap values that are shared, never moved, and freed
+// only when the table is dropped.
+unsafe impl Send for Owned {}
+
+/// Open addressing with linear probing; at most half of the slots are taken.
+struct Table {
+    slots: Box<[(AtomicUsize, AtomicPtr<Loaded>)]>,
+}
+
+impl Table {
+    fn with_slots(len: usize) -> Self {
+        Self { slots: (0..len).map(|_| Default::default()).collect() }
+    }
+
+    /// Where to begin to look. Kernels are statics, whose low address bits say
+    /// little.
+    fn start(&self, key: usize) -> usize {
+        (key >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32 & (self.slots.len() - 1)
+    }
+
+    fn get(&self, key: usize) -> *mut Loaded {
+        let mut i = self.start(key);
+        loop {
+            let (found, loaded) = &self.slots[i];
+            match found.load(Ordering::Acquire) {
+                0 => return std::ptr::null_mut(),
+                found if found == key => return loaded.load(Ordering::Acquire),
+                _ => i = (i + 1) & (self.slots.len() - 1),
+            }
+        }
+    }
+
+    fn insert(&self, key: usize, loaded: *mut Loaded) {
+        let mut i = self.start(key);
+        while self.slots[i].0.load(Ordering::Relaxed) != 0 {
+            i = (i + 1) & (self.slots.len() - 1);
+        }
+        self.slots[i].1.store(loaded, Ordering::Release);
+        self.slots[i].0.store(key, Ordering::Release);
+    }
+}
+
+impl KernelTable {
+    /// The kernel, loaded now if it was not.
+    #[inline]
+    pub(crate) fn get(&self, device: &Device, kernel: &'static Kernel) -> Result<&Loaded> {
+        let key = std::ptr::from_ref(kernel).addr();
+        // SAFETY: tables live as long as `self`.
+        if let Some(table) = unsafe { self.current.load(Ordering::Acquire).as_ref() } {
+            // SAFETY: loaded kernels live as long as `self`.
+            if let Some(loaded) = unsafe { table.get(key).as_ref() } {
+                return Ok(loaded);
+            }
+        }
+        self.load(device, kernel)
+    }
+
+    #[cold]
+    fn load(&self, device: &Device, kernel: &'static Kernel) -> Result<&Loaded> {
+        let key = std::ptr::from_ref(kernel).addr();
+        let mut owned = lock(&self.owned);
+        if let Some(&(_, loaded)) = owned.kernels.iter().find(|entry| entry.0 == key) {
+            // SAFETY: loaded kernels live as long as `self`.
+            return Ok(unsafe { &*loaded });
+        }
+        let cuda = device.inner().cuda.as_ref().expect("only a GPU has a kernel table");
+        let loaded = Box::into_raw(Box::new(load_kernel(device, cuda, kernel)?));
+        owned.kernels.push((key, loaded));
+        self.add_to_table(&mut owned, key, loaded);
+        // SAFETY: as above.
+        Ok(unsafe { &*loaded })
+    }
+
+    fn add_to_table(&self, owned: &mut Owned, key: usize, loaded: *mut Loaded) {
+        let current = self.current.load(Ordering::Relaxed);
+        // SAFETY: tables live as long as `self`.
+        match unsafe { current.as_ref() } {
+            Some(table) if owned.kernels.len() * 2 <= table.slots.len() => {
+                table.insert(key, loaded);
+            }
+            _ => {
+                let len = (owned.kernels.len() * 4).next_power_of_two().max(64);
+                let table = Table::with_slots(len);
+                for &(key, loaded) in &owned.kernels {
+                    table.insert(key, loaded);
+                }
+                let table = Box::into_raw(Box::new(table));
+                owned.tables.push(table);
+                self.current.store(table, Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for KernelTable {
+    fn drop(&mut self) {
+        let owned = lock(&self.owned);
+        for &(_, loaded) in &owned.kernels {
+            // SAFETY: made by `Box::into_raw`, freed once, and nobody borrows
+            // from the table any more.
+            drop(unsafe { Box::from_raw(loaded) });
+        }
+        for &table in &owned.tables {
+            // SAFETY: as above.
+            drop(unsafe { Box::from_raw(table) });
+        }
+    }
+}
+
+/// A PTX target as `sm_90a` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    major: u32,
+    minor: u32,
+    /// `a`: runs on this very capability; `f`: on its family, which has the same
+    /// major number; neither: on this capability and every later one.
+    suffix: Option<char>,
+}
+
+impl Target {
+    fn parse(text: &str) -> Option<Self> {
+        let number = text.strip_prefix("sm_")?;
+        let suffix = number.chars().last().filter(char::is_ascii_alphabetic);
+        let number: u32 =
+            number.trim_end_matches(|c: char| c.is_ascii_alphabetic()).parse().ok()?;
+        matches!(suffix, None | Some('a' | 'f')).then_some(Self {
+            major: number / 10,
+            minor: number % 10,
+            suffix,
+        })
+    }
+
+    fn runs_on(self, (major, minor): (u32, u32)) -> bool {
+        match self.suffix {
+            Some('a') => (self.major, self.minor) == (major, minor),
+            Some(_) => self.major == major && self.minor <= minor,
+            None => (self.major, self.minor) <= (major, minor),
+        }
+    }
+}
+
+/// The image that suits a capability best: the newest target that runs there,
+/// and of those with the same number the one made for it.
+fn choose(images: &[Image], capability: (u32, u32)) -> Option<&Image> {
+    let suited = images.iter().filter_map(|image| {
+        let target = Target::parse(image.target)?;
+        target.runs_on(capability).then_some((target, image))
+    });
+    suited.max_by_key(|(target, _)| *target).map(|(_, image)| image)
+}
+
+fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Result<Loaded> {
+    let Some(image) = choose(kernel.images, cuda.capability()) else {
+        return Err(no_image(device, cuda, kernel));
+    };
+    let module = load_module(cuda, kernel.name, image)?;
+    let function = module.function(image.entry)?;
+    let (index, record) = cuda.board.add(cuda, kernel.name)?;
+    if let Some((address, bytes)) = module.global("__raddle_panic_slot")? {
+        if bytes != size_of::<PanicSlot>() {
+            let (expected, kernel) = (size_of::<PanicSlot>(), kernel.name.to_owned());
+            let reason = format!(
+                "its panic slot has {bytes} bytes and not {expected}: the device code is of another build"
+            );
+            return Err(Error::Declaration { kernel, reason });
+        }
+        // `PanicSlot`: not claimed, padding, address of the record.
+        let mut slot = [0u8; size_of::<PanicSlot>()];
+        slot[std::mem::offset_of!(PanicSlot, record)..].copy_from_slice(&record.to_ne_bytes());
+        cuda.write_bytes(address, &slot)?;
+        cuda.board.set_claimed(index, address + std::mem::offset_of!(PanicSlot, claimed) as u64);
+    }
+    loaded(function, index)
+}
+
+/// The function with the limits that launches are checked against.
+pub(crate) fn loaded(function: Function, index: KernelIndex) -> Result<Loaded> {
+    let get = |attribute| function.attribute(attribute).map(i32::unsigned_abs);
+    Ok(Loaded {
+        block_threads_max: get(FunctionAttribute::MaxThreadsPerBlock)?,
+        static_shared_bytes: get(FunctionAttribute::SharedBytes)?,
+        dynamic_shared_bytes_max: AtomicU32::new(get(FunctionAttribute::MaxDynamicSharedBytes)?),
+        large_clusters: AtomicU32::new(0),
+        index,
+        function,
+    })
+}
+
+/// Loads an image: from the cache of cubins, or assembled now and kept there.
+fn load_module(
+    cuda: &CudaDevice,
+    name: &'static str,
+    image: &Image,
+) -> Result<std::sync::Arc<Module>> {
+    let context = cuda.context();
+    let Some(key) = cuda.cache.key(cuda, image.ptx) else {
+        return Ok(Module::from_ptx(context, image.ptx)?);
+    };
+    if let Some(cubin) = cuda.cache.read(&key) {
+        // SAFETY: the checksum says that these are the bytes that the driver
+        // made, whole.
+        match unsafe { Module::from_cubin(context, &cubin) } {
+            Ok(module) => return Ok(module),
+            // A driver that refuses what it made: make it anew.
+            Err(error) if !error.is_sticky() => cuda.cache.remove(&key),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let cubin = raddle_cuda::assemble(context, name, image.ptx)?;
+    cuda.cache.write(&key, &cubin);
+    // SAFETY: the driver made this cubin just now.
+    Ok(unsafe { Module::from_cubin(context, &cubin)? })
+}
+
+fn no_image(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Error {
+    if kernel.images.is_empty() {
+        let reason = "it was built without device code: build it with raddle-build, or run it on the CPU device";
+        return Error::Declaration { kernel: kernel.name.to_owned(), reason: reason.to_owned() };
+    }
+    let targets: Vec<&str> = kernel.images.iter().map(|image| image.target).collect();
+    Error::DeviceTooOld {
+        kernel: kernel.name,
+        needs: targets.join(" and "),
+        device: device.to_string(),
+        capability: cuda.capability(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(targets: &[&'static str], capability: (u32, u32)) -> Option<&'static str> {
+        let image = |target| Image { path: "", target, entry: "", ptx: "", synchronizes: false };
+        let images: Vec<Image> = targets.iter().map(|target| image(target)).collect();
+        choose(&images, capability).map(|image| image.target)
+    }
+
+    #[test]
+    fn the_best_image_that_runs_is_chosen() {
+        let both = ["sm_80", "sm_90a"];
+        assert_eq!(chosen(&both, (9, 0)), Some("sm_90a"));
+        assert_eq!(chosen(&both, (10, 0)), Some("sm_80"));
+        assert_eq!(chosen(&both, (8, 6)), Some("sm_80"));
+        assert_eq!(chosen(&both, (7, 5)), None);
+        assert_eq!(chosen(&["sm_90a"], (12, 0)), None);
+        assert_eq!(chosen(&["sm_90", "sm_90a", "sm_75"], (9, 0)), Some("sm_90a"));
+        assert_eq!(chosen(&["sm_75", "sm_90"], (9, 0)), Some("sm_90"));
+        assert_eq!(chosen(&["sm_100f", "sm_80"], (10, 3)), Some("sm_100f"));
+        assert_eq!(chosen(&["sm_100f", "sm_80"], (12, 0)), Some("sm_80"));
+        assert_eq!(chosen(&["compute_80", "sm_", "sm_9x"], (9, 0)), None);
+    }
+
+    #[test]
+    fn a_table_finds_what_was_put_in_among_many() {
+        let table = Table::with_slots(64);
+        let loaded = |i: usize| std::ptr::without_provenance_mut::<Loaded>(i);
+        for i in 1..=32 {
+            table.insert(i * 72, loaded(i));
+        }
+        for i in 1..=32 {
+            assert_eq!(table.get(i * 72), loaded(i));
+        }
+        assert!(table.get(33 * 72).is_null());
+    }
+}

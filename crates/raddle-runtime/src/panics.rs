@@ -1,0 +1,389 @@
+//! Kernel panics on the GPU: the records that panicking threads write, and who
+//! is told.
+//!
+//! Each loaded kernel has one record in pinned host memory. A thread that panics
+//! claims its module's slot, writes the record and ends. The host looks at the
+//! records of the kernels that a queue has launched each time it has waited for
+//! that queue, so that a panic surfaces where the user waits for the result.
+//!
+//! A record does not say which launch it belongs to. If a kernel ran on several
+//! queues since they were last waited for, each of them reports the panic: an
+//! error too many rather than one too few.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use raddle_device::kernel::{PanicKind, PanicRecord};
+
+use crate::cuda::CudaDevice;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::queue::Queue;
+use crate::sync::lock;
+
+/// Number of a loaded kernel on its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KernelIndex(pub(crate) usize);
+
+const SET_WORDS: usize = 32;
+const SET_BITS: usize = SET_WORDS * 64;
+
+/// A set of kernels. Kernels whose numbers differ by a multiple of 2048 share a
+/// place, which can only make a panic reported once too often.
+#[derive(Default)]
+pub(crate) struct KernelSet {
+    words: [AtomicU64; SET_WORDS],
+}
+
+impl KernelSet {
+    #[inline]
+    pub(crate) fn add(&self, kernel: KernelIndex) {
+        let bit = kernel.0 % SET_BITS;
+        let (word, mask) = (&self.words[bit / 64], 1 << (bit % 64));
+        // The kernel is nearly always in the set already.
+        if word.load(Ordering::Relaxed) & mask == 0 {
+            word.fetch_or(mask, Ordering::AcqRel);
+        }
+    }
+
+    pub(crate) fn add_all(&self, other: &Self) {
+        for (word, other) in self.words.iter().zip(&other.words) {
+            let bits = other.load(Ordering::Acquire);
+            if bits & !word.load(Ordering::Relaxed) != 0 {
+                word.fetch_or(bits, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn take(&self) -> [u64; SET_WORDS] {
+        std::array::from_fn(|i| match self.words[i].load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.words[i].swap(0, Ordering::AcqRel),
+        })
+    }
+
+    fn add_words(&self, words: &[u64; SET_WORDS]) {
+        for (word, &bits) in self.words.iter().zip(words) {
+            if bits != 0 {
+                word.fetch_or(bits, Ordering::AcqRel);
+            }
+        }
+    }
+
+    fn read(&self) -> [u64; SET_WORDS] {
+        std::array::from_fn(|i| self.words[i].load(Ordering::Acquire))
+    }
+}
+
+fn contains(words: &[u64; SET_WORDS], kernel: KernelIndex) -> bool {
+    let bit = kernel.0 % SET_BITS;
+    words[bit / 64] >> (bit % 64) & 1 == 1
+}
+
+/// The places that are set.
+fn bits(words: &[u64; SET_WORDS]) -> impl Iterator<Item = usize> {
+    words.iter().enumerate().flat_map(|(i, &word)| {
+        let mut rest = word;
+        std::iter::from_fn(move || {
+            let bit = rest.trailing_zeros();
+            rest &= rest.wrapping_sub(1);
+            (bit < 64).then_some(i * 64 + bit as usize)
+        })
+    })
+}
+
+/// The panic records of one GPU.
+#[derive(Default)]
+pub(crate) struct PanicBoard {
+    state: Mutex<BoardState>,
+}
+
+#[derive(Default)]
+struct BoardState {
+    pages: Vec<raddle_cuda::Pinned>,
+    slots: Vec<Slot>,
+    /// Panics found so far.
+    serial: u64,
+    /// The latest of them.
+    history: VecDeque<(u64, KernelIndex, Error)>,
+    /// How many threads wait for each queue at the moment, by queue id.
+    waiters: Vec<u32>,
+}
+
+/// Where one kernel's panics go.
+struct Slot {
+    kernel: &'static str,
+    record: *mut PanicRecord,
+    /// Device address of the module's slot; `None` if it cannot panic.
+    claimed: Option<u64>,
+}
+
+// SAFETY: the record lies in pinned memory that lives as long as the board and is
+// read through volatile accesses under the board's lock.
+unsafe impl Send for Slot {}
+
+/// What a thread remembers while it waits for a queue.
+pub(crate) struct Watch {
+    serial: u64,
+    kernels: [u64; SET_WORDS],
+}
+
+const PAGE_BYTES: usize = 64 << 10;
+const PAGE_RECORDS: usize = PAGE_BYTES / size_of::<PanicRecord>();
+const HISTORY_LEN_MAX: usize = 256;
+
+impl PanicBoard {
+    /// Makes room for a kernel: returns its number and the device address of its
+    /// record.
+    pub(crate) fn add(
+        &self,
+        cuda: &CudaDevice,
+        kernel: &'static str,
+    ) -> Result<(KernelIndex, u64)> {
+        let mut state = lock(&self.state);
+        let index = state.slots.len();
+        if index / PAGE_RECORDS == state.pages.len() {
+            state.pages.push(raddle_cuda::Pinned::new(cuda.context(), PAGE_BYTES)?);
+        }
+        let page = &state.pages[index / PAGE_RECORDS];
+        let offset = index % PAGE_RECORDS * size_of::<PanicRecord>();
+        // SAFETY: the offset lies within the page.
+        let record = unsafe { page.host().add(offset) }.cast::<PanicRecord>();
+        let device = page.device() + offset as u64;
+        state.slots.push(Slot { kernel, record, claimed: None });
+        Ok((KernelIndex(index), device))
+    }
+
+    /// Notes where the module of a kernel keeps its slot.
+    pub(crate) fn set_claimed(&self, kernel: KernelIndex, address: u64) {
+        lock(&self.state).slots[kernel.0].claimed = Some(address);
+    }
+
+    /// To be called before a thread waits for `queue`.
+    pub(crate) fn begin_wait(&self, queue: &Queue) -> Watch {
+        let mut state = lock(&self.state);
+        queue.settling.add_words(&queue.touched.take());
+        let id = usize::from(queue.id.0);
+        if state.waiters.len() <= id {
+            state.waiters.resize(id + 1, 0);
+        }
+        state.waiters[id] += 1;
+        Watch { serial: state.serial, kernels: queue.settling.read() }
+    }
+
+    /// To be called after [`PanicBoard::begin_wait`] for a wait that does not
+    /// cover all work of the queue: its kernels will be looked at again.
+    pub(crate) fn keep_watching(&self, queue: &Queue, watch: &Watch) {
+        queue.touched.add_words(&watch.kernels);
+    }
+
+    /// To be called when the wait has ended: the panic of a kernel that `queue`
+    /// had launched, if there is one.
+    pub(crate) fn end_wait(&self, device: &Device, queue: &Queue, watch: &Watch) -> Option<Error> {
+        let mut state = lock(&self.state);
+        for bit in bits(&watch.kernels) {
+            for index in (bit..state.slots.len()).step_by(SET_BITS) {
+                if let Some(error) = state.slots[index].harvest(device) {
+                    state.publish(device, KernelIndex(index), &error);
+                }
+            }
+        }
+        let id = usize::from(queue.id.0);
+        state.waiters[id] -= 1;
+        if state.waiters[id] == 0 {
+            queue.settling.take();
+        }
+        let is_mine = |entry: &&(u64, KernelIndex, Error)| {
+            entry.0 > watch.serial && contains(&watch.kernels, entry.1)
+        };
+        state.history.iter().find(is_mine).map(|entry| entry.2.clone())
+    }
+}
+
+impl BoardState {
+    /// Tells every queue that has launched the kernel since it was last waited
+    /// for, and the threads that wait at the moment.
+    fn publish(&mut self, device: &Device, kernel: KernelIndex, error: &Error) {
+        self.serial += 1;
+        if self.history.len() == HISTORY_LEN_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.serial, kernel, error.clone()));
+        for queue in device.inner().queues.all() {
+            if contains(&queue.touched.read(), kernel) {
+                queue.push_pending([error.clone()]);
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// The panic in the record, after which the slot is free again.
+    fn harvest(&self, device: &Device) -> Option<Error> {
+        let claimed = self.claimed?;
+        // SAFETY: the record is in live pinned memory; the device may write it
+        // meanwhile, hence the volatile read.
+        let state = unsafe { (&raw const (*self.record).state).read_volatile() };
+        if state != 1 {
+            return None;
+        }
+        std::sync::atomic::fence(Ordering::Acquire);
+        // SAFETY: state 1 says that the record is whole, and no thread writes it
+        // until the slot is free again.
+        let record = unsafe { self.record.read_volatile() };
+        // SAFETY: as above.
+        unsafe { (&raw mut (*self.record).state).write_volatile(0) };
+        if let Some(cuda) = &device.inner().cuda {
+            // A failure means a lost context: then nothing panics any more.
+            let _ = cuda.write_u32(claimed, 0);
+        }
+        Some(panic_error(self.kernel, &record))
+    }
+}
+
+/// The error that a record stands for.
+pub(crate) fn panic_error(kernel: &'static str, record: &PanicRecord) -> Error {
+    let text = |bytes: &[u8], len: u32| {
+        let len = bytes.len().min(len as usize);
+        String::from_utf8_lossy(&bytes[..len]).into_owned()
+    };
+    Error::KernelPanic {
+        kernel,
+        message: message(record.kind, record.a, record.b)
+            .unwrap_or_else(|| text(&record.message, record.message_len)),
+        file: text(&record.file, record.file_len),
+        line: record.line,
+        column: record.column,
+        block: record.block,
+        thread: record.thread,
+    }
+}
+
+/// The message of a kind that the host words, as `core` words it.
+fn message(kind: u32, a: u64, b: u64) -> Option<String> {
+    const BOUNDS: u32 = PanicKind::BoundsCheck as u32;
+    const START: u32 = PanicKind::SliceStart as u32;
+    const END: u32 = PanicKind::SliceEnd as u32;
+    const ORDER: u32 = PanicKind::SliceOrder as u32;
+    const COPY: u32 = PanicKind::CopyLength as u32;
+    match kind {
+        BOUNDS => Some(format!("index out of bounds: the len is {b} but the index is {a}")),
+        START => Some(format!("range start index {a} out of range for slice of length {b}")),
+        END => Some(format!("range end index {a} out of range for slice of length {b}")),
+        ORDER => Some(format!("slice index starts at {a} but ends at {b}")),
+        COPY => Some(format!(
+            "copy_from_slice: source slice length ({a}) does not match destination slice length ({b})"
+        )),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+    use std::panic::catch_unwind;
+
+    use super::*;
+
+    /// The message of a panic of this toolchain's `core`.
+    fn said(run: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let payload = catch_unwind(run).unwrap_err();
+        match payload.downcast_ref::<String>() {
+            Some(text) => text.clone(),
+            None => (*payload.downcast_ref::<&str>().unwrap()).to_owned(),
+        }
+    }
+
+    #[test]
+    fn messages_are_worded_as_core_words_them() {
+        let slice = [0u8; 4];
+        let cases: [(PanicKind, u64, u64, String); 5] = [
+            (
+                PanicKind::BoundsCheck,
+                7,
+                4,
+                said(move || {
+                    black_box(slice[black_box(7)]);
+                }),
+            ),
+            (
+                PanicKind::SliceStart,
+                5,
+                4,
+                said(move || {
+                    black_box(&slice[black_box(5)..]);
+                }),
+            ),
+            (
+                PanicKind::SliceEnd,
+                9,
+                4,
+                said(move || {
+                    black_box(&slice[..black_box(9)]);
+                }),
+            ),
+            (
+                PanicKind::SliceOrder,
+                3,
+                1,
+                said(move || {
+                    black_box(&slice[black_box(3)..black_box(1)]);
+                }),
+            ),
+            (
+                PanicKind::CopyLength,
+                2,
+                4,
+                said(move || {
+                    let mut target = slice;
+                    target.copy_from_slice(black_box(&slice[..black_box(2)]));
+                }),
+            ),
+        ];
+        for (kind, a, b, expected) in cases {
+            assert_eq!(message(kind as u32, a, b), Some(expected), "{kind:?}");
+        }
+        assert_eq!(message(PanicKind::Message as u32, 0, 0), None);
+    }
+
+    #[test]
+    fn a_record_becomes_an_error_even_if_its_lengths_are_wrong() {
+        let mut record = PanicRecord {
+            state: 1,
+            kind: PanicKind::Message as u32,
+            a: 0,
+            b: 0,
+            line: 12,
+            column: 5,
+            block: [1, 2, 3],
+            thread: [4, 5, 6],
+            file_len: 6,
+            message_len: u32::MAX,
+            file: [0; 192],
+            message: [b'x'; 256],
+        };
+        record.file[..6].copy_from_slice(b"src/k\xff");
+        let Error::KernelPanic { kernel, message, file, line, column, block, thread } =
+            panic_error("app::k", &record)
+        else {
+            panic!("a record is a kernel panic")
+        };
+        assert_eq!((kernel, message.len(), line, column), ("app::k", 256, 12, 5));
+        assert_eq!((block, thread), ([1, 2, 3], [4, 5, 6]));
+        assert!(file.starts_with("src/k"));
+    }
+
+    #[test]
+    fn sets_remember_what_was_added() {
+        let (set, other) = (KernelSet::default(), KernelSet::default());
+        set.add(KernelIndex(3));
+        other.add(KernelIndex(SET_BITS + 70));
+        set.add_all(&other);
+        let words = set.take();
+        assert!(contains(&words, KernelIndex(3)) && contains(&words, KernelIndex(70)));
+        assert!(!contains(&words, KernelIndex(4)));
+        assert_eq!(bits(&words).collect::<Vec<_>>(), [3, 70]);
+        assert_eq!(set.read(), [0; SET_WORDS]);
+    }
+}

@@ -1,0 +1,266 @@
+//! The permanent side of streams: the queue behind a [`Stream`] handle, and the
+//! table of all queues of a device.
+//!
+//! Queues are never destroyed while their device is open. A dropped stream only
+//! gives its queue back, so that the number under which memory remembers its
+//! uses stays good, and work in flight always has a queue to wait for.
+//!
+//! Lock order: a queue's `state`, then any queue's `mark`. No thread holds two
+//! `state` locks.
+//!
+//! [`Stream`]: crate::Stream
+
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use raddle_device::kernel::Kernel;
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::panics::KernelSet;
+use crate::sync::lock;
+use crate::timeline::{StreamId, Use};
+
+/// A queue of work in order.
+pub(crate) struct Queue {
+    pub(crate) id: StreamId,
+    /// `None` on the CPU, which does its work when it is enqueued.
+    pub(crate) raw: Option<raddle_cuda::Stream>,
+    /// Held while work is enqueued, so that numbers rise in the order in which
+    /// the driver sees the work.
+    pub(crate) state: Mutex<QueueState>,
+    /// Number of the last work whose enqueueing is done.
+    pub(crate) enqueued: AtomicU64,
+    /// Number of the last work that is known to have ended.
+    completed: AtomicU64,
+    mark: Mutex<Mark>,
+    /// Kernels launched here, or on a queue waited for, whose panic records were
+    /// not looked at since.
+    pub(crate) touched: KernelSet,
+    /// The same for kernels that a thread is waiting for at the moment.
+    pub(crate) settling: KernelSet,
+    pending: Mutex<Vec<Error>>,
+    has_pending: AtomicBool,
+    /// The kernel launched last.
+    pub(crate) last_kernel: AtomicPtr<Kernel>,
+}
+
+/// What the thread that enqueues work needs.
+#[derive(Default)]
+pub(crate) struct QueueState {
+    /// Number of the last work.
+    pub(crate) sequence: u64,
+    /// How far this queue has waited for others, by their ids.
+    waited: Vec<(StreamId, u64)>,
+}
+
+/// The event of a queue, recorded when another queue has to wait for it.
+#[derive(Default)]
+struct Mark {
+    event: Option<raddle_cuda::Event>,
+    /// The event's last record comes after the work of this number.
+    sequence: u64,
+}
+
+impl Queue {
+    fn new(device: &Device, id: StreamId) -> Result<Arc<Self>> {
+        let raw = match &device.inner().cuda {
+            Some(cuda) => Some(raddle_cuda::Stream::new(cuda.context(), 0)?),
+            None => None,
+        };
+        Ok(Arc::new(Self {
+            id,
+            raw,
+            state: Mutex::default(),
+            enqueued: AtomicU64::new(0),
+            completed: AtomicU64::new(0),
+            mark: Mutex::default(),
+            touched: KernelSet::default(),
+            settling: KernelSet::default(),
+            pending: Mutex::default(),
+            has_pending: AtomicBool::new(false),
+            last_kernel: AtomicPtr::default(),
+        }))
+    }
+
+    /// Makes later work of this queue wait for `entry`, a use on another queue.
+    #[cold]
+    pub(crate) fn wait_for(
+        &self,
+        state: &mut QueueState,
+        device: &Device,
+        entry: Use,
+    ) -> Result<()> {
+        let slot = match state.waited.binary_search_by_key(&entry.stream, |wait| wait.0) {
+            Ok(slot) if state.waited[slot].1 >= entry.sequence => return Ok(()),
+            Ok(slot) => slot,
+            Err(slot) => {
+                state.waited.insert(slot, (entry.stream, 0));
+                slot
+            }
+        };
+        let other = device.queue(entry.stream);
+        self.touched.add_all(&other.touched);
+        self.touched.add_all(&other.settling);
+        if let (Some(raw), Some(other_raw)) = (&self.raw, &other.raw) {
+            if other.completed.load(Ordering::Acquire) >= entry.sequence {
+                return Ok(());
+            }
+            state.waited[slot].1 = other.make_wait(other_raw, raw, entry.sequence)?;
+        } else if other.has_pending.load(Ordering::Acquire) {
+            let errors = lock(&other.pending).clone();
+            self.push_pending(errors);
+        }
+        Ok(())
+    }
+
+    /// Makes `waiter` wait until work `sequence` of this queue has ended; returns
+    /// the number that the wait really covers.
+    fn make_wait(
+        &self,
+        raw: &raddle_cuda::Stream,
+        waiter: &raddle_cuda::Stream,
+        sequence: u64,
+    ) -> Result<u64> {
+        let mut guard = lock(&self.mark);
+        let mark = &mut *guard;
+        let event = match &mut mark.event {
+            Some(event) => event,
+            empty => empty.insert(raddle_cuda::Event::for_order(raw.context())?),
+        };
+        if mark.sequence < sequence {
+            let tail = self.enqueued.load(Ordering::Acquire);
+            assert!(tail >= sequence, "a use is noted after its work is enqueued");
+            event.record(raw)?;
+            mark.sequence = tail;
+        }
+        waiter.wait(event)?;
+        Ok(mark.sequence)
+    }
+
+    /// Notes that everything up to `sequence` has ended.
+    pub(crate) fn note_completed(&self, sequence: u64) {
+        self.completed.fetch_max(sequence, Ordering::AcqRel);
+    }
+
+    /// Keeps errors for whoever next waits for this queue.
+    pub(crate) fn push_pending(&self, errors: impl IntoIterator<Item = Error>) {
+        let mut pending = lock(&self.pending);
+        pending.extend(errors);
+        pending.truncate(PENDING_LEN_MAX);
+        self.has_pending.store(!pending.is_empty(), Ordering::Release);
+    }
+
+    /// The first error kept, if any; the others are about work behind it and go.
+    pub(crate) fn take_pending(&self) -> Option<Error> {
+        if !self.has_pending.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut pending = lock(&self.pending);
+        self.has_pending.store(false, Ordering::Release);
+        let first = pending.drain(..).next();
+        first
+    }
+
+    fn is_idle(&self) -> bool {
+        self.raw.as_ref().is_none_or(|raw| raw.is_idle().unwrap_or(false))
+    }
+}
+
+/// Errors kept for one queue at most.
+const PENDING_LEN_MAX: usize = 16;
+
+const SEGMENT_LEN: usize = 256;
+const SEGMENTS: usize = 256;
+
+type Segment = Box<[OnceLock<Arc<Queue>>]>;
+
+/// All queues of a device, by id, read without a lock.
+pub(crate) struct Queues {
+    segments: Box<[OnceLock<Segment>]>,
+    alloc: Mutex<Allocation>,
+}
+
+#[derive(Default)]
+struct Allocation {
+    /// The highest id in use; id 1 is the default queue.
+    last: u16,
+    /// Queues whose streams were dropped.
+    free: Vec<Arc<Queue>>,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        let segments = (0..SEGMENTS).map(|_| OnceLock::new()).collect();
+        Self { segments, alloc: Mutex::default() }
+    }
+}
+
+impl Queues {
+    /// The queue of an id that was noted somewhere.
+    pub(crate) fn get(&self, id: StreamId) -> &Arc<Queue> {
+        self.try_get(id).expect("an id is noted only for a queue of this device")
+    }
+
+    fn try_get(&self, id: StreamId) -> Option<&Arc<Queue>> {
+        let id = usize::from(id.0);
+        self.segments[id / SEGMENT_LEN].get()?[id % SEGMENT_LEN].get()
+    }
+
+    /// Every queue made so far.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Queue>> {
+        let last = lock(&self.alloc).last;
+        (1..=last).filter_map(|id| self.try_get(StreamId(id)))
+    }
+
+    pub(crate) fn default_queue(&self, device: &Device) -> Result<Arc<Queue>> {
+        let mut alloc = lock(&self.alloc);
+        if let Some(queue) = self.try_get(StreamId(1)) {
+            return Ok(Arc::clone(queue));
+        }
+        self.make(device, &mut alloc)
+    }
+
+    /// A queue that nobody has: an idle one that was given back, else a new one.
+    pub(crate) fn lease(&self, device: &Device) -> Result<Arc<Queue>> {
+        self.default_queue(device)?;
+        let mut alloc = lock(&self.alloc);
+        let oldest = alloc.free.iter().take(FREE_LOOKED_AT_MAX).position(|queue| queue.is_idle());
+        if let Some(position) = oldest {
+            return Ok(alloc.free.remove(position));
+        }
+        if alloc.last == u16::MAX {
+            // As many streams as there can be: share one that is still busy.
+            if let Some(queue) = alloc.free.pop() {
+                return Ok(queue);
+            }
+        }
+        self.make(device, &mut alloc)
+    }
+
+    /// Takes back the queue of a dropped stream.
+    pub(crate) fn give_back(&self, queue: Arc<Queue>) {
+        queue.take_pending();
+        lock(&self.alloc).free.push(queue);
+    }
+
+    fn make(&self, device: &Device, alloc: &mut Allocation) -> Result<Arc<Queue>> {
+        let Some(id) = alloc.last.checked_add(1) else {
+            let kernel = "a new stream";
+            let (what, max) = ("streams alive", u64::from(u16::MAX));
+            let limit_of = device.to_string();
+            return Err(Error::LaunchLimit { kernel, what, min: 0, max, found: max + 1, limit_of });
+        };
+        let queue = Queue::new(device, StreamId(id))?;
+        let segment = self.segments[usize::from(id) / SEGMENT_LEN]
+            .get_or_init(|| (0..SEGMENT_LEN).map(|_| OnceLock::new()).collect());
+        let slot = &segment[usize::from(id) % SEGMENT_LEN];
+        assert!(slot.set(Arc::clone(&queue)).is_ok(), "ids are given out once");
+        alloc.last = id;
+        Ok(queue)
+    }
+}
+
+/// How many given-back queues are asked whether they are idle before a new one
+/// is made.
+const FREE_LOOKED_AT_MAX: usize = 8;

@@ -1,0 +1,477 @@
+//! Streams: work in order, beside the work of other streams.
+//!
+//! A [`Stream`] is a handle to a queue of its device. Everything here notes what
+//! it uses (see `timeline`), so that memory may be used on any stream of its
+//! device without a thought about order. Errors of work that was enqueued show
+//! when somebody waits for it: at [`Stream::synchronize`], [`Launched::wait`]
+//! and where data comes back to the host.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use raddle_device::param::{DeviceType, Zeroable};
+
+use crate::buffer::{Buffer, Slice, SliceMut};
+use crate::call::{Accesses, KernelCall};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::grid::Grid;
+use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
+use crate::queue::Queue;
+use crate::sync::lock;
+use crate::timeline::Access;
+
+/// Work in order on a device. Clones are the same stream.
+#[derive(Clone)]
+pub struct Stream {
+    inner: Arc<StreamInner>,
+}
+
+struct StreamInner {
+    device: Device,
+    queue: Arc<Queue>,
+    /// Whether the queue goes back to the device's pool at the end.
+    is_leased: bool,
+}
+
+impl Drop for StreamInner {
+    fn drop(&mut self) {
+        if self.is_leased {
+            self.device.inner().queues.give_back(Arc::clone(&self.queue));
+        }
+    }
+}
+
+/// A kernel launch that is under way. It may be ignored: work goes on, and its
+/// errors show at the next wait for the stream.
+#[derive(Debug)]
+pub struct Launched<'s> {
+    stream: &'s Stream,
+}
+
+impl Launched<'_> {
+    /// Waits for the launch, and for what was enqueued on the stream before the
+    /// call.
+    ///
+    /// ## Errors
+    ///
+    /// A panic or fault of a kernel on this stream, or a failed driver call.
+    pub fn wait(self) -> Result<()> {
+        self.stream.synchronize()
+    }
+}
+
+impl Stream {
+    pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
+        Self { inner: Arc::new(StreamInner { device, queue, is_leased: true }) }
+    }
+
+    pub(crate) fn shared(device: Device, queue: Arc<Queue>) -> Self {
+        Self { inner: Arc::new(StreamInner { device, queue, is_leased: false }) }
+    }
+
+    /// The stream on which the memory was used last.
+    pub(crate) fn of_region(region: &Region) -> Self {
+        let queue = Arc::clone(region.device.queue(region.main_stream()));
+        Self::shared(region.device.clone(), queue)
+    }
+
+    /// The stream's device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.inner.device
+    }
+
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.inner.queue
+    }
+
+    /// The driver's side of a stream on a GPU, for what this crate does not
+    /// offer. Work enqueued there is ordered with this stream's own, but what it
+    /// uses is not noted.
+    #[must_use]
+    pub fn cuda_stream(&self) -> Option<&raddle_cuda::Stream> {
+        self.inner.queue.raw.as_ref()
+    }
+
+    /// Enqueues a kernel.
+    ///
+    /// ## Errors
+    ///
+    /// A typed error, before the driver sees anything, if the device or the
+    /// kernel does not allow the launch, or an argument does not suit; a failed
+    /// driver call. What goes wrong while the kernel runs shows at the next wait.
+    #[inline]
+    pub fn launch<R: Copy>(&self, grid: Grid, call: KernelCall<'_, R>) -> Result<Launched<'_>> {
+        if let Some(error) = call.error {
+            return Err(*error);
+        }
+        let params = (&raw const call.params).cast::<u8>();
+        // SAFETY: the parameter block lives until the launch has copied it or,
+        // on the CPU, ended; `KernelCall` is only made by bindings that name
+        // every region it points to.
+        unsafe { self.launch_params(&grid, call.kernel, params, size_of::<R>(), &call.accesses)? };
+        Ok(Launched { stream: self })
+    }
+
+    /// Enqueues `work`, which uses what `accesses` says, behind all work that it
+    /// must come after.
+    pub(crate) fn submit(
+        &self,
+        operation: &'static str,
+        accesses: &Accesses<'_>,
+        work: impl FnOnce(Option<&raddle_cuda::Stream>) -> Result<()>,
+    ) -> Result<()> {
+        let (device, queue) = (self.device(), self.queue());
+        let mut state = lock(&queue.state);
+        for &(region, access) in accesses.iter() {
+            if !region.device.is_same(device) {
+                return Err(self.wrong_device(operation, region));
+            }
+            let mut wait = |entry| queue.wait_for(&mut state, device, entry);
+            region.uses.before(queue.id, access, &mut wait)?;
+        }
+        work(queue.raw.as_ref())?;
+        let sequence = queue.next(&mut state);
+        for &(region, access) in accesses.iter() {
+            region.uses.note(queue.id, access, sequence);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    pub(crate) fn wrong_device(&self, operation: &'static str, region: &Region) -> Error {
+        Error::WrongDevice {
+            operation,
+            buffer: region.device.to_string(),
+            stream: self.device().to_string(),
+        }
+    }
+
+    /// Waits until all work enqueued so far has ended.
+    ///
+    /// ## Errors
+    ///
+    /// A panic or fault of a kernel on this stream since it was last waited for,
+    /// or a failed driver call.
+    pub fn synchronize(&self) -> Result<()> {
+        self.settle(raddle_cuda::Stream::synchronize)
+    }
+
+    /// Waits with `wait` for all work enqueued so far, then tells what went wrong
+    /// in it.
+    fn settle(
+        &self,
+        wait: impl FnOnce(&raddle_cuda::Stream) -> Result<(), raddle_cuda::Error>,
+    ) -> Result<()> {
+        let sequence = self.queue().enqueued.load(Ordering::Acquire);
+        self.settle_up_to(Some(sequence), wait)
+    }
+
+    /// Waits with `wait`, then tells what went wrong in the work it waited for:
+    /// that up to number `covered`, or some of what was enqueued.
+    pub(crate) fn settle_up_to(
+        &self,
+        covered: Option<u64>,
+        wait: impl FnOnce(&raddle_cuda::Stream) -> Result<(), raddle_cuda::Error>,
+    ) -> Result<()> {
+        let (device, queue) = (self.device(), self.queue());
+        let mut panicked = None;
+        if let (Some(cuda), Some(raw)) = (&device.inner().cuda, &queue.raw) {
+            let watch = cuda.board.begin_wait(queue);
+            if covered.is_none() {
+                cuda.board.keep_watching(queue, &watch);
+            }
+            let waited = wait(raw);
+            panicked = cuda.board.end_wait(device, queue, &watch);
+            match (waited, covered) {
+                (Ok(()), Some(sequence)) => queue.note_completed(sequence),
+                (Ok(()), None) => {}
+                (Err(error), _) => return Err(self.wait_error(error)),
+            }
+        }
+        let pending = queue.take_pending();
+        match panicked.or(pending) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// A fault that a wait reported.
+    fn wait_error(&self, source: raddle_cuda::Error) -> Error {
+        if !source.is_sticky() {
+            return source.into();
+        }
+        let device = self.device().to_string();
+        Error::DeviceLost { device, last_kernel: self.queue().last_kernel(), source }
+    }
+
+    /// A buffer with the elements of `source`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::OutOfMemory`], or a failed driver call.
+    pub fn upload<T: DeviceType>(&self, source: &[T]) -> Result<Buffer<T>> {
+        // SAFETY: all elements are written before the buffer is handed out.
+        let mut buffer = unsafe { self.uninitialized(source.len())? };
+        self.write(&mut buffer, source)?;
+        Ok(buffer)
+    }
+
+    /// A buffer of `len` zeros.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::OutOfMemory`], or a failed driver call.
+    pub fn zeros<T: Zeroable>(&self, len: usize) -> Result<Buffer<T>> {
+        let region = Region::new(self.device(), self.queue(), bytes_of::<T>(len)?, true)?;
+        // SAFETY: zero bytes are valid elements.
+        Ok(unsafe { Buffer::from_region(region, len) })
+    }
+
+    /// A buffer of `len` times `value`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::OutOfMemory`], or a failed driver call.
+    pub fn filled<T: DeviceType>(&self, len: usize, value: T) -> Result<Buffer<T>> {
+        // SAFETY: all elements are written before the buffer is handed out.
+        let mut buffer = unsafe { self.uninitialized(len)? };
+        self.fill(&mut buffer, value)?;
+        Ok(buffer)
+    }
+
+    /// A buffer of `len` elements that are not set.
+    ///
+    /// # Safety
+    ///
+    /// Every element is written before it is read, by kernels and by copies.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::OutOfMemory`], or a failed driver call.
+    pub unsafe fn uninitialized<T: DeviceType>(&self, len: usize) -> Result<Buffer<T>> {
+        const {
+            assert!(
+                align_of::<T>() <= ALIGN_BYTES,
+                "the type wants more than 256 bytes of alignment"
+            )
+        };
+        let region = Region::new(self.device(), self.queue(), bytes_of::<T>(len)?, false)?;
+        // SAFETY: the caller's contract.
+        Ok(unsafe { Buffer::from_region(region, len) })
+    }
+
+    /// Sets every element of `target` to `value`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::WrongDevice`], or a failed driver call.
+    pub fn fill<'a, T: DeviceType>(
+        &self,
+        target: impl Into<SliceMut<'a, T>>,
+        value: T,
+    ) -> Result<()> {
+        let mut target = target.into();
+        // A run of elements from the host, then doubled on the device.
+        let run_len = target.len().min((FILL_RUN_BYTES / size_of::<T>().max(1)).max(1));
+        let run = vec![value; run_len];
+        self.write(target.reborrow().slice_mut(..run_len)?, &run)?;
+        let (address, element_bytes) = (target.address, size_of::<T>());
+        let accesses = Accesses::default().with(target.region, target.access);
+        self.submit("fill", &accesses, |raw| {
+            let mut done = run_len;
+            while done < target.len() {
+                let len = done.min(target.len() - done);
+                let to = address + (done * element_bytes) as u64;
+                // SAFETY: source and target lie in the slice and do not overlap;
+                // the stream is in order.
+                unsafe { copy_on_device(raw, to, address, len * element_bytes)? };
+                done += len;
+            }
+            Ok(())
+        })
+    }
+
+    /// Copies `source` from the host to `target`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Length`] if the lengths differ, [`Error::WrongDevice`], or a
+    /// failed driver call.
+    pub fn write<'a, T: DeviceType>(
+        &self,
+        target: impl Into<SliceMut<'a, T>>,
+        source: &[T],
+    ) -> Result<()> {
+        let target = target.into();
+        check_len("write", target.len(), source.len())?;
+        let bytes = size_of_val(source);
+        let accesses = Accesses::default().with(target.region, target.access);
+        self.submit("write", &accesses, |raw| {
+            let from = source.as_ptr().cast::<u8>();
+            match raw {
+                _ if bytes == 0 => {}
+                // SAFETY: the lengths agree, and the source is borrowed until the
+                // wait has ended.
+                Some(raw) => unsafe {
+                    raw.copy_to_device(target.address, from, bytes)?;
+                    raw.synchronize()?;
+                },
+                // SAFETY: the lengths agree; the memory is this call's alone.
+                None => unsafe { host_pointer(target.address).copy_from(from, bytes) },
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits for the elements of `source` and copies them to the host.
+    ///
+    /// ## Errors
+    ///
+    /// A panic or fault of a kernel on this stream, or of one that it waits for;
+    /// [`Error::WrongDevice`]; a failed driver call.
+    pub fn to_vec<'a, T: DeviceType>(&self, source: impl Into<Slice<'a, T>>) -> Result<Vec<T>> {
+        let source = source.into();
+        let mut target = Vec::with_capacity(source.len());
+        // SAFETY: the vector has room for that many elements.
+        unsafe { self.copy_to_host(source, target.as_mut_ptr())? };
+        // SAFETY: all elements are written, with values that the device holds as
+        // `T`s.
+        unsafe { target.set_len(source.len()) };
+        Ok(target)
+    }
+
+    /// Waits for the elements of `source` and copies them into `target`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Length`] if the lengths differ; otherwise as
+    /// [`Stream::to_vec`].
+    pub fn download<'a, T: DeviceType>(
+        &self,
+        source: impl Into<Slice<'a, T>>,
+        target: &mut [T],
+    ) -> Result<()> {
+        let source = source.into();
+        check_len("download", source.len(), target.len())?;
+        // SAFETY: the lengths agree.
+        unsafe { self.copy_to_host(source, target.as_mut_ptr()) }
+    }
+
+    /// # Safety
+    ///
+    /// `target` has room for all elements of `source`.
+    unsafe fn copy_to_host<T: DeviceType>(
+        &self,
+        source: Slice<'_, T>,
+        target: *mut T,
+    ) -> Result<()> {
+        let bytes = source.len() * size_of::<T>();
+        let accesses = Accesses::default().with(source.region, Access::Read);
+        let to = target.cast::<u8>();
+        self.submit("download", &accesses, |raw| {
+            match raw {
+                _ if bytes == 0 => {}
+                // SAFETY: the caller's contract; `settle` below waits for the
+                // copy before the target is given back.
+                Some(raw) => unsafe { raw.copy_to_host(to, source.address, bytes)? },
+                // SAFETY: the caller's contract.
+                None => unsafe { to.copy_from(host_pointer(source.address), bytes) },
+            }
+            Ok(())
+        })?;
+        self.synchronize()
+    }
+
+    /// Copies `source` to `target` on the device.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Length`] if the lengths differ, [`Error::WrongDevice`] if one of
+    /// them lives elsewhere, or a failed driver call.
+    pub fn copy<'a, 'b, T: DeviceType>(
+        &self,
+        source: impl Into<Slice<'a, T>>,
+        target: impl Into<SliceMut<'b, T>>,
+    ) -> Result<()> {
+        let (source, target) = (source.into(), target.into());
+        check_len("copy", target.len(), source.len())?;
+        let accesses = Accesses::default()
+            .with(source.region, Access::Read)
+            .with(target.region, target.access);
+        self.submit("copy", &accesses, |raw| {
+            let bytes = source.len() * size_of::<T>();
+            // SAFETY: the lengths agree; a shared and an exclusive borrow do not
+            // overlap.
+            unsafe { copy_on_device(raw, target.address, source.address, bytes) }
+        })
+    }
+
+    /// Marks the end of the work enqueued so far, with its time.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn record(&self) -> Result<Event> {
+        Event::record(self)
+    }
+
+    /// Runs `work` on the host and gives its result with the milliseconds that
+    /// the stream took for what it enqueued here. Waits for it.
+    ///
+    /// ## Errors
+    ///
+    /// As [`Stream::synchronize`].
+    pub fn time<R>(&self, work: impl FnOnce() -> R) -> Result<(R, f64)> {
+        let start = self.record()?;
+        let result = work();
+        let end = self.record()?;
+        self.synchronize()?;
+        Ok((result, end.elapsed_ms_since(&start)?))
+    }
+}
+
+impl PartialEq for Stream {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner.queue, &other.inner.queue)
+    }
+}
+
+impl Eq for Stream {}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Stream({} of {})", self.queue().id.0, self.device().kind())
+    }
+}
+
+fn check_len(operation: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found { Ok(()) } else { Err(Error::Length { operation, expected, found }) }
+}
+
+/// # Safety
+///
+/// Both ranges are memory of the stream's device, do not overlap, and are used by
+/// no other work at the time.
+unsafe fn copy_on_device(
+    raw: Option<&raddle_cuda::Stream>,
+    target: u64,
+    source: u64,
+    bytes: usize,
+) -> Result<()> {
+    match raw {
+        _ if bytes == 0 => {}
+        // SAFETY: the caller's contract.
+        Some(raw) => unsafe { raw.copy_on_device(target, source, bytes)? },
+        // SAFETY: the caller's contract.
+        None => unsafe {
+            host_pointer(target).copy_from_nonoverlapping(host_pointer(source), bytes)
+        },
+    }
+    Ok(())
+}
+
+/// Length of the run that a fill takes from the host.
+const FILL_RUN_BYTES: usize = 64 << 10;

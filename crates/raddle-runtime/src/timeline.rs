@@ -1,0 +1,295 @@
+//! Who used a piece of memory last: the rule by which work on several streams
+//! is put in order.
+//!
+//! Each stream counts what is enqueued on it. A [`Uses`] holds, for one
+//! allocation, the number of the last read and the last write on each stream
+//! that used it. Before work on stream `s` is enqueued,
+//!
+//! - a read waits for the last write of every other stream,
+//! - a write waits for the last read and write of every other stream,
+//!
+//! and afterwards the use is noted under `s`. Uses on the same stream need no
+//! wait, since a stream runs in order: there the cost is one store.
+//!
+//! Invariant: an entry under stream `s` is only changed by a thread that holds
+//! the lock of `s`, or that has the memory to itself ([`Access::Exclusive`]).
+//! Entries are therefore never lost, though readers on several threads note
+//! their uses at the same time without a common lock.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::sync::lock;
+
+/// Number of a stream on its device, from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct StreamId(pub(crate) u16);
+
+/// How a piece of work uses memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Reads, perhaps at the same time as others.
+    Read,
+    /// Writes a part; other threads may be noting uses of other parts.
+    Write,
+    /// Writes, and nobody else can be using any part: the caller holds the whole
+    /// allocation by exclusive reference.
+    Exclusive,
+}
+
+/// The last use of one kind on one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Use {
+    pub(crate) stream: StreamId,
+    pub(crate) is_write: bool,
+    pub(crate) sequence: u64,
+}
+
+/// A [`Use`] in one word: stream (16 bits), write (1), sequence (47). At a
+/// million uses a second the sequence lasts four years. Zero is no use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packed(u64);
+
+impl Packed {
+    const NONE: Self = Self(0);
+
+    fn new(entry: Use) -> Self {
+        let is_write = u64::from(entry.is_write);
+        Self(u64::from(entry.stream.0) << 48 | is_write << 47 | (entry.sequence & SEQUENCE_MASK))
+    }
+
+    fn get(self) -> Option<Use> {
+        (self != Self::NONE).then_some(Use {
+            stream: StreamId((self.0 >> 48) as u16),
+            is_write: self.0 >> 47 & 1 == 1,
+            sequence: self.0 & SEQUENCE_MASK,
+        })
+    }
+
+    /// Whether both are of the same kind on the same stream.
+    fn is_same_slot(self, other: Self) -> bool {
+        self.0 >> 47 == other.0 >> 47
+    }
+}
+
+const SEQUENCE_MASK: u64 = (1 << 47) - 1;
+const INLINE_LEN: usize = 4;
+
+/// The last uses of one allocation.
+#[derive(Default)]
+pub(crate) struct Uses {
+    /// Filled from the front; an entry's stream and kind never change while the
+    /// allocation is shared.
+    inline: [AtomicU64; INLINE_LEN],
+    has_more: AtomicBool,
+    more: Mutex<Vec<u64>>,
+}
+
+impl Uses {
+    /// Calls `wait` for each use of another stream that work on `stream` with
+    /// this access must come after.
+    ///
+    /// # Errors
+    ///
+    /// What `wait` returns.
+    #[inline]
+    pub(crate) fn before<E>(
+        &self,
+        stream: StreamId,
+        access: Access,
+        wait: &mut dyn FnMut(Use) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for word in &self.inline {
+            // Relaxed: conflicting uses are ordered by Rust's borrow rules, and
+            // whatever handed the reference over between threads synchronised.
+            let Some(entry) = Packed(word.load(Ordering::Relaxed)).get() else { return Ok(()) };
+            if entry.stream != stream && (entry.is_write || access != Access::Read) {
+                wait(entry)?;
+            }
+        }
+        if self.has_more.load(Ordering::Acquire) {
+            self.before_more(stream, access, wait)?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn before_more<E>(
+        &self,
+        stream: StreamId,
+        access: Access,
+        wait: &mut dyn FnMut(Use) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let entries: Vec<u64> = lock(&self.more).clone();
+        for entry in entries.into_iter().filter_map(|word| Packed(word).get()) {
+            if entry.stream != stream && (entry.is_write || access != Access::Read) {
+                wait(entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that work number `sequence` of `stream` uses the memory. The caller
+    /// holds the stream's lock and has called [`Uses::before`].
+    #[inline]
+    pub(crate) fn note(&self, stream: StreamId, access: Access, sequence: u64) {
+        let is_write = access != Access::Read;
+        let new = Packed::new(Use { stream, is_write, sequence });
+        if access == Access::Exclusive {
+            // The work waits for every other use: theirs need no entry any more.
+            self.inline[0].store(new.0, Ordering::Relaxed);
+            for word in &self.inline[1..] {
+                word.store(0, Ordering::Relaxed);
+            }
+            if self.has_more.load(Ordering::Relaxed) {
+                lock(&self.more).clear();
+                self.has_more.store(false, Ordering::Relaxed);
+            }
+            return;
+        }
+        for word in &self.inline {
+            let old = Packed(word.load(Ordering::Relaxed));
+            if old.is_same_slot(new) {
+                word.store(new.0, Ordering::Relaxed);
+                return;
+            }
+            if old == Packed::NONE {
+                let claim = word.compare_exchange(0, new.0, Ordering::Relaxed, Ordering::Relaxed);
+                if claim.is_ok() {
+                    return;
+                }
+                // Another stream's thread took this place; look at the next.
+            }
+        }
+        self.note_more(new);
+    }
+
+    #[cold]
+    fn note_more(&self, new: Packed) {
+        let mut more = lock(&self.more);
+        match more.iter_mut().find(|word| Packed(**word).is_same_slot(new)) {
+            Some(word) => *word = new.0,
+            None => more.push(new.0),
+        }
+        self.has_more.store(true, Ordering::Release);
+    }
+
+    /// Every use that is noted.
+    pub(crate) fn all(&self) -> Vec<Use> {
+        let inline = self.inline.iter().map(|word| word.load(Ordering::Relaxed));
+        let mut words: Vec<u64> = inline.collect();
+        words.extend(lock(&self.more).iter());
+        words.into_iter().filter_map(|word| Packed(word).get()).collect()
+    }
+
+    /// The stream to free or read the memory on: one that wrote it last if there
+    /// is one, else one that used it.
+    pub(crate) fn main_stream(&self) -> Option<StreamId> {
+        let first = Packed(self.inline[0].load(Ordering::Relaxed)).get()?;
+        if Packed(self.inline[1].load(Ordering::Relaxed)) == Packed::NONE {
+            return Some(first.stream);
+        }
+        let all = self.all();
+        all.iter().rev().find(|entry| entry.is_write).or(all.last()).map(|entry| entry.stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waits(uses: &Uses, stream: u16, access: Access) -> Vec<(u16, bool, u64)> {
+        let mut found = Vec::new();
+        let result: Result<(), ()> = uses.before(StreamId(stream), access, &mut |entry| {
+            found.push((entry.stream.0, entry.is_write, entry.sequence));
+            Ok(())
+        });
+        assert_eq!(result, Ok(()));
+        found.sort_unstable();
+        found
+    }
+
+    #[test]
+    fn entries_survive_packing() {
+        for entry in [
+            Use { stream: StreamId(1), is_write: false, sequence: 0 },
+            Use { stream: StreamId(u16::MAX), is_write: true, sequence: SEQUENCE_MASK },
+        ] {
+            assert_eq!(Packed::new(entry).get(), Some(entry));
+        }
+        assert_eq!(Packed::NONE.get(), None);
+    }
+
+    #[test]
+    fn one_stream_never_waits_for_itself() {
+        let uses = Uses::default();
+        for sequence in 1..100 {
+            let access = [Access::Read, Access::Write, Access::Exclusive][sequence as usize % 3];
+            assert!(waits(&uses, 7, access).is_empty());
+            uses.note(StreamId(7), access, sequence);
+        }
+        assert!(uses.all().len() <= 2);
+    }
+
+    #[test]
+    fn a_read_waits_for_writes_and_a_write_for_everything() {
+        let uses = Uses::default();
+        uses.note(StreamId(1), Access::Exclusive, 10);
+        uses.note(StreamId(2), Access::Read, 20);
+        uses.note(StreamId(1), Access::Read, 30);
+        assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 10)]);
+        assert_eq!(
+            waits(&uses, 3, Access::Exclusive),
+            [(1, false, 30), (1, true, 10), (2, false, 20)]
+        );
+        assert_eq!(waits(&uses, 1, Access::Exclusive), [(2, false, 20)]);
+        uses.note(StreamId(3), Access::Exclusive, 40);
+        assert_eq!(uses.all().len(), 1);
+        assert_eq!(waits(&uses, 1, Access::Read), [(3, true, 40)]);
+    }
+
+    #[test]
+    fn a_later_fast_reader_does_not_hide_an_earlier_slow_one() {
+        let uses = Uses::default();
+        uses.note(StreamId(1), Access::Exclusive, 1);
+        for stream in 2..40 {
+            uses.note(StreamId(stream), Access::Read, u64::from(stream) * 100);
+        }
+        let found = waits(&uses, 1, Access::Exclusive);
+        assert_eq!(found.len(), 38);
+        assert!((2..40).all(|stream| found.contains(&(stream, false, u64::from(stream) * 100))));
+        for stream in 2..40 {
+            uses.note(StreamId(stream), Access::Read, 5000);
+        }
+        assert_eq!(waits(&uses, 1, Access::Exclusive).len(), 38);
+        uses.note(StreamId(1), Access::Exclusive, 2);
+        assert_eq!(uses.all().len(), 1);
+    }
+
+    #[test]
+    fn concurrent_readers_all_leave_their_entries() {
+        let uses = Uses::default();
+        std::thread::scope(|scope| {
+            for stream in 1..=8 {
+                let uses = &uses;
+                scope.spawn(move || {
+                    for sequence in 1..=2000 {
+                        uses.note(StreamId(stream), Access::Read, sequence);
+                    }
+                });
+            }
+        });
+        let found = waits(&uses, 100, Access::Exclusive);
+        let expected: Vec<_> = (1..=8).map(|stream| (stream, false, 2000)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn disjoint_parts_written_on_two_streams_are_both_remembered() {
+        let uses = Uses::default();
+        uses.note(StreamId(1), Access::Write, 1);
+        uses.note(StreamId(2), Access::Write, 1);
+        assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 1), (2, true, 1)]);
+        assert!(matches!(uses.main_stream(), Some(StreamId(1 | 2))));
+    }
+}
