@@ -37,7 +37,9 @@ pub fn merge<'c>(
     debug_assert!(undefined_count(&module) <= before);
     if needs_core(&module) {
         for bitcode in toolchain.core_bitcode()? {
-            link_needed(context, &module, &bitcode, "core")?;
+            let core = context.parse(&bitcode, "core")?;
+            keep_out_panics_and_formatting(&core);
+            link_module(&module, core)?;
         }
     }
     Ok(module)
@@ -49,7 +51,10 @@ fn link_needed<'c>(
     bitcode: &[u8],
     name: &str,
 ) -> Result<(), Error> {
-    let dependency = context.parse(bitcode, name)?;
+    link_module(module, context.parse(bitcode, name)?)
+}
+
+fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<(), Error> {
     let is_needed = dependency.functions().into_iter().chain(dependency.globals()).any(|value| {
         let name = dependency.name(value);
         let wanted = module.function(&name).or_else(|| module.global(&name));
@@ -61,6 +66,28 @@ fn link_needed<'c>(
     }
     retarget::make_linkable_on_demand(&dependency);
     module.link(dependency)
+}
+
+/// Panics must reach the host as records and formatting must not happen silently,
+/// so `core`'s own bodies of both stay behind: calls go to declarations of the old
+/// name, which the rewrites define or the check refuses.
+fn keep_out_panics_and_formatting(core: &Module<'_>) {
+    let (cx, api) = (core.context, core.api());
+    let noreturn = cx.attribute_kind("noreturn");
+    for function in core.functions() {
+        let symbol = core.name(function);
+        let is_panic = !api.enum_attribute(function, FUNCTION_INDEX, noreturn).0.is_null();
+        let is_formatting = demangle(&symbol).contains("core::fmt::");
+        if core.is_declaration(function) || !(is_panic || is_formatting) {
+            continue;
+        }
+        core.rename(function, &format!("{symbol}.kept_out"));
+        let outside = core.declare(&symbol, api.value_type(function));
+        if is_panic {
+            api.add_attribute(outside, FUNCTION_INDEX, cx.attribute("noreturn", 0));
+        }
+        api.replace_uses(function, outside);
+    }
 }
 
 fn undefined_count(module: &Module<'_>) -> usize {

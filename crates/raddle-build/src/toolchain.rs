@@ -94,7 +94,11 @@ fn archive_bitcode(path: &Path) -> Result<Vec<Vec<u8>>, Error> {
     let mut modules = Vec::new();
     for member in archive.members() {
         let bytes = member.map_err(malformed)?.data(&*data).map_err(malformed)?;
-        let Ok(file) = object::File::parse(bytes) else { continue };
+        // Beside the objects an rlib holds rustc's metadata.
+        if !bytes.starts_with(b"\x7fELF") {
+            continue;
+        }
+        let file = object::File::parse(bytes).map_err(malformed)?;
         if let Some(section) = file.section_by_name(".llvmbc") {
             let bitcode = section.data().map_err(malformed)?;
             if !bitcode.is_empty() {
