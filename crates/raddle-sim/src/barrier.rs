@@ -20,6 +20,7 @@ pub(crate) struct Barrier {
 /// What the first arrival of a phase laid down, and the sums so far.
 struct Phase {
     threads: Option<u32>,
+    is_one_place: bool,
     is_vote: bool,
     at: Site,
     arrivals: u32,
@@ -36,6 +37,8 @@ pub(crate) struct Arrival {
     pub weight: u32,
     /// Arrivals that complete the phase, `None` for the whole group.
     pub threads: Option<u32>,
+    /// Whether all threads of the phase must come from one place in the source.
+    pub is_one_place: bool,
     /// What the thread offers at a reducing barrier.
     pub vote: Option<bool>,
     /// Whether it waits.
@@ -48,7 +51,7 @@ pub(crate) struct Arrival {
 pub(crate) enum Refused {
     /// It does not fit the phase.
     Misuse(BarrierMisuse),
-    /// Threads reach one whole-group phase from different lines.
+    /// Threads reach a phase that must be one place from different lines.
     Divergent,
 }
 
@@ -79,6 +82,7 @@ impl Barrier {
     pub fn arrive(&mut self, arrival: &Arrival, live: Live<'_>) -> Result<bool, Refused> {
         let phase = self.phase.get_or_insert(Phase {
             threads: arrival.threads,
+            is_one_place: arrival.is_one_place,
             is_vote: arrival.vote.is_some(),
             at: arrival.at,
             arrivals: 0,
@@ -143,7 +147,7 @@ impl Phase {
         if self.is_vote != arrival.vote.is_some() {
             return Err(Refused::Misuse(BarrierMisuse::KindChanged { first_at: self.at }));
         }
-        if self.threads.is_none() && !is_same_site(self.at, arrival.at) {
+        if self.is_one_place && arrival.is_one_place && !is_same_site(self.at, arrival.at) {
             return Err(Refused::Divergent);
         }
         Ok(())

@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     pub watch: Rc<Watch>,
     /// The thread that runs.
     pub running: Cell<usize>,
+    /// Times that it has yielded since it was last resumed.
+    pub yields: Cell<u32>,
     /// Whether threads are to end at their next chance.
     pub is_cancelled: Cell<bool>,
     fault: RefCell<Option<Fault>>,
@@ -51,6 +53,10 @@ pub(crate) struct Cluster {
 
 /// What belongs to one thread.
 pub(crate) struct Slot {
+    /// Rank of the thread's block in the cluster.
+    pub rank: u32,
+    /// Linear index of the thread in its block.
+    pub in_block: u32,
     pub context: Cell<Option<ThreadContext>>,
     pub wait: Cell<Wait>,
     pub yielder: Cell<*const Yielder>,
@@ -130,12 +136,13 @@ impl Cluster {
             options: **options,
             number: Cell::new(0),
             block_words,
-            slots: (0..words * WORD).map(|_| Slot::new()).collect(),
+            slots: (0..words * WORD).map(|thread| Slot::new(thread, block_words * WORD)).collect(),
             state: RefCell::new(State::new(words, block_words, blocks)),
             shared,
             lines: Lines::new(options.print),
             watch,
             running: Cell::new(0),
+            yields: Cell::new(0),
             is_cancelled: Cell::new(false),
             fault: RefCell::default(),
             panic: RefCell::default(),
@@ -268,24 +275,35 @@ impl Cluster {
         self.state.borrow().polling.iter().any(|&word| word != 0)
     }
 
-    /// The fault of a cluster in which nothing can run.
+    /// The fault of a cluster in which nothing can run, or in which the running
+    /// thread has come to a barrier from the wrong place.
     pub fn stall_fault(&self, blocks_unstarted: u64) -> Fault {
-        let is_barrier = |slot: &Slot| {
-            matches!(slot.wait.get(), Wait::Barrier { .. } | Wait::ClusterBarrier { .. })
-        };
+        let mut is_at_barrier = false;
+        let mut is_polling = false;
+        for (_, wait) in self.waits() {
+            is_at_barrier |= matches!(wait, Wait::Barrier { .. } | Wait::ClusterBarrier { .. });
+            is_polling |= matches!(wait, Wait::Until { .. } | Wait::Yielded);
+        }
         let (waiting, exited) = (self.wait_groups(), self.exited_groups());
-        if self.slots.iter().any(is_barrier) {
+        if is_at_barrier && !is_polling {
             Fault::DivergentBarrier { waiting, exited }
         } else {
             Fault::Deadlock { waiting, exited, blocks_unstarted }
         }
     }
 
+    /// What each thread waits for that has started and cannot go on.
+    fn waits(&self) -> impl Iterator<Item = (usize, Wait)> {
+        let ready = self.state.borrow().ready.clone();
+        let waits = self.slots.iter().map(|slot| slot.wait.get()).enumerate();
+        waits.filter(move |&(thread, _)| !threads::contains(&ready, thread))
+    }
+
     /// Who waits where, grouped by place.
-    pub fn wait_groups(&self) -> Vec<WaitGroup> {
+    fn wait_groups(&self) -> Vec<WaitGroup> {
         let mut groups: Vec<WaitGroup> = Vec::new();
-        for (thread, slot) in self.slots.iter().enumerate() {
-            let (what, at) = match slot.wait.get() {
+        for (thread, wait) in self.waits() {
+            let (what, at) = match wait {
                 Wait::Unstarted | Wait::Nothing | Wait::Exited => continue,
                 Wait::Barrier { id, at } => (format!("barrier {id}"), Some(at)),
                 Wait::ClusterBarrier { at } => ("the cluster barrier".to_owned(), Some(at)),
@@ -316,8 +334,8 @@ impl Cluster {
 
     /// Block rank and index within the block of `thread`.
     pub fn locate(&self, thread: usize) -> (u32, u32) {
-        let stride = self.block_words * WORD;
-        ((thread / stride) as u32, (thread % stride) as u32)
+        let slot = &self.slots[thread];
+        (slot.rank, slot.in_block)
     }
 
     /// `blockIdx` and `threadIdx` of `thread`.
@@ -381,8 +399,11 @@ impl Cluster {
 }
 
 impl Slot {
-    fn new() -> Self {
+    /// The slot of thread `thread` of a cluster whose blocks take `stride` each.
+    fn new(thread: usize, stride: usize) -> Self {
         Self {
+            rank: (thread / stride) as u32,
+            in_block: (thread % stride) as u32,
             context: Cell::new(None),
             wait: Cell::new(Wait::Unstarted),
             yielder: Cell::new(std::ptr::null()),
@@ -441,7 +462,9 @@ impl State {
     fn pick(&mut self) -> Option<usize> {
         self.picks_since_poll += 1;
         let mut picked = self.next_ready();
-        if picked.is_none() || self.picks_since_poll > POLL_PICKS {
+        // A shuffled schedule lets them look at any time.
+        let is_early = self.random.as_mut().is_some_and(|random| random.below(8) == 0);
+        if picked.is_none() || is_early || self.picks_since_poll > POLL_PICKS {
             if self.events != self.polled_events {
                 self.idle_rounds = 0;
             } else if picked.is_none() && (!self.has_yielded || self.idle_rounds > SPIN_ROUNDS) {
@@ -464,7 +487,8 @@ impl State {
         let threads = self.ready.len() * WORD;
         let start = match &mut self.random {
             Some(random) => random.below(threads),
-            None => (self.last + 1) % threads,
+            None if self.last + 1 == threads => 0,
+            None => self.last + 1,
         };
         threads::next_from(&self.ready, start)
     }

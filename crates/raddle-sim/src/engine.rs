@@ -19,24 +19,24 @@ impl Engine for Cluster {
         if is_unwinding() {
             return;
         }
-        let threads = self.barrier_threads(id, threads, at);
-        self.arrive(id, threads, None, true, at);
+        let call = self.barrier_call(id, threads, at);
+        self.arrive(id, Arrival { waits: true, ..call });
     }
 
     fn barrier_arrive(&self, id: u32, threads: u32, at: Site) {
         if is_unwinding() {
             return;
         }
-        let threads = self.barrier_threads(id, Some(threads), at);
-        self.arrive(id, threads, None, false, at);
+        let call = self.barrier_call(id, Some(threads), at);
+        self.arrive(id, call);
     }
 
     fn barrier_count(&self, id: u32, value: bool, at: Site) -> (u32, u32) {
         if is_unwinding() {
             return (u32::from(value), 1);
         }
-        let threads = self.barrier_threads(id, None, at);
-        self.arrive(id, threads, Some(value), true, at);
+        let call = self.barrier_call(id, None, at);
+        self.arrive(id, Arrival { vote: Some(value), waits: true, ..call });
         let rank = self.locate(self.running.get()).0 as usize;
         self.state.borrow().blocks[rank].barriers[id as usize].last_vote()
     }
@@ -79,6 +79,12 @@ impl Engine for Cluster {
         if is_unwinding() {
             return;
         }
+        // A thread that reads an atomic yields, for it may be spinning; only
+        // one that goes on doing so is worth a switch.
+        self.yields.set(self.yields.get() + 1);
+        if self.yields.get() < YIELDS_PER_SWITCH && !self.is_shuffled() {
+            return;
+        }
         let thread = self.running.get();
         self.slots[thread].wait.set(Wait::Yielded);
         {
@@ -111,7 +117,9 @@ impl Engine for Cluster {
         }
         let thread = self.running.get();
         self.slots[thread].wait.set(Wait::ClusterBarrier { at });
-        let arrival = Arrival { thread, weight: 1, threads: None, vote: None, waits: true, at };
+        let (weight, threads, vote) = (1, None, None);
+        let arrival =
+            Arrival { thread, weight, threads, is_one_place: true, vote, waits: true, at };
         let arrived = {
             let state = &mut *self.state.borrow_mut();
             let live = Live { set: &state.live, count: state.live_count };
@@ -131,29 +139,32 @@ impl Engine for Cluster {
 }
 
 impl Cluster {
-    /// Checks a barrier's number and count; a count of all warps means the
-    /// whole block.
-    fn barrier_threads(&self, id: u32, threads: Option<u32>, at: Site) -> Option<u32> {
+    /// The running thread's arrival at barrier `id`, with number and count
+    /// checked. A count of all warps means the whole block.
+    fn barrier_call(&self, id: u32, threads: Option<u32>, at: Site) -> Arrival {
         if id as usize >= BARRIERS {
             self.fail_barrier(BarrierMisuse::Id, id, at);
         }
-        let max = self.shape.block_threads.next_multiple_of(WARP);
-        match threads {
+        let block_threads = self.shape.block_threads;
+        let max = block_threads.next_multiple_of(WARP);
+        let is_one_place = threads.is_none();
+        let threads = match threads {
             Some(found) if found == 0 || found % WARP != 0 || found > max => {
                 self.fail_barrier(BarrierMisuse::ThreadCount { found, max }, id, at)
             }
-            Some(found) if found == max => None,
-            threads => threads,
-        }
+            threads => threads.filter(|&threads| threads != max),
+        };
+        let (_, thread) = self.locate(self.running.get());
+        let is_last = thread + 1 == block_threads;
+        let weight = if is_last { WARP - thread % WARP } else { 1 };
+        let thread = thread as usize;
+        Arrival { thread, weight, threads, is_one_place, vote: None, waits: false, at }
     }
 
     /// The running thread's arrival at barrier `id` of its block.
-    fn arrive(&self, id: u32, threads: Option<u32>, vote: Option<bool>, waits: bool, at: Site) {
+    fn arrive(&self, id: u32, arrival: Arrival) {
         let thread = self.running.get();
-        let (rank, in_block) = self.locate(thread);
-        let is_last = in_block + 1 == self.shape.block_threads;
-        let weight = if is_last { WARP - in_block % WARP } else { 1 };
-        let arrival = Arrival { thread: in_block as usize, weight, threads, vote, waits, at };
+        let (rank, at) = (self.locate(thread).0, arrival.at);
         self.slots[thread].wait.set(Wait::Barrier { id, at });
         let arrived = {
             let state = &mut *self.state.borrow_mut();
@@ -263,6 +274,9 @@ impl Cluster {
         self.fail(Fault::SharedMemory { reason, block })
     }
 }
+
+/// Calls of `yield_now` in one turn of a thread that make one switch.
+const YIELDS_PER_SWITCH: u32 = 8;
 
 /// Whether the running thread is on its way out: after a panic or because the
 /// launch has failed.

@@ -99,6 +99,15 @@ pub enum Fault {
         /// `threadIdx` of the caller.
         thread: [u32; 3],
     },
+    /// A thread of a kernel that was built as one whose threads never wait for
+    /// each other has gone on reading atomics or yielding for a minute, as if it
+    /// waited for a thread that comes after it.
+    EndlessSpin {
+        /// `blockIdx` of the thread.
+        block: [u32; 3],
+        /// `threadIdx` of the thread.
+        thread: [u32; 3],
+    },
     /// A size of the launch is outside what CUDA devices allow.
     LaunchSize {
         /// The size, in CUDA's words.
@@ -310,6 +319,12 @@ impl fmt::Display for Fault {
                 "{operation} at {at} in {} would wait, but the kernel was built as one \
                  whose threads never wait for each other: this is a fault of the build, \
                  please report it",
+                At(*block, *thread)
+            ),
+            Self::EndlessSpin { block, thread } => write!(
+                f,
+                "{} spins without end, but the kernel was built as one whose threads never \
+                 wait for each other",
                 At(*block, *thread)
             ),
             Self::LaunchSize { what, min, max, found } => {

@@ -48,6 +48,7 @@ impl Fibre {
     }
 
     /// Lets the fibre run until it waits or wants another task.
+    #[inline(always)]
     pub fn resume(&mut self, resume: Resume) {
         match self.coroutine.resume(resume) {
             CoroutineResult::Yield(()) => {}

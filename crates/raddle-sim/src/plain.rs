@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::{Duration, Instant};
 
 use raddle_device::host::{Engine, SharedKey, ThreadContext, set_current};
 
@@ -31,9 +32,19 @@ struct PlainState {
     /// Rank of the running block in its cluster.
     rank: Cell<u32>,
     number: Cell<u64>,
+    yields: Cell<u32>,
+    /// The thread that last gave up the OS thread (cluster, block, thread), and
+    /// when it did so first.
+    spinning: Cell<((u64, u32, u32), Instant)>,
     fault: RefCell<Option<Fault>>,
     has_failed: Cell<bool>,
 }
+
+/// Calls of `yield_now` for each time that the OS thread is given up.
+const YIELDS_PER_SWITCH: u32 = 1024;
+/// How long one thread may go on yielding: those after it in the loop cannot
+/// run meanwhile, so if it spins for one of them it does so for ever.
+const SPIN_MAX: Duration = Duration::from_secs(60);
 
 /// Ends the loop of a launch that has failed; thrown past the panic hook.
 struct Cancelled;
@@ -51,6 +62,8 @@ impl<'w> Plain<'w> {
             thread: Cell::new(0),
             rank: Cell::new(0),
             number: Cell::new(0),
+            yields: Cell::new(0),
+            spinning: Cell::new(((u64::MAX, 0, 0), Instant::now())),
             fault: RefCell::new(None),
             has_failed: Cell::new(false),
         };
@@ -151,6 +164,20 @@ impl PlainState {
         (block, self.shape.thread_index(self.thread.get()))
     }
 
+    /// Lets another OS thread run; what a thread spins for may come from there.
+    #[cold]
+    fn spin(&self) {
+        std::thread::yield_now();
+        let thread = (self.number.get(), self.rank.get(), self.thread.get());
+        let (spinning, since) = self.spinning.get();
+        if spinning != thread {
+            self.spinning.set((thread, Instant::now()));
+        } else if since.elapsed() > SPIN_MAX && !std::thread::panicking() {
+            let (block, thread) = self.coordinates();
+            self.fail(Fault::EndlessSpin { block, thread });
+        }
+    }
+
     #[cold]
     fn fail_wait(&self, operation: &'static str, at: Site) -> ! {
         let (block, thread) = self.coordinates();
@@ -202,7 +229,11 @@ impl Engine for PlainState {
     }
 
     fn yield_now(&self) {
-        std::thread::yield_now();
+        let yields = self.yields.get().wrapping_add(1);
+        self.yields.set(yields);
+        if yields.is_multiple_of(YIELDS_PER_SWITCH) {
+            self.spin();
+        }
     }
 
     fn shared_static(&self, key: SharedKey, bytes: usize, align: usize) -> *mut u8 {

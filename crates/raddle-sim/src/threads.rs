@@ -17,6 +17,11 @@ pub(crate) fn remove(set: &mut [u64], thread: usize) {
     set[thread / WORD] &= !(1 << (thread % WORD));
 }
 
+/// Whether `thread` is in the set.
+pub(crate) fn contains(set: &[u64], thread: usize) -> bool {
+    set[thread / WORD] >> (thread % WORD) & 1 == 1
+}
+
 /// Moves all threads of `from` into `into`.
 pub(crate) fn drain_into(from: &mut [u64], into: &mut [u64]) {
     for (from, into) in from.iter_mut().zip(into) {
@@ -57,10 +62,6 @@ mod tests {
 
     fn count(set: &[u64]) -> u32 {
         set.iter().map(|word| word.count_ones()).sum()
-    }
-
-    fn contains(set: &[u64], thread: usize) -> bool {
-        set[thread / WORD] >> (thread % WORD) & 1 == 1
     }
 
     #[test]

@@ -71,3 +71,138 @@ fn threads_may_exit_while_others_wait() {
     assert_eq!(result, Ok(()));
     assert_eq!(get(&seen[0]), 64);
 }
+
+/// A barrier with a number and a count.
+#[track_caller]
+fn sync_some(id: u32, threads: u32) {
+    host::engine().barrier(id, Some(threads), Location::caller());
+}
+
+#[test]
+fn counted_barriers_join_some_warps_only() {
+    let order = words(2);
+    let result = fibres(4, 128).run(|| {
+        // Two halves of the block meet separately and a different number of times.
+        let half = thread() / 64;
+        for _ in 0..=half {
+            sync_some(1 + half, 64);
+        }
+        add(&order[half as usize], 1);
+    });
+    assert_eq!(result, Ok(()));
+    assert_eq!(values(&order), [256, 256]);
+}
+
+#[test]
+fn producers_arrive_and_consumers_wait() {
+    let rounds = 20;
+    let sums = words(1);
+    let result = fibres(1, 64).run(|| {
+        let ring = shared_words("ring", 32);
+        let lane = (thread() % 32) as usize;
+        let (is_full, is_empty) = (1, 2);
+        let arrive = |id| host::engine().barrier_arrive(id, 64, Location::caller());
+        if thread() < 32 {
+            for round in 0..rounds {
+                sync_some(is_empty, 64);
+                put(&ring[lane], round);
+                arrive(is_full);
+            }
+        } else {
+            arrive(is_empty);
+            for round in 0..rounds {
+                sync_some(is_full, 64);
+                assert_eq!(get(&ring[31 - lane]), round);
+                add(&sums[0], 1);
+                if round + 1 < rounds {
+                    arrive(is_empty);
+                }
+            }
+        }
+    });
+    assert_eq!(result, Ok(()));
+    assert_eq!(get(&sums[0]), 32 * rounds);
+}
+
+#[test]
+fn a_partial_last_warp_counts_as_a_whole_one() {
+    let seen = words(1);
+    let result = fibres(1, 48).run(|| {
+        if thread() >= 32 {
+            sync_some(3, 32);
+        }
+        sync_some(4, 64);
+        add(&seen[0], 1);
+    });
+    assert_eq!(result, Ok(()));
+    assert_eq!(get(&seen[0]), 48);
+}
+
+#[test]
+fn votes_count_offers_and_threads() {
+    let result = fibres(2, 100).run(|| {
+        for round in 1..10 {
+            let vote = thread() % round == 0;
+            let counted = host::engine().barrier_count(0, vote, Location::caller());
+            assert_eq!(counted, (100u32.div_ceil(round), 100));
+        }
+        if thread() >= 90 {
+            return;
+        }
+        let counted = host::engine().barrier_count(5, true, Location::caller());
+        assert_eq!(counted, (90, 90));
+    });
+    assert_eq!(result, Ok(()));
+}
+
+/// The misuse in a fault of a barrier, with the number of the barrier.
+fn misuse(result: Result<(), Fault>) -> (BarrierMisuse, u32) {
+    match result {
+        Err(Fault::Barrier { reason, id, at, .. }) => {
+            assert!(at.file().ends_with("barriers.rs"), "{at}");
+            (reason, id)
+        }
+        other => panic!("expected a misused barrier, found {other:?}"),
+    }
+}
+
+#[test]
+fn misused_barriers_are_faults() {
+    let case = fibres(1, 96);
+    assert_eq!(misuse(case.run(|| sync_some(16, 32))), (BarrierMisuse::Id, 16));
+    for found in [0, 31, 33, 128] {
+        let expected = BarrierMisuse::ThreadCount { found, max: 96 };
+        assert_eq!(misuse(case.run(|| sync_some(1, found))), (expected, 1));
+    }
+    let result = case.run(|| sync_some(2, if thread() == 5 { 64 } else { 32 }));
+    let BarrierMisuse::CountChanged { found, first, first_at } = misuse(result).0 else {
+        panic!("expected a changed count");
+    };
+    assert_eq!((found, first, first_at.line()), (Some(64), Some(32), line(0) - 4));
+    let result = case.run(|| {
+        if thread() == 0 {
+            sync();
+        } else {
+            host::engine().barrier_count(0, true, Location::caller());
+        }
+    });
+    assert!(matches!(misuse(result), (BarrierMisuse::KindChanged { .. }, 0)));
+    let arrive = || host::engine().barrier_arrive(7, 64, Location::caller());
+    let result = case.run(|| {
+        arrive();
+        arrive();
+    });
+    assert_eq!(misuse(result), (BarrierMisuse::ArrivedTwice, 7));
+}
+
+#[test]
+fn messages_of_misuse_name_place_and_thread() {
+    let at = line(1);
+    let fault = fibres(1, 96).run(|| sync_some(1, 33)).unwrap_err().to_string();
+    let place = format!("{}:{at}:", file!());
+    assert!(fault.starts_with("barrier 1 at "), "{fault}");
+    assert!(fault.contains(&place), "{fault}");
+    let tail = "in block (0, 0, 0), thread (0, 0, 0): \
+                expected a thread count that is a multiple of 32 up to 96, found 33";
+    assert!(fault.ends_with(tail), "{fault}");
+}

@@ -2,5 +2,11 @@
 //! engine directly, launched through [`raddle_sim::run_with`].
 
 mod barriers;
+mod clusters;
+mod grids;
 mod harness;
 mod panics;
+mod schedules;
+mod shared;
+mod stalls;
+mod warps;
