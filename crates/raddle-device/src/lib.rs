@@ -34,6 +34,7 @@ pub mod output;
 pub mod param;
 pub mod shared;
 pub mod timer;
+pub mod tma;
 pub mod vector;
 pub mod warp;
 
@@ -58,5 +59,6 @@ pub use output::*;
 pub use param::{DeviceType, Zeroable};
 pub use shared::*;
 pub use timer::*;
+pub use tma::*;
 pub use vector::*;
 pub use warp::*;

@@ -30,11 +30,13 @@
 pub mod descriptor;
 mod ldmatrix;
 mod mma;
+mod registers;
 pub(crate) mod wgmma;
 
 pub use descriptor::{KMajor, Major, MatrixDescriptor, MnMajor, SharedLayout, Swizzle};
 pub use ldmatrix::*;
 pub use mma::*;
+pub use registers::*;
 pub use wgmma::*;
 
 /// Row and column of element `i` of a 16×8 accumulator in `lane`.

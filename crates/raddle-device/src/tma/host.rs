@@ -1,0 +1,286 @@
+//! Tensor maps of the CPU device: the spec itself lies in the 128 bytes, and
+//! loads and stores walk the box element by element.
+
+use core::mem::offset_of;
+
+use super::spec::{OutOfBoundsFill, RANK_MAX, TensorElement, TensorMapError, TensorMapSpec};
+use super::{Mbarrier, TensorMap};
+use crate::float::{bf16, f16, tf32};
+use crate::matrix::Swizzle;
+
+/// What a CPU device's [`TensorMap`] holds.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct HostMap {
+    magic: u64,
+    address: u64,
+    strides_bytes: [u64; RANK_MAX - 1],
+    /// One less than each dimension, since 2^32 is allowed.
+    dims_less_one: [u32; RANK_MAX],
+    box_dims: [u16; RANK_MAX],
+    element_strides: [u8; RANK_MAX],
+    rank: u8,
+    element: u8,
+    swizzle: u8,
+    fill: u8,
+}
+const _: () = assert!(size_of::<HostMap>() <= size_of::<TensorMap>());
+const _: () = assert!(offset_of!(HostMap, magic) == 0);
+
+/// "RADLTMAP" in ASCII.
+const MAGIC: u64 = u64::from_le_bytes(*b"RADLTMAP");
+/// Alignment that loads and stores ask of shared memory.
+const SHARED_ALIGN: usize = 128;
+
+impl TensorMap {
+    /// The map of `spec` for the tensor at `address`, for kernels on the CPU device.
+    ///
+    /// ## Errors
+    ///
+    /// The address is not aligned to 16 bytes.
+    pub fn for_cpu(spec: &TensorMapSpec, address: u64) -> Result<Self, TensorMapError> {
+        spec.check_address(address)?;
+        let mut map = HostMap {
+            magic: MAGIC,
+            address,
+            strides_bytes: [0; RANK_MAX - 1],
+            dims_less_one: [0; RANK_MAX],
+            box_dims: [1; RANK_MAX],
+            element_strides: [1; RANK_MAX],
+            rank: spec.rank() as u8,
+            element: spec.element() as u8,
+            swizzle: spec.swizzle() as u8,
+            fill: spec.fill() as u8,
+        };
+        map.strides_bytes[..spec.rank() - 1].copy_from_slice(spec.strides_bytes());
+        for (axis, dim) in spec.dims().iter().enumerate() {
+            map.dims_less_one[axis] = (dim - 1) as u32;
+            map.box_dims[axis] = spec.box_dims()[axis] as u16;
+            map.element_strides[axis] = spec.element_strides()[axis] as u8;
+        }
+        let mut tensor_map = Self::from_words([0; 16]);
+        // SAFETY: a host map is smaller than the words and needs no more alignment.
+        unsafe { (&raw mut tensor_map).cast::<HostMap>().write(map) };
+        Ok(tensor_map)
+    }
+
+    /// What is in the map.
+    #[track_caller]
+    fn decode(&self, rank: usize) -> HostMap {
+        assert!(self.words[0] == MAGIC, "this tensor map was not made for the CPU device");
+        // SAFETY: the magic says that `for_cpu` wrote a host map.
+        let map = unsafe { *(&raw const *self).cast::<HostMap>() };
+        assert!(
+            rank == map.rank as usize,
+            "expected {} coordinates for this tensor map, found {rank}",
+            map.rank
+        );
+        map
+    }
+}
+
+impl HostMap {
+    fn element_bytes(&self) -> usize {
+        ELEMENTS[self.element as usize].bytes() as usize
+    }
+
+    /// Elements of the box along each axis.
+    fn box_len(&self) -> [usize; RANK_MAX] {
+        core::array::from_fn(|axis| {
+            usize::from(self.box_dims[axis]).div_ceil(self.element_strides[axis].into())
+        })
+    }
+
+    /// Calls `visit` with each element of the box at `at`: its address in `shared`
+    /// and in the tensor, the latter null if it lies out of bounds.
+    fn visit(&self, shared: *mut u8, at: &[i32], mut visit: impl FnMut(*mut u8, *mut u8)) {
+        let (len, bytes) = (self.box_len(), self.element_bytes());
+        let swizzle = SWIZZLES[self.swizzle as usize];
+        for index in 0..len.iter().product() {
+            let (mut rest, mut global, mut is_inside) = (index, self.address as usize, true);
+            for axis in 0..at.len() {
+                let step = (rest % len[axis] * usize::from(self.element_strides[axis])) as i64;
+                rest /= len[axis];
+                let coordinate = i64::from(at[axis]) + step;
+                is_inside &= (0..=i64::from(self.dims_less_one[axis])).contains(&coordinate);
+                let stride = match axis {
+                    0 => bytes as i64,
+                    _ => self.strides_bytes[axis - 1] as i64,
+                };
+                global = global.wrapping_add_signed((coordinate * stride) as isize);
+            }
+            let linear = shared.wrapping_add(index * bytes);
+            let chunks = swizzle.span_bytes() as usize / 16;
+            let swizzled = linear.addr() ^ (((linear.addr() >> 7) & (chunks - 1)) << 4);
+            let place = linear.wrapping_add(swizzled.wrapping_sub(linear.addr()));
+            let tensor = core::ptr::with_exposed_provenance_mut(if is_inside { global } else { 0 });
+            visit(place, tensor);
+        }
+    }
+
+    /// Bytes that a load counts at its barrier.
+    fn box_bytes(&self) -> u32 {
+        (self.box_len().iter().product::<usize>() * self.element_bytes()) as u32
+    }
+}
+
+/// # Safety
+///
+/// As for [`super::tma_load`].
+#[track_caller]
+pub(super) unsafe fn load(shared: *mut u8, map: &TensorMap, at: &[i32], barrier: &Mbarrier) {
+    let map = map.decode(at.len());
+    // SAFETY: by the caller's contract.
+    unsafe { fill_box(&map, shared, at) };
+    barrier.complete_tx(map.box_bytes());
+}
+
+/// # Safety
+///
+/// As for [`super::tma_load_multicast`].
+#[track_caller]
+pub(super) unsafe fn load_multicast(
+    shared: *mut u8,
+    map: &TensorMap,
+    at: &[i32],
+    barrier: &Mbarrier,
+    blocks: u16,
+) {
+    let map = map.decode(at.len());
+    for rank in (0..16).filter(|rank| blocks >> rank & 1 == 1) {
+        // SAFETY: by the caller's contract the cluster has a block of this rank.
+        let (there, counter) = unsafe {
+            let counter = (&raw const *barrier).cast_mut();
+            (crate::cluster::cluster_map(shared, rank), crate::cluster::cluster_map(counter, rank))
+        };
+        // SAFETY: by the caller's contract.
+        unsafe { fill_box(&map, there, at) };
+        // SAFETY: the barrier in the same place of that block.
+        unsafe { &*counter }.complete_tx(map.box_bytes());
+    }
+}
+
+/// # Safety
+///
+/// `shared` has room for the box.
+#[track_caller]
+unsafe fn fill_box(map: &HostMap, shared: *mut u8, at: &[i32]) {
+    check_shared(shared);
+    let bytes = map.element_bytes();
+    let element = ELEMENTS[map.element as usize];
+    let fill = if map.fill == OutOfBoundsFill::NanForFma as u8 { 0xff } else { 0 };
+    map.visit(shared, at, |place, tensor| {
+        // SAFETY: both are elements of the box and of the tensor.
+        unsafe {
+            match tensor.is_null() {
+                true => place.write_bytes(fill, bytes),
+                false => place.copy_from_nonoverlapping(tensor, bytes),
+            }
+            if element == TensorElement::Tf32 {
+                let value = place.cast::<f32>();
+                value.write(tf32::from_f32(value.read()).to_f32());
+            }
+        }
+    });
+}
+
+/// # Safety
+///
+/// As for [`super::tma_store`].
+#[track_caller]
+pub(super) unsafe fn store(shared: *const u8, map: &TensorMap, at: &[i32]) {
+    check_shared(shared);
+    let map = map.decode(at.len());
+    let bytes = map.element_bytes();
+    map.visit(shared.cast_mut(), at, |place, tensor| {
+        if !tensor.is_null() {
+            // SAFETY: both are elements of the box and of the tensor.
+            unsafe { tensor.copy_from_nonoverlapping(place, bytes) };
+        }
+    });
+}
+
+/// # Safety
+///
+/// As for [`super::tma_add`].
+#[track_caller]
+pub(super) unsafe fn add(shared: *const u8, map: &TensorMap, at: &[i32]) {
+    /// One addition at a time, since blocks run in parallel.
+    static ADDING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    check_shared(shared);
+    let map = map.decode(at.len());
+    let element = ELEMENTS[map.element as usize];
+    let _guard = ADDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    map.visit(shared.cast_mut(), at, |place, tensor| {
+        if !tensor.is_null() {
+            // SAFETY: both are elements of the box and of the tensor.
+            unsafe { add_element(element, tensor, place) };
+        }
+    });
+}
+
+/// # Safety
+///
+/// Both point to an element.
+#[track_caller]
+unsafe fn add_element(element: TensorElement, to: *mut u8, from: *const u8) {
+    macro_rules! add {
+        ($ty:ty, |$a:ident, $b:ident| $sum:expr) => {
+            // SAFETY: by the caller's contract; tensors are aligned.
+            unsafe {
+                let ($a, $b) = (to.cast::<$ty>().read(), from.cast::<$ty>().read());
+                to.cast::<$ty>().write($sum);
+            }
+        };
+    }
+    match element {
+        TensorElement::U32 | TensorElement::I32 => add!(u32, |a, b| a.wrapping_add(b)),
+        TensorElement::U64 | TensorElement::I64 => add!(u64, |a, b| a.wrapping_add(b)),
+        TensorElement::F16 => add!(f16, |a, b| a + b),
+        TensorElement::Bf16 => add!(bf16, |a, b| a + b),
+        TensorElement::F32 | TensorElement::Tf32 => add!(f32, |a, b| a + b),
+        TensorElement::F64 => add!(f64, |a, b| a + b),
+        TensorElement::U8 | TensorElement::U16 => {
+            panic!("tma_add: elements of {} bits cannot be added", 8 * element.bytes())
+        }
+    }
+}
+
+/// # Safety
+///
+/// Both are valid for `bytes` bytes.
+#[track_caller]
+pub(super) unsafe fn bulk(to: *mut u8, from: *const u8, bytes: u32) {
+    for (what, found) in
+        [("target", to.addr()), ("source", from.addr()), ("length", bytes as usize)]
+    {
+        assert!(found.is_multiple_of(16), "bulk copy: {what} {found:#x} is not a multiple of 16");
+    }
+    // SAFETY: by the caller's contract.
+    unsafe { to.copy_from_nonoverlapping(from, bytes as usize) };
+}
+
+#[track_caller]
+fn check_shared(shared: *const u8) {
+    assert!(
+        shared.addr().is_multiple_of(SHARED_ALIGN),
+        "tensor copy: shared address {shared:p} is not a multiple of {SHARED_ALIGN}"
+    );
+}
+
+/// By their numbers; 10 (`f32` with flushed subnormals) is never made.
+const ELEMENTS: [TensorElement; 12] = [
+    TensorElement::U8,
+    TensorElement::U16,
+    TensorElement::U32,
+    TensorElement::I32,
+    TensorElement::U64,
+    TensorElement::I64,
+    TensorElement::F16,
+    TensorElement::F32,
+    TensorElement::F64,
+    TensorElement::Bf16,
+    TensorElement::F32,
+    TensorElement::Tf32,
+];
+const SWIZZLES: [Swizzle; 4] = [Swizzle::None, Swizzle::Span32, Swizzle::Span64, Swizzle::Span128];
