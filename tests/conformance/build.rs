@@ -20,13 +20,17 @@ struct Source {
 }
 
 fn main() {
-    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     println!("cargo::rerun-if-changed=programs");
     println!("cargo::rerun-if-changed=src");
-    let sources = find(&root.join("programs"));
+    let sources = find(&root().join("programs"));
     write_if_changed(&out.join("kernels.rs"), &kernels(&sources));
     write_if_changed(&out.join("table.rs"), &table(&sources));
+    raddle_build::compile(out.join("kernels.rs"));
+}
+
+fn root() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
 }
 
 /// All programs below `folder`, in the order of their names.
@@ -55,7 +59,8 @@ fn stem(path: &Path) -> String {
 
 /// The module that both compilations see: each program and one kernel for it.
 fn kernels(sources: &[Source]) -> String {
-    let mut text = String::new();
+    let answer = root().join("src/answer.rs");
+    let mut text = format!("#[path = {answer:?}]\npub mod answer;\n");
     let mut area = "";
     for source in sources {
         if source.area != area {
@@ -65,6 +70,20 @@ fn kernels(sources: &[Source]) -> String {
             writeln!(text, "#[allow(clippy::all, clippy::pedantic)]\npub mod {area} {{").unwrap();
         }
         writeln!(text, "#[path = {:?}]\npub mod {};", source.file, source.name).unwrap();
+    }
+    text.push_str("}\n#[cfg(raddle_device)]\nmod kernels {\nuse super::answer::{Words, words};\nuse raddle::prelude::*;\n");
+    for Source { area, name, header, .. } in sources {
+        let (parameter, argument) = match &header.input {
+            Some((element, _)) => (format!("input: &[{element}], "), ", input"),
+            None => (String::new(), ""),
+        };
+        writeln!(
+            text,
+            "#[kernel]\npub fn {area}_{name}({parameter}mut out: PerThread<Words>) {{\n    \
+             if let Some((thread, out)) = out.mine() {{\n        \
+             *out = words(super::{area}::{name}::program(thread as u32{argument}));\n    }}\n}}"
+        )
+        .unwrap();
     }
     text.push_str("}\n");
     text

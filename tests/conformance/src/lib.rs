@@ -6,7 +6,8 @@
 //! answer with the file's expected values. `generate` adds random programs whose
 //! answers are compared between the devices.
 
-pub mod answer;
+pub use kernels::answer;
+
 pub mod expect;
 pub mod header;
 pub mod program;
