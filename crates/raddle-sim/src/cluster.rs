@@ -12,18 +12,19 @@ use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
-use raddle_device::host::{Engine, ThreadContext};
+use raddle_device::host::{Engine, ThreadContext, set_current};
 
-use crate::barrier::{Barrier, Live};
-use crate::fault::{Fault, Site, ThreadGroup, WaitGroup};
+use crate::barrier::Live;
+use crate::fault::{Fault, Site};
 use crate::fibre::Yielder;
 use crate::grid::Grid;
 use crate::launch::{Launch, Shape};
-use crate::meeting::{Lanes, Meetings};
+use crate::meeting::Lanes;
 use crate::options::Options;
 use crate::panics::Watch;
 use crate::print::Lines;
 use crate::random::Random;
+use crate::schedule::State;
 use crate::shared::SharedMemory;
 use crate::threads::{self, WORD};
 
@@ -34,6 +35,8 @@ pub(crate) struct Cluster {
     pub options: Options,
     /// Number of the cluster in the grid.
     pub number: Cell<u64>,
+    /// `blockIdx` of the blocks, by rank.
+    pub block_indices: Box<[Cell<[u32; 3]>]>,
     /// Words of a block's thread sets.
     pub block_words: usize,
     pub slots: Box<[Slot]>,
@@ -57,7 +60,9 @@ pub(crate) struct Slot {
     pub rank: u32,
     /// Linear index of the thread in its block.
     pub in_block: u32,
-    pub context: Cell<Option<ThreadContext>>,
+    /// `threadIdx`.
+    pub index: [u32; 3],
+    context: Cell<Option<ThreadContext>>,
     pub wait: Cell<Wait>,
     pub yielder: Cell<*const Yielder>,
     /// Lanes that took part in the thread's last warp operation.
@@ -75,37 +80,6 @@ pub(crate) enum Wait {
     Lanes { lanes: Lanes, at: Site },
     Until { what: &'static str, at: Site },
     Yielded,
-}
-
-/// Who may run and what the others wait for.
-pub(crate) struct State {
-    /// Threads that can go on.
-    pub ready: Box<[u64]>,
-    /// Threads that look again whether they can go on.
-    pub polling: Box<[u64]>,
-    pub blocks: Box<[Block]>,
-    pub cluster_barrier: Barrier,
-    /// Threads that have not exited.
-    pub live: Box<[u64]>,
-    pub live_count: u32,
-    /// Counts everything that may let a polling thread go on.
-    pub events: u64,
-    /// `events` when the polling threads last looked.
-    polled_events: u64,
-    /// Whether a thread has yielded since then.
-    pub has_yielded: bool,
-    /// Looks since the last event.
-    idle_rounds: u32,
-    random: Option<Random>,
-    last: usize,
-    picks_since_poll: usize,
-}
-
-/// The barriers and warp operations of one block.
-pub(crate) struct Block {
-    pub barriers: Box<[Barrier]>,
-    pub meetings: Meetings,
-    pub live_count: u32,
 }
 
 /// What the scheduler is to do next.
@@ -136,8 +110,9 @@ impl Cluster {
             options: **options,
             number: Cell::new(0),
             block_words,
-            slots: (0..words * WORD).map(|thread| Slot::new(thread, block_words * WORD)).collect(),
-            state: RefCell::new(State::new(words, block_words, blocks)),
+            slots: (0..words * WORD).map(|thread| Slot::new(shape, thread, block_words)).collect(),
+            block_indices: (0..blocks).map(|_| Cell::default()).collect(),
+            state: RefCell::new(State::new(block_words, blocks)),
             shared,
             lines: Lines::new(options.print),
             watch,
@@ -154,6 +129,9 @@ impl Cluster {
         self.number.set(number);
         self.is_cancelled.set(false);
         self.shared.reset();
+        for (rank, index) in (0..).zip(&self.block_indices) {
+            index.set(self.shape.block_index(number, rank));
+        }
         let seed = self.options.seed;
         let random = seed.map(|seed| Random::new(seed, number));
         self.state.borrow_mut().reset(self.block_words, self.shape.block_threads, random);
@@ -181,23 +159,42 @@ impl Cluster {
         self.exit(thread);
     }
 
-    /// Fills in where `thread` stands, before it starts; returns the context.
-    pub fn place(&self, thread: usize, engine: *const dyn Engine) -> *const ThreadContext {
-        let (rank, in_block) = self.locate(thread);
+    /// Fills in where `thread` stands, before it starts.
+    pub fn place(&self, thread: usize) {
         let slot = &self.slots[thread];
         slot.context.set(Some(ThreadContext {
-            thread: self.shape.thread_index(in_block),
-            block: self.shape.block_index(self.number.get(), rank),
+            thread: slot.index,
+            block: self.block_indices[slot.rank as usize].get(),
             block_dim: self.shape.block,
             grid_dim: self.shape.grid,
             cluster_dim: self.shape.cluster,
-            engine,
+            engine: std::ptr::from_ref::<dyn Engine>(self),
         }));
-        self.context(thread)
+    }
+
+    /// Makes `thread` the running one of this OS thread.
+    #[inline]
+    pub fn enter(&self, thread: usize) {
+        set_current(self.context(thread));
+        self.running.set(thread);
+        self.yields.set(0);
+    }
+
+    /// A thread that the calling fibre, which is done with its last one, can run
+    /// without a switch.
+    pub fn enter_next(&self) -> Option<usize> {
+        if self.is_cancelled.get() {
+            return None;
+        }
+        let is_unstarted = |thread: usize| matches!(self.slots[thread].wait.get(), Wait::Unstarted);
+        let thread = self.state.borrow_mut().pick_if(is_unstarted)?;
+        self.place(thread);
+        self.enter(thread);
+        Some(thread)
     }
 
     /// The context of a thread that has been placed.
-    pub fn context(&self, thread: usize) -> *const ThreadContext {
+    fn context(&self, thread: usize) -> *const ThreadContext {
         // SAFETY: only this OS thread uses the cell, and the reference ends here.
         let context = unsafe { &*self.slots[thread].context.as_ptr() };
         context.as_ref().map_or(std::ptr::null(), std::ptr::from_ref)
@@ -260,9 +257,7 @@ impl Cluster {
 
     /// Makes every polling thread look again although nothing has happened here.
     pub fn poll_again(&self) {
-        let state = &mut *self.state.borrow_mut();
-        threads::drain_into(&mut state.polling, &mut state.ready);
-        state.idle_rounds = 0;
+        self.state.borrow_mut().poll_again();
     }
 
     /// Counts what has happened in this cluster.
@@ -275,63 +270,6 @@ impl Cluster {
         self.state.borrow().polling.iter().any(|&word| word != 0)
     }
 
-    /// The fault of a cluster in which nothing can run, or in which the running
-    /// thread has come to a barrier from the wrong place.
-    pub fn stall_fault(&self, blocks_unstarted: u64) -> Fault {
-        let mut is_at_barrier = false;
-        let mut is_polling = false;
-        for (_, wait) in self.waits() {
-            is_at_barrier |= matches!(wait, Wait::Barrier { .. } | Wait::ClusterBarrier { .. });
-            is_polling |= matches!(wait, Wait::Until { .. } | Wait::Yielded);
-        }
-        let (waiting, exited) = (self.wait_groups(), self.exited_groups());
-        if is_at_barrier && !is_polling {
-            Fault::DivergentBarrier { waiting, exited }
-        } else {
-            Fault::Deadlock { waiting, exited, blocks_unstarted }
-        }
-    }
-
-    /// What each thread waits for that has started and cannot go on.
-    fn waits(&self) -> impl Iterator<Item = (usize, Wait)> {
-        let ready = self.state.borrow().ready.clone();
-        let waits = self.slots.iter().map(|slot| slot.wait.get()).enumerate();
-        waits.filter(move |&(thread, _)| !threads::contains(&ready, thread))
-    }
-
-    /// Who waits where, grouped by place.
-    fn wait_groups(&self) -> Vec<WaitGroup> {
-        let mut groups: Vec<WaitGroup> = Vec::new();
-        for (thread, wait) in self.waits() {
-            let (what, at) = match wait {
-                Wait::Unstarted | Wait::Nothing | Wait::Exited => continue,
-                Wait::Barrier { id, at } => (format!("barrier {id}"), Some(at)),
-                Wait::ClusterBarrier { at } => ("the cluster barrier".to_owned(), Some(at)),
-                Wait::Lanes { lanes: Lanes::Warp { mask, .. }, at } => {
-                    (format!("a warp operation over {mask:#010x}"), Some(at))
-                }
-                Wait::Lanes { lanes: Lanes::Warps { count, .. }, at } => {
-                    (format!("an operation of {count} warps"), Some(at))
-                }
-                Wait::Until { what, at } => (what.to_owned(), Some(at)),
-                Wait::Yielded => ("a spin that yields".to_owned(), None),
-            };
-            let (rank, in_block) = self.locate(thread);
-            let block = self.shape.block_index(self.number.get(), rank);
-            let same = |group: &&mut WaitGroup| {
-                group.at == at && group.what == what && group.group.block == block
-            };
-            match groups.iter_mut().find(same) {
-                Some(group) => group.group.push(in_block),
-                None => {
-                    let group = ThreadGroup { block, threads: vec![in_block..=in_block] };
-                    groups.push(WaitGroup { group, what, at });
-                }
-            }
-        }
-        groups
-    }
-
     /// Block rank and index within the block of `thread`.
     pub fn locate(&self, thread: usize) -> (u32, u32) {
         let slot = &self.slots[thread];
@@ -340,8 +278,8 @@ impl Cluster {
 
     /// `blockIdx` and `threadIdx` of `thread`.
     pub fn coordinates(&self, thread: usize) -> ([u32; 3], [u32; 3]) {
-        let (rank, in_block) = self.locate(thread);
-        (self.shape.block_index(self.number.get(), rank), self.shape.thread_index(in_block))
+        let slot = &self.slots[thread];
+        (self.block_indices[slot.rank as usize].get(), slot.index)
     }
 
     #[cold]
@@ -364,6 +302,10 @@ impl Cluster {
         let words = self.words(rank as u32);
         let block = &mut state.blocks[rank];
         block.live_count -= 1;
+        if self.is_cancelled.get() {
+            // What the others offered lies on stacks that are being unwound.
+            return;
+        }
         let live = Live { set: &state.live[words.clone()], count: block.live_count };
         let ready = &mut state.ready[words.clone()];
         for barrier in block.barriers.iter_mut().filter(|barrier| barrier.is_complete(live)) {
@@ -380,30 +322,17 @@ impl Cluster {
             state.cluster_barrier.release(&mut state.ready);
         }
     }
-
-    fn exited_groups(&self) -> Vec<ThreadGroup> {
-        let mut groups: Vec<ThreadGroup> = Vec::new();
-        for (thread, slot) in self.slots.iter().enumerate() {
-            if !matches!(slot.wait.get(), Wait::Exited) {
-                continue;
-            }
-            let (rank, in_block) = self.locate(thread);
-            let block = self.shape.block_index(self.number.get(), rank);
-            match groups.last_mut() {
-                Some(group) if group.block == block => group.push(in_block),
-                _ => groups.push(ThreadGroup { block, threads: vec![in_block..=in_block] }),
-            }
-        }
-        groups
-    }
 }
 
 impl Slot {
-    /// The slot of thread `thread` of a cluster whose blocks take `stride` each.
-    fn new(thread: usize, stride: usize) -> Self {
+    /// The slot of thread `thread` of a cluster.
+    fn new(shape: &Shape, thread: usize, block_words: usize) -> Self {
+        let stride = block_words * WORD;
+        let in_block = (thread % stride) as u32;
         Self {
             rank: (thread / stride) as u32,
-            in_block: (thread % stride) as u32,
+            in_block,
+            index: shape.thread_index(in_block),
             context: Cell::new(None),
             wait: Cell::new(Wait::Unstarted),
             yielder: Cell::new(std::ptr::null()),
@@ -411,93 +340,3 @@ impl Slot {
         }
     }
 }
-
-impl State {
-    fn new(words: usize, block_words: usize, blocks: u32) -> Self {
-        let empty = || vec![0; words].into_boxed_slice();
-        let block = |_| Block {
-            barriers: (0..BARRIERS).map(|_| Barrier::new(block_words)).collect(),
-            meetings: Meetings::default(),
-            live_count: 0,
-        };
-        Self {
-            ready: empty(),
-            polling: empty(),
-            blocks: (0..blocks).map(block).collect(),
-            cluster_barrier: Barrier::new(words),
-            live: empty(),
-            live_count: 0,
-            events: 1,
-            polled_events: 0,
-            has_yielded: false,
-            idle_rounds: 0,
-            random: None,
-            last: 0,
-            picks_since_poll: 0,
-        }
-    }
-
-    fn reset(&mut self, block_words: usize, block_threads: u32, random: Option<Random>) {
-        self.live.fill(0);
-        self.polling.fill(0);
-        for (words, block) in self.live.chunks_mut(block_words).zip(&mut self.blocks) {
-            threads::insert_first(words, block_threads as usize);
-            block.live_count = block_threads;
-            block.barriers.iter_mut().for_each(Barrier::reset);
-            block.meetings.reset();
-        }
-        self.live_count = block_threads * self.blocks.len() as u32;
-        self.ready.copy_from_slice(&self.live);
-        self.cluster_barrier.reset();
-        self.events += 1;
-        self.random = random;
-        self.last = self.ready.len() * WORD - 1;
-        self.picks_since_poll = 0;
-    }
-
-    /// Takes the next thread that can run; `None` if all wait in vain.
-    ///
-    /// Polling threads look again when nobody else can run, and every so often
-    /// while others can, so that nobody waits for ever for want of a turn.
-    fn pick(&mut self) -> Option<usize> {
-        self.picks_since_poll += 1;
-        let mut picked = self.next_ready();
-        // A shuffled schedule lets them look at any time.
-        let is_early = self.random.as_mut().is_some_and(|random| random.below(8) == 0);
-        if picked.is_none() || is_early || self.picks_since_poll > POLL_PICKS {
-            if self.events != self.polled_events {
-                self.idle_rounds = 0;
-            } else if picked.is_none() && (!self.has_yielded || self.idle_rounds > SPIN_ROUNDS) {
-                return None;
-            }
-            self.idle_rounds += 1;
-            self.picks_since_poll = 0;
-            self.polled_events = self.events;
-            self.has_yielded = false;
-            threads::drain_into(&mut self.polling, &mut self.ready);
-            picked = picked.or_else(|| self.next_ready());
-        }
-        let thread = picked?;
-        threads::remove(&mut self.ready, thread);
-        self.last = thread;
-        Some(thread)
-    }
-
-    fn next_ready(&mut self) -> Option<usize> {
-        let threads = self.ready.len() * WORD;
-        let start = match &mut self.random {
-            Some(random) => random.below(threads),
-            None if self.last + 1 == threads => 0,
-            None => self.last + 1,
-        };
-        threads::next_from(&self.ready, start)
-    }
-}
-
-/// Barriers of a block (PTX ISA, `barrier`).
-pub(crate) const BARRIERS: usize = 16;
-/// Switches after which polling threads get a turn in any case.
-const POLL_PICKS: usize = 4096;
-/// Times that yielding threads run with no other event before the cluster
-/// counts as stalled.
-const SPIN_ROUNDS: u32 = 64;

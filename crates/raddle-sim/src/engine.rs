@@ -8,10 +8,11 @@
 use raddle_device::host::{Engine, SharedKey};
 
 use crate::barrier::{Arrival, Live, Refused};
-use crate::cluster::{BARRIERS, Cluster, State, Wait};
+use crate::cluster::{Cluster, Wait};
 use crate::fault::{BarrierMisuse, Fault, SharedMisuse, Site, WarpMisuse};
 use crate::launch::WARP;
 use crate::meeting::{Lanes, Offer};
+use crate::schedule::{BARRIERS, State};
 use crate::threads::{self, WORD};
 
 impl Engine for Cluster {
@@ -172,7 +173,7 @@ impl Cluster {
             let State { live, ready, blocks, .. } = state;
             let block = &mut blocks[rank as usize];
             let live = Live { set: &live[words.clone()], count: block.live_count };
-            let barrier = &mut block.barriers[id as usize];
+            let barrier = block.barrier(id, words.len());
             let arrived = barrier.arrive(&arrival, live);
             if let Ok(true) = arrived {
                 barrier.release(&mut ready[words]);

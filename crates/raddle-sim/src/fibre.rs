@@ -74,7 +74,12 @@ impl Fibre {
 fn run_tasks(yielder: &Yielder, mut resume: Resume) {
     while let Resume::Start { cluster, thread } = resume {
         // SAFETY: the scheduler keeps the cluster alive while its threads run.
-        unsafe { &*cluster }.run_thread(thread, yielder);
+        let cluster = unsafe { &*cluster };
+        let mut next = Some(thread);
+        while let Some(thread) = next {
+            cluster.run_thread(thread, yielder);
+            next = cluster.enter_next();
+        }
         resume = yielder.suspend(());
     }
 }

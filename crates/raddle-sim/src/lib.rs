@@ -43,7 +43,9 @@ mod pool;
 mod print;
 mod random;
 mod runner;
+mod schedule;
 mod shared;
+mod stall;
 mod threads;
 
 pub use fault::{BarrierMisuse, Fault, SharedMisuse, Site, ThreadGroup, WaitGroup, WarpMisuse};

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use raddle_device::host::{Engine, set_current};
+use raddle_device::host::set_current;
 
 use crate::cluster::{Cluster, Step, Wait};
 use crate::fault::Fault;
@@ -108,14 +108,16 @@ impl Runner {
         }
         let cluster = &*self.cluster;
         let Some(fibre) = &mut self.fibres[thread] else { return };
-        set_current(cluster.context(thread));
-        cluster.running.set(thread);
-        cluster.yields.set(0);
+        cluster.enter(thread);
         cluster.watch.is_running.set(true);
         fibre.resume(resume);
         cluster.watch.is_running.set(false);
-        if matches!(cluster.slots[thread].wait.get(), Wait::Exited) {
+        // The fibre may have gone on to threads that had not started.
+        let last = cluster.running.get();
+        if matches!(cluster.slots[last].wait.get(), Wait::Exited) {
             idle.extend(self.fibres[thread].take());
+        } else if last != thread {
+            self.fibres[last] = self.fibres[thread].take();
         }
     }
 
@@ -125,7 +127,7 @@ impl Runner {
         let cluster = &*self.cluster;
         let fibre = idle.pop().map_or_else(|| Fibre::new(cluster.options.stack_kib), Ok)?;
         self.fibres[thread] = Some(fibre);
-        cluster.place(thread, std::ptr::from_ref::<dyn Engine>(cluster));
+        cluster.place(thread);
         Ok(Resume::Start { cluster, thread })
     }
 
