@@ -1,0 +1,5 @@
+//! Compiles the demo's kernels to PTX.
+
+fn main() {
+    raddle_build::compile("src/kernels.rs");
+}
