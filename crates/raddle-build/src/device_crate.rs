@@ -24,6 +24,17 @@ pub struct Root {
     pub file: PathBuf,
 }
 
+/// One compilation: files of the package, or one program with kernels inside.
+#[derive(Clone, Debug)]
+pub struct DeviceCrate {
+    /// Name of the program, if it is one.
+    pub program: Option<String>,
+    /// What the device build sees of the program's file.
+    pub text: Option<String>,
+    /// The files.
+    pub roots: Vec<Root>,
+}
+
 /// What cargo tells a build script about its package.
 #[derive(Clone, Debug)]
 pub struct Package {
@@ -74,17 +85,33 @@ pub enum Outcome {
 pub fn build(
     package: &Package,
     toolchain: &Toolchain,
-    roots: &[Root],
+    device_crate: &DeviceCrate,
     extra_dependencies: &[String],
     checks: Checks,
 ) -> Result<Outcome, Error> {
-    let folder = package.out.join("raddle").join("device");
+    let roots = device_crate.roots.as_slice();
+    let folder_name =
+        device_crate.program.as_ref().map_or("device".to_owned(), |p| format!("device-{p}"));
+    let folder = package.out.join("raddle").join(folder_name);
     create_folder(&folder)?;
     let metadata = read_metadata(package, &package.folder, false)?;
     let workspace = PathBuf::from(metadata["workspace_root"].as_str().unwrap_or_default());
     let manifest = manifest(package, &metadata, roots, extra_dependencies, checks)?;
     write_if_changed(&folder.join("Cargo.toml"), &manifest)?;
-    write_if_changed(&folder.join("lib.rs"), &root_source(roots))?;
+    match (&device_crate.text, roots) {
+        (Some(text), [root]) => {
+            // The copy lies at the same path below the crate as the original below
+            // the package, so that mapping one prefix makes places right.
+            let relative = root.file.strip_prefix(&package.folder).unwrap_or(&root.file);
+            let copy = folder.join("program").join(relative);
+            create_folder(copy.parent().unwrap_or(&folder))?;
+            write_if_changed(&copy, text)?;
+            let source =
+                format!("#![allow(warnings)]\ninclude!({:?});\n", copy.display().to_string());
+            write_if_changed(&folder.join("lib.rs"), &source)?;
+        }
+        _ => write_if_changed(&folder.join("lib.rs"), &root_source(roots))?,
+    }
     let lock = workspace.join("Cargo.lock");
     let device_lock = folder.join("Cargo.lock");
     if lock.is_file() && !device_lock.is_file() {
@@ -313,6 +340,7 @@ fn rustc_flags(package: &Package, workspace: &Path, folder: &Path) -> Result<Vec
     remap(&workspace.join(""), "");
     let with_slash = relative.join("").display().to_string();
     remap(&package.folder.join(""), &with_slash);
+    remap(&folder.join("program").join(""), &with_slash);
     Ok(flags)
 }
 

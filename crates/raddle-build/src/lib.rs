@@ -19,6 +19,7 @@ mod device_crate;
 mod emit;
 mod error;
 mod index;
+mod inline;
 mod llvm;
 mod merge;
 mod names;
@@ -32,7 +33,7 @@ use std::sync::mpsc;
 
 pub use error::Error;
 
-use device_crate::{Outcome, Package, Root};
+use device_crate::{DeviceCrate, Outcome, Package, Root};
 use emit::{Compiled, Refused, Target};
 use index::Index;
 use llvm::{Context, Llvm, Machine};
@@ -66,6 +67,10 @@ impl Kernels {
     }
 
     /// Adds a file; its module is named like the file.
+    ///
+    /// A file of a program (an example, a test) may instead hold its kernels in a
+    /// module of its own, `mod kernels { … }`; it is compiled under the name of
+    /// the program, so that several programs may use the same module name.
     #[must_use]
     pub fn file(mut self, file: impl AsRef<Path>) -> Self {
         self.files.push(file.as_ref().to_path_buf());
@@ -115,25 +120,71 @@ impl Kernels {
         for variable in ["RADDLE_LLVM", "RADDLE_OVERFLOW_CHECKS", "RADDLE_BUILD_DUMP"] {
             println!("cargo::rerun-if-env-changed={variable}");
         }
-        let roots = self.roots(&package)?;
-        for file in roots.iter().flat_map(|root| device_crate::source_tree(&root.file)) {
-            println!("cargo::rerun-if-changed={}", file.display());
-        }
-        let toolchain = Toolchain::detect()?;
-        let llvm = Llvm::load(&toolchain.find_llvm()?)?;
         let mut checks = Checks::from_environment();
         checks.overflow = self.overflow_checks.unwrap_or(checks.overflow);
+        let toolchain = Toolchain::detect()?;
+        let llvm = Llvm::load(&toolchain.find_llvm()?)?;
         let folder = package.out.join("raddle");
         device_crate::create_folder(&folder)?;
         let mut index = Index::default();
-        match device_crate::build(&package, &toolchain, &roots, &self.dependencies, checks)? {
-            Outcome::Refused { diagnostics } => index.rustc(&diagnostics),
-            Outcome::Compiled { crates, sources } => {
-                watch(&sources);
-                compile_crates(llvm, &toolchain, &crates, &folder, &mut index)?;
+        for device_crate in self.device_crates(&package)? {
+            for file in
+                device_crate.roots.iter().flat_map(|root| device_crate::source_tree(&root.file))
+            {
+                println!("cargo::rerun-if-changed={}", file.display());
+            }
+            match device_crate::build(
+                &package,
+                &toolchain,
+                &device_crate,
+                &self.dependencies,
+                checks,
+            )? {
+                Outcome::Refused { diagnostics } => index.rustc(&diagnostics),
+                Outcome::Compiled { crates, sources } => {
+                    watch(&sources);
+                    compile_crates(llvm, &toolchain, &device_crate, &crates, &folder, &mut index)?;
+                }
             }
         }
         device_crate::write_if_changed(&folder.join("index.tsv"), &index.into_text())
+    }
+
+    /// The package's kernel files together, then each program with kernels inside.
+    fn device_crates(&self, package: &Package) -> Result<Vec<DeviceCrate>, Error> {
+        let mut crates = Vec::new();
+        let mut shared = Vec::new();
+        for root in self.roots(package)? {
+            let read = |source| Error::Io { action: "read", path: root.file.clone(), source };
+            let source = std::fs::read_to_string(&root.file).map_err(read)?;
+            match inline::kernel_modules(&source) {
+                Some(text) => {
+                    let is_main = root.module == "main";
+                    let folder_name = root
+                        .file
+                        .parent()
+                        .and_then(Path::file_name)
+                        .unwrap_or_default()
+                        .to_string_lossy();
+                    let is_package = is_main && folder_name == "src";
+                    let program = match (is_main, is_package) {
+                        (_, true) => package.name.clone(),
+                        (true, false) => folder_name.into_owned(),
+                        (false, false) => root.module.clone(),
+                    };
+                    crates.push(DeviceCrate {
+                        program: Some(program),
+                        text: Some(text),
+                        roots: vec![root],
+                    });
+                }
+                None => shared.push(root),
+            }
+        }
+        if !shared.is_empty() {
+            crates.insert(0, DeviceCrate { program: None, text: None, roots: shared });
+        }
+        Ok(crates)
     }
 
     fn roots(&self, package: &Package) -> Result<Vec<Root>, Error> {
@@ -174,6 +225,7 @@ fn watch(sources: &[PathBuf]) {
 fn compile_crates(
     llvm: &'static Llvm,
     toolchain: &Toolchain,
+    device_crate: &DeviceCrate,
     crates: &[device_crate::CrateBitcode],
     folder: &Path,
     index: &mut Index,
@@ -181,7 +233,7 @@ fn compile_crates(
     let context = Context::new(llvm);
     let machine = Machine::new(llvm, emit::PORTABLE.name, emit::PORTABLE.features)?;
     let module = merge::merge(&context, toolchain, crates)?;
-    let kernels = retarget::prepare(&module, &machine)?;
+    let kernels = retarget::prepare(&module, &machine, device_crate.program.as_deref())?;
     if std::env::var_os("RADDLE_BUILD_DUMP").is_some() {
         device_crate::write_if_changed(&folder.join("prepared.ll"), &module.to_text())?;
     }

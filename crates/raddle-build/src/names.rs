@@ -25,9 +25,29 @@ impl KernelName {
             segments.pop();
         }
         segments.push(&name);
-        let path = segments.join("::");
+        Some(Self::from_path(segments.join("::")))
+    }
+
+    /// The same kernel as part of a program: the path begins with the program's
+    /// crate name.
+    pub fn in_program(self, program: Option<&str>) -> Self {
+        match program {
+            Some(program) => {
+                Self::from_path(format!("{}::{}", program.replace('-', "_"), self.path))
+            }
+            None => self,
+        }
+    }
+
+    fn from_path(path: String) -> Self {
         let entry = path.replace("::", "__").replace('.', "_");
-        Some(Self { path, entry })
+        // PTX names do not begin with a digit.
+        let entry = if entry.starts_with(|c: char| c.is_ascii_digit()) {
+            format!("_{entry}")
+        } else {
+            entry
+        };
+        Self { path, entry }
     }
 }
 

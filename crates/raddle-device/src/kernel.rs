@@ -114,27 +114,33 @@ pub const fn select_images<const N: usize>(all: &[Image], path: &str) -> [Image;
     found
 }
 
-/// Compares `crate::a::b` with `a::b`.
-const fn is_same_kernel(full: &str, below_crate: &str) -> bool {
-    let (full, tail) = (full.as_bytes(), below_crate.as_bytes());
-    if full.len() < tail.len() + 2 {
+/// Compares `crate::a::b` with `a::b`, or with itself: kernels inside a program's
+/// file are listed with their crate.
+const fn is_same_kernel(full: &str, listed: &str) -> bool {
+    let (full, listed) = (full.as_bytes(), listed.as_bytes());
+    if full.len() == listed.len() {
+        return ends_with(full, listed);
+    }
+    if full.len() < listed.len() + 2 {
         return false;
     }
-    let start = full.len() - tail.len();
+    let start = full.len() - listed.len();
     let mut i = 0;
-    while i < start {
-        // Only the crate name may precede the tail.
-        if full[i] == b':' && i + 2 != start && i + 1 != start {
+    while i + 2 < start {
+        // Only the crate name may precede the listed path.
+        if full[i] == b':' {
             return false;
         }
         i += 1;
     }
-    if full[start - 1] != b':' || full[start - 2] != b':' {
-        return false;
-    }
+    full[start - 1] == b':' && full[start - 2] == b':' && ends_with(full, listed)
+}
+
+const fn ends_with(text: &[u8], tail: &[u8]) -> bool {
+    let start = text.len() - tail.len();
     let mut i = 0;
     while i < tail.len() {
-        if full[start + i] != tail[i] {
+        if text[start + i] != tail[i] {
             return false;
         }
         i += 1;
@@ -201,4 +207,19 @@ pub struct PanicSlot {
     pub reserved: u32,
     /// Device address of the module's [`PanicRecord`]; 0 if the host keeps none.
     pub record: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_compared_below_their_crate() {
+        assert!(is_same_kernel("app::kernels::a", "kernels::a"));
+        assert!(is_same_kernel("app::kernels::a", "app::kernels::a"));
+        assert!(!is_same_kernel("app::other::kernels::a", "kernels::a"));
+        assert!(!is_same_kernel("app::kernels::ba", "kernels::a"));
+        assert!(!is_same_kernel("app::kernels::a", "b::kernels::a"));
+        assert!(!is_same_kernel("a", "kernels::a"));
+    }
 }

@@ -61,7 +61,7 @@ pub struct KernelEntry {
 }
 
 /// Turns every marked function into a PTX entry.
-pub fn make_entries(module: &Module<'_>) -> Result<Vec<KernelEntry>, Error> {
+pub fn make_entries(module: &Module<'_>, program: Option<&str>) -> Result<Vec<KernelEntry>, Error> {
     let metas = read_metas(module);
     let mut kernels: BTreeMap<String, KernelEntry> = BTreeMap::new();
     for function in module.functions() {
@@ -74,6 +74,7 @@ pub fn make_entries(module: &Module<'_>) -> Result<Vec<KernelEntry>, Error> {
         if kernels.contains_key(&name.path) {
             return Err(Error::DuplicateKernel { path: name.path });
         }
+        let name = name.in_program(program);
         make_entry(module, function, &name, &meta);
         kernels.insert(name.path.clone(), KernelEntry { name, meta });
     }

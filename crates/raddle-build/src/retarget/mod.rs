@@ -24,8 +24,13 @@ pub const RUNTIME_PREFIX: &str = "__raddle_rt_";
 /// The module global through which a panic reaches the host.
 pub const PANIC_SLOT: &str = "__raddle_panic_slot";
 
-/// Retargets a merged module and returns its kernels.
-pub fn prepare(module: &Module<'_>, machine: &Machine) -> Result<Vec<KernelEntry>, Error> {
+/// Retargets a merged module and returns its kernels; their paths begin with
+/// `program` if that is given.
+pub fn prepare(
+    module: &Module<'_>,
+    machine: &Machine,
+    program: Option<&str>,
+) -> Result<Vec<KernelEntry>, Error> {
     let api = module.api();
     api.set_target(module.raw, TRIPLE.as_ptr());
     api.set_layout(module.raw, machine.layout);
@@ -42,7 +47,7 @@ pub fn prepare(module: &Module<'_>, machine: &Machine) -> Result<Vec<KernelEntry
     for function in module.functions() {
         strip_host_attributes(module, function);
     }
-    kernel::make_entries(module)
+    kernel::make_entries(module, program)
 }
 
 /// Declares every runtime function that `runtime` defines, so that linking it
