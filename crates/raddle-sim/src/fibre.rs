@@ -34,6 +34,7 @@ pub(crate) enum Resume {
 /// A stack with a flow of control on it.
 pub(crate) struct Fibre {
     coroutine: Coroutine<Resume, (), (), PooledStack>,
+    stack: (usize, usize),
 }
 
 impl Fibre {
@@ -44,7 +45,8 @@ impl Fibre {
     /// [`Fault::Stacks`] if there is no memory for its stack.
     pub fn new(stack_kib: usize) -> Result<Self, Fault> {
         let stack = take_stack(stack_kib)?;
-        Ok(Self { coroutine: Coroutine::with_stack(stack, run_tasks) })
+        let ends = (stack.limit().get(), stack.base().get());
+        Ok(Self { coroutine: Coroutine::with_stack(stack, run_tasks), stack: ends })
     }
 
     /// Lets the fibre run until it waits or wants another task.
@@ -54,6 +56,12 @@ impl Fibre {
             CoroutineResult::Yield(()) => {}
             CoroutineResult::Return(()) => unreachable!("only `End` makes a fibre return"),
         }
+    }
+
+    /// End and beginning of the stack.
+    #[inline]
+    pub fn stack(&self) -> (usize, usize) {
+        self.stack
     }
 
     /// Ends a fibre that is between two tasks and keeps its stack for others.

@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::fibre::{Fibre, LAUNCH_STACKS_MAX};
 use crate::launch::{Launch, Shape};
 use crate::options::Options;
+use crate::overflow;
 use crate::panics::Watch;
 use crate::plain::Plain;
 use crate::pool;
@@ -69,6 +70,7 @@ impl<'a> Grid<'a> {
     /// Runs all clusters.
     pub fn run(self) -> Result<(), Fault> {
         if self.launch.synchronizes {
+            overflow::install();
             pool::run_on(self.workers, &|| self.work_on_fibres());
         } else {
             pool::run_on(self.workers, &|| self.work_plainly());
@@ -81,14 +83,14 @@ impl<'a> Grid<'a> {
 
     /// One worker's part of a launch whose threads never wait.
     fn work_plainly(&self) {
-        let watch = Watch::default();
+        let watch = self.watch();
         let plain = match Plain::new(self, &watch) {
             Ok(plain) => plain,
             Err(fault) => return self.report((false, 0), fault),
         };
         let share = self.shape.clusters / (self.workers as u64 * SHARES);
         let share = share.clamp(1, SHARE_CLUSTERS_MAX);
-        watch.during(self.launch.kernel, || {
+        watch.during(|| {
             while let Some(first) = self.claim(share) {
                 for number in first..(first + share).min(self.shape.clusters) {
                     if let Some(fault) = plain.run(number) {
@@ -101,14 +103,19 @@ impl<'a> Grid<'a> {
 
     /// One worker's part of a launch whose threads wait for each other.
     fn work_on_fibres(&self) {
-        let watch = Rc::new(Watch::default());
+        let watch = Rc::new(self.watch());
         let mut worker = Worker { grid: self, watch, active: vec![], spare: vec![], idle: vec![] };
         let watch = Rc::clone(&worker.watch);
         self.busy.fetch_add(1, Ordering::SeqCst);
-        watch.during(self.launch.kernel, || worker.work());
+        watch.during(|| worker.work());
         self.events.fetch_add(1, Ordering::SeqCst);
         self.busy.fetch_sub(1, Ordering::SeqCst);
         worker.idle.into_iter().for_each(Fibre::end);
+    }
+
+    /// A watch over one worker's threads.
+    fn watch(&self) -> Watch {
+        Watch::new(self.launch.kernel, self.options.stack_kib)
     }
 
     /// Takes `share` clusters to run; returns the first.

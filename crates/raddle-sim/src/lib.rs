@@ -37,6 +37,7 @@ mod grid;
 mod launch;
 mod meeting;
 mod options;
+mod overflow;
 mod panics;
 mod plain;
 mod pool;

@@ -12,7 +12,7 @@ pub struct Options {
     /// `RADDLE_SIM_THREADS`, by default as many as the machine has.
     pub threads: usize,
     /// Usable bytes of a simulated thread's stack, in KiB. From
-    /// `RADDLE_SIM_STACK_KIB`, by default 64. Only pages that are touched take
+    /// `RADDLE_SIM_STACK_KIB`, by default 256. Only pages that are touched take
     /// memory.
     pub stack_kib: usize,
     /// Seed of a shuffled schedule: which thread runs next at each wait is then
@@ -50,7 +50,7 @@ impl Options {
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             threads: threads.map_or_else(available, |threads| threads as usize),
-            stack_kib: stack_kib.map_or(64, |kib| kib as usize),
+            stack_kib: stack_kib.map_or(256, |kib| kib as usize),
             seed,
             print: print_to_stdout,
         })

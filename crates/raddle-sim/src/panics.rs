@@ -32,17 +32,26 @@ impl Caught {
 
 /// Where the hook leaves panics of the simulated threads that run on one OS
 /// thread.
-#[derive(Default)]
 pub(crate) struct Watch {
     /// Whether a simulated thread runs, as opposed to its scheduler.
     pub is_running: Cell<bool>,
     caught: RefCell<Option<Caught>>,
-    kernel: Cell<&'static str>,
+    kernel: &'static str,
+    stack_kib: usize,
+    /// Where the stack of the running thread ends, guard page included, and
+    /// where it begins; zeros if it is the OS thread's own.
+    stack: Cell<(usize, usize)>,
 }
 
 impl Watch {
+    /// A watch over threads of `kernel` with stacks of `stack_kib`.
+    pub fn new(kernel: &'static str, stack_kib: usize) -> Self {
+        let (is_running, caught, stack) = Default::default();
+        Self { is_running, caught, kernel, stack_kib, stack }
+    }
+
     /// Makes the hook note panics in `self` while `run` runs.
-    pub fn during<R>(&self, kernel: &'static str, run: impl FnOnce() -> R) -> R {
+    pub fn during<R>(&self, run: impl FnOnce() -> R) -> R {
         struct Restore(*const Watch);
         impl Drop for Restore {
             fn drop(&mut self) {
@@ -50,9 +59,14 @@ impl Watch {
             }
         }
         install();
-        self.kernel.set(kernel);
         let _restore = Restore(WATCH.replace(self));
         run()
+    }
+
+    /// Says on which stack the running thread runs.
+    #[inline]
+    pub fn set_stack(&self, stack: (usize, usize)) {
+        self.stack.set(stack);
     }
 
     /// The panic whose payload `catch_unwind` returned.
@@ -65,6 +79,16 @@ impl Watch {
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         Caught { message: text.unwrap_or_else(|| OPAQUE.to_owned()), ..Caught::default() }
     }
+}
+
+/// If a simulated thread runs here and `address` lies on its stack, where only
+/// the guard page can fault: the kernel and the stack's size in KiB.
+pub(crate) fn overflowed(address: usize) -> Option<(&'static str, usize)> {
+    // SAFETY: `Watch::during` keeps the watch alive while the pointer is set.
+    let watch = unsafe { WATCH.get().as_ref() }?;
+    let (end, begin) = watch.stack.get();
+    let is_inside = watch.is_running.get() && (end..begin).contains(&address);
+    is_inside.then_some((watch.kernel, watch.stack_kib))
 }
 
 thread_local! {
@@ -102,15 +126,12 @@ fn note(info: &PanicHookInfo<'_>) -> bool {
     if cfg!(panic = "abort") {
         let thread = raddle_device::host::try_current();
         let (block, thread) = thread.map_or_else(Default::default, |t| (t.block, t.thread));
-        eprintln!("kernel {}, block {block:?}, thread {thread:?}:", watch.kernel.get());
+        eprintln!("kernel {}, block {block:?}, thread {thread:?}:", watch.kernel);
         return false;
     }
     if let Some(first) = watch.caught.replace(Some(caught)) {
         let Caught { message, file, line, column } = first;
-        eprintln!(
-            "kernel {} panicked at {file}:{line}:{column}: {message}; then",
-            watch.kernel.get()
-        );
+        eprintln!("kernel {} panicked at {file}:{line}:{column}: {message}; then", watch.kernel);
         return false;
     }
     true

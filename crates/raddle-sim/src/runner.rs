@@ -109,6 +109,7 @@ impl Runner {
         let cluster = &*self.cluster;
         let Some(fibre) = &mut self.fibres[thread] else { return };
         cluster.enter(thread);
+        cluster.watch.set_stack(fibre.stack());
         cluster.watch.is_running.set(true);
         fibre.resume(resume);
         cluster.watch.is_running.set(false);

@@ -5,6 +5,7 @@ mod barriers;
 mod clusters;
 mod grids;
 mod harness;
+mod overflow;
 mod panics;
 mod schedules;
 mod shared;
