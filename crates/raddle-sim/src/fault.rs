@@ -100,8 +100,9 @@ pub enum Fault {
         thread: [u32; 3],
     },
     /// A thread of a kernel that was built as one whose threads never wait for
-    /// each other has gone on reading atomics or yielding for a minute, as if it
-    /// waited for a thread that comes after it.
+    /// each other has gone on reading atomics or yielding for
+    /// [`Options::spin_max`](crate::Options::spin_max), as if it waited for a
+    /// thread that comes after it.
     EndlessSpin {
         /// `blockIdx` of the thread.
         block: [u32; 3],

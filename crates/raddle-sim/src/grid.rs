@@ -215,7 +215,7 @@ impl Worker<'_> {
                 return true;
             }
             let is_spinning = self.active.iter().any(Runner::is_spinning);
-            let grace = if is_spinning { SPIN_GRACE } else { GRACE };
+            let grace = if is_spinning { grid.options.spin_max } else { GRACE };
             // A worker counts as busy from before it looks until after it has
             // counted what it found, so nobody gives up in between.
             grid.busy.fetch_sub(1, Ordering::SeqCst);
@@ -263,8 +263,6 @@ impl Worker<'_> {
 /// How long nothing may happen anywhere in a launch before waits for memory are
 /// a deadlock: another launch or the host may still write that memory.
 const GRACE: Duration = Duration::from_millis(200);
-/// The same while threads spin through `yield_now`, which may be of use.
-const SPIN_GRACE: Duration = Duration::from_secs(10);
 const PAUSE_STEP: Duration = Duration::from_micros(5);
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 /// Shares of a worker in a launch of plain loops, to even out their lengths.

@@ -2,6 +2,7 @@
 //! where device `print!` goes. Read once from the environment.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use crate::fault::Fault;
 
@@ -19,6 +20,10 @@ pub struct Options {
     /// drawn at random, the same for the same seed. From `RADDLE_SIM_SEED`; by
     /// default threads take turns in order. Other orders find missing barriers.
     pub seed: Option<u64>,
+    /// How long the threads of a launch may spin on atomics or `yield_now` with
+    /// nothing else happening before that is a deadlock. From
+    /// `RADDLE_SIM_SPIN_SECONDS`, by default 30.
+    pub spin_max: Duration,
     /// Takes each line that kernels print, with its line feed.
     pub print: fn(&str),
 }
@@ -47,11 +52,13 @@ impl Options {
         let threads = number("RADDLE_SIM_THREADS", "a number from 1 to 1024", 1, 1024)?;
         let stack_kib = number("RADDLE_SIM_STACK_KIB", "a number from 16 to 1048576", 16, 1 << 20)?;
         let seed = number("RADDLE_SIM_SEED", "a number below 2^64", 0, u64::MAX)?;
+        let spin = number("RADDLE_SIM_SPIN_SECONDS", "a number from 1 to 86400", 1, 86_400)?;
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             threads: threads.map_or_else(available, |threads| threads as usize),
             stack_kib: stack_kib.map_or(256, |kib| kib as usize),
             seed,
+            spin_max: Duration::from_secs(spin.unwrap_or(30)),
             print: print_to_stdout,
         })
     }

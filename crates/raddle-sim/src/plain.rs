@@ -33,6 +33,7 @@ struct PlainState {
     rank: Cell<u32>,
     number: Cell<u64>,
     yields: Cell<u32>,
+    spin_max: Duration,
     /// The thread that last gave up the OS thread (cluster, block, thread), and
     /// when it did so first.
     spinning: Cell<((u64, u32, u32), Instant)>,
@@ -42,9 +43,6 @@ struct PlainState {
 
 /// Calls of `yield_now` for each time that the OS thread is given up.
 const YIELDS_PER_SWITCH: u32 = 1024;
-/// How long one thread may go on yielding: those after it in the loop cannot
-/// run meanwhile, so if it spins for one of them it does so for ever.
-const SPIN_MAX: Duration = Duration::from_secs(60);
 
 /// Ends the loop of a launch that has failed; thrown past the panic hook.
 struct Cancelled;
@@ -63,6 +61,7 @@ impl<'w> Plain<'w> {
             rank: Cell::new(0),
             number: Cell::new(0),
             yields: Cell::new(0),
+            spin_max: grid.options.spin_max,
             spinning: Cell::new(((u64::MAX, 0, 0), Instant::now())),
             fault: RefCell::new(None),
             has_failed: Cell::new(false),
@@ -172,7 +171,9 @@ impl PlainState {
         let (spinning, since) = self.spinning.get();
         if spinning != thread {
             self.spinning.set((thread, Instant::now()));
-        } else if since.elapsed() > SPIN_MAX && !std::thread::panicking() {
+        } else if since.elapsed() > self.spin_max && !std::thread::panicking() {
+            // Threads after this one cannot run before it has ended: if it waits
+            // for one of them it does so for ever.
             let (block, thread) = self.coordinates();
             self.fail(Fault::EndlessSpin { block, thread });
         }

@@ -69,18 +69,7 @@ impl Offer {
         let number = pool.next_number;
         pool.next_number += 1;
         pool.entries.push(Entry { number, work, wanted: helpers, running: 0, has_panicked: false });
-        let missing = helpers.saturating_sub(pool.idle).min(HELPERS_MAX - pool.helpers);
-        for _ in 0..missing {
-            let name = format!("raddle-sim-{}", pool.helpers);
-            // Without a further thread the work is done by those there are.
-            if std::thread::Builder::new().name(name).spawn(help).is_ok() {
-                pool.helpers += 1;
-            }
-        }
-        drop(pool);
-        for _ in 0..helpers {
-            OFFERED.notify_one();
-        }
+        pool.summon();
         Self { number }
     }
 }
@@ -104,6 +93,21 @@ impl Drop for Offer {
 }
 
 impl Pool {
+    /// Gets one helper to work. Each helper that finds work calls the next, so
+    /// that a caller pays for one wake-up however many helpers it wants, and
+    /// short work ends before many have come.
+    fn summon(&mut self) {
+        if self.idle > 0 {
+            OFFERED.notify_one();
+        } else if self.helpers < HELPERS_MAX {
+            let name = format!("raddle-sim-{}", self.helpers);
+            // Without a further thread the work is done by those there are.
+            if std::thread::Builder::new().name(name).spawn(help).is_ok() {
+                self.helpers += 1;
+            }
+        }
+    }
+
     fn position(&self, number: u64) -> Option<usize> {
         self.entries.iter().position(|entry| entry.number == number)
     }
@@ -122,6 +126,9 @@ fn help() {
         entry.wanted -= 1;
         entry.running += 1;
         let (number, work) = (entry.number, entry.work);
+        if pool.entries.iter().any(|entry| entry.wanted > 0) {
+            pool.summon();
+        }
         drop(pool);
         // SAFETY: the offer stays until `running` is back at zero.
         let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*work.0)() }));

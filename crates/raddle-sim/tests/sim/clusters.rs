@@ -138,3 +138,19 @@ fn a_divergent_cluster_barrier_names_the_blocks() {
     let blocks: Vec<u32> = waiting.iter().map(|wait| wait.group.block[0]).collect();
     assert_eq!(blocks, [0, 1]);
 }
+
+#[test]
+fn the_largest_cluster_runs() {
+    let sum = words(1);
+    let mut case = fibres(16, 1024);
+    case.cluster = [16, 1, 1];
+    let result = case.run(|| {
+        put(&shared_words("own", 1024)[thread() as usize], block());
+        cluster_sync();
+        let own = &shared_words("own", 1024)[thread() as usize];
+        add(&sum[0], get(remote(own, 15 - block())));
+        cluster_sync();
+    });
+    assert_eq!(result, Ok(()));
+    assert_eq!(get(&sum[0]), 1024 * 120);
+}

@@ -218,3 +218,77 @@ fn faults_end_launches_of_many_blocks_soon() {
     assert!(matches!(result, Err(Fault::DivergentBarrier { .. })), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(20));
 }
+
+/// Spins until a word has changed, as code does that knows nothing of us.
+fn spin_for(word: &AtomicU32, value: u32) {
+    while get(word) != value {
+        host::engine().yield_now();
+    }
+}
+
+#[test]
+fn spins_see_what_threads_and_blocks_write() {
+    for seed in [None, Some(3)] {
+        let flags = words(200);
+        let mut case = fibres(4, 50);
+        case.options.threads = 1;
+        case.options.seed = seed;
+        let result = case.run(|| {
+            // Each thread waits for the next one, across blocks.
+            let own = (block() * 50 + thread()) as usize;
+            if own < 199 {
+                spin_for(&flags[own + 1], 1);
+            }
+            put(&flags[own], 1);
+        });
+        assert_eq!(result, Ok(()));
+        assert_eq!(values(&flags), [1; 200]);
+    }
+}
+
+#[test]
+fn spins_that_nobody_ends_are_faults() {
+    let flag = words(1);
+    let mut case = fibres(2, 32);
+    case.options.spin_max = Duration::from_millis(50);
+    let result = case.run(|| {
+        if thread() == 4 {
+            spin_for(&flag[0], 1);
+        }
+        sync();
+    });
+    let Err(Fault::Deadlock { waiting, .. }) = result else {
+        panic!("expected a deadlock, found {result:?}");
+    };
+    let what: Vec<_> = waiting.iter().map(|wait| (&*wait.what, wait.at.is_some())).collect();
+    assert_eq!(what, [("barrier 0", true), ("a spin that yields", false)]);
+    assert_eq!(ranges(&waiting[1].group), [(4, 4)]);
+
+    case.synchronizes = false;
+    let result = case.run(|| {
+        if thread() == 4 && block() == 0 {
+            spin_for(&flag[0], 1);
+        }
+    });
+    assert_eq!(result, Err(Fault::EndlessSpin { block: [0; 3], thread: [4, 0, 0] }));
+}
+
+#[test]
+fn blocks_that_do_not_fit_at_once_are_counted() {
+    let arrived = words(1);
+    let result = fibres(1000, 1024).run(|| {
+        // A grid barrier over more threads than there may be stacks.
+        sync();
+        if thread() == 0 {
+            add(&arrived[0], 1);
+        }
+        wait_for(&arrived[0], 1000);
+    });
+    let Err(fault) = result else { panic!("expected a fault") };
+    let text = fault.to_string();
+    assert!(text.ends_with("blocks had not begun"), "{text}");
+    assert!(
+        matches!(fault, Fault::Deadlock { blocks_unstarted, .. } if blocks_unstarted > 900),
+        "{text}"
+    );
+}
