@@ -44,7 +44,8 @@ unsafe impl<T: AtomicValue, S: Scope> KernelParam for &'static [Atomic<T, S>] {
     unsafe fn from_raw(raw: *const RawSlice) -> Self {
         // SAFETY: the host wrote the address and length of a live buffer.
         unsafe {
-            core::slice::from_raw_parts(crate::param::RawSlice::pointer(raw), (*raw).len as usize)
+            let cells: *const Atomic<T, S> = RawSlice::pointer(raw);
+            core::slice::from_raw_parts(cells, (*raw).len as usize)
         }
     }
 }
@@ -55,7 +56,7 @@ unsafe impl<T: AtomicValue, S: Scope> KernelParam for &'static Atomic<T, S> {
     #[inline(always)]
     unsafe fn from_raw(raw: *const u64) -> Self {
         // SAFETY: the host wrote the address of a live cell.
-        unsafe { &*(*raw as *const Atomic<T, S>) }
+        unsafe { &*raw.cast::<*const Atomic<T, S>>().read() }
     }
 }
 

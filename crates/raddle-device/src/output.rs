@@ -2,224 +2,50 @@
 //! its own part, so that a kernel in which every thread writes `out[0]` does not
 //! compile as safe code.
 //!
+//! | type | who owns what | launch |
+//! |---|---|---|
+//! | [`PerThread`] | thread `g` of the grid: elements `g`, `g + G`, … | 1-D |
+//! | [`PerThreadChunks`] | thread `g` of the grid: chunks `g`, `g + G`, … of `N` elements | 1-D |
+//! | [`PerBlock`] | block `b`: chunks `b`, `b + B`, … of a length that the host gives | 1-D |
+//! | [`PerBlockTile`] | block `(x, y)`: tiles of a matrix, every `Bx`-th and `By`-th | 2-D |
+//!
 //! Invariant: for one launch, the parts that two threads can reach through safe
 //! methods are disjoint. The partition is therefore fixed by the parameter's
 //! type and by values that are the same in every thread, never by the caller.
+//! The types are neither `Copy` nor [`AnyBits`](crate::AnyBits), so that a thread
+//! can neither keep two handles nor give its own to another.
 
-use crate::index::{block_dim_x, block_x, global_dim_x, global_x, grid_dim_x, thread_x};
-use crate::param::{DeviceType, KernelParam, ParamRules, RawSlice};
+use crate::param::DeviceType;
 
-/// Output in which thread `g` of the grid owns elements `g`, `g + G`, `g + 2G`, …
-/// where `G` is the number of threads of the grid. Launches must be
-/// one-dimensional.
-pub struct PerThread<T> {
-    ptr: *mut T,
-    len: usize,
+mod per_block;
+mod per_block_tile;
+mod per_thread;
+
+pub use per_block::{BlockChunk, PerBlock, PerBlockIter, RawChunks};
+pub use per_block_tile::{BlockTile, PerBlockTile, PerBlockTileIter, RawMatrix};
+pub use per_thread::{PerThread, PerThreadChunks, PerThreadChunksIter, PerThreadIter};
+
+/// Alignment in bytes that the host gives to outputs of which threads own
+/// vectors of `N` elements: that of the vector, if it has a power of two of
+/// bytes, and at most 16, the widest store.
+#[must_use]
+pub const fn vector_align<T: DeviceType, const N: usize>() -> usize {
+    let bytes = size_of::<T>() * N;
+    // The largest power of two that divides the vector.
+    let natural = if bytes == 0 { 1 } else { 1 << bytes.trailing_zeros() };
+    let wide = if natural > 16 { 16 } else { natural };
+    if wide < align_of::<T>() { align_of::<T>() } else { wide }
 }
 
-// SAFETY: the host checks that the launch is one-dimensional, so `global_x` is
-// different in every thread and the strided classes are disjoint.
-unsafe impl<T: DeviceType> KernelParam for PerThread<T> {
-    type Raw = RawSlice;
-    const RULES: ParamRules = ParamRules::ONE_D;
-    #[inline(always)]
-    unsafe fn from_raw(raw: *const RawSlice) -> Self {
-        // SAFETY: the host wrote the address and length of a live buffer.
-        unsafe { Self { ptr: RawSlice::pointer(raw), len: (*raw).len as usize } }
-    }
-}
-
-impl<T: DeviceType> PerThread<T> {
-    /// Number of elements in the whole output.
-    #[inline(always)]
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether the whole output is empty.
-    #[inline(always)]
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// This thread's first element and its index, or `None` past the end.
-    #[inline(always)]
-    pub fn mine(&mut self) -> Option<(usize, &mut T)> {
-        let index = global_x();
-        if index < self.len {
-            // SAFETY: in bounds, and only this thread owns `index`.
-            Some((index, unsafe { &mut *self.ptr.add(index) }))
-        } else {
-            None
-        }
-    }
-
-    /// All of this thread's elements with their indices (a grid-stride loop).
-    #[inline(always)]
-    pub fn iter_mut(&mut self) -> PerThreadIter<'_, T> {
-        PerThreadIter {
-            ptr: self.ptr,
-            len: self.len,
-            next: global_x(),
-            step: global_dim_x(),
-            life: core::marker::PhantomData,
-        }
-    }
-}
-
-/// Iterator of [`PerThread::iter_mut`].
-pub struct PerThreadIter<'a, T> {
-    ptr: *mut T,
-    len: usize,
-    next: usize,
-    step: usize,
-    life: core::marker::PhantomData<&'a mut T>,
-}
-
-impl<'a, T> Iterator for PerThreadIter<'a, T> {
-    type Item = (usize, &'a mut T);
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next;
-        if index < self.len {
-            self.next = index + self.step;
-            // SAFETY: in bounds; each index is yielded once and only this thread
-            // owns its class.
-            Some((index, unsafe { &mut *self.ptr.add(index) }))
-        } else {
-            None
-        }
-    }
-}
-
-/// Output cut into chunks of one length (given by the host): block `b` owns
-/// chunks `b`, `b + B`, … where `B` is the number of blocks, and within a chunk
-/// thread `t` owns the vectors `t`, `t + T`, … of `N` elements, where `T` is the
-/// number of threads in the block. Launches must be one-dimensional.
-pub struct PerBlock<T, const N: usize = 1> {
-    ptr: *mut T,
-    len: usize,
-    chunk_len: usize,
-}
-
-/// How [`PerBlock`] travels.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct RawChunks {
-    /// The whole output.
-    pub slice: RawSlice,
-    /// Elements in a chunk; a multiple of `N`, and it divides the length.
-    pub chunk_len: u64,
-}
-
-// SAFETY: the host checks that the launch is one-dimensional, so block and thread
-// indices along x are unique and the classes are disjoint.
-unsafe impl<T: DeviceType, const N: usize> KernelParam for PerBlock<T, N> {
-    type Raw = RawChunks;
-    const RULES: ParamRules = ParamRules::ONE_D;
-    #[inline(always)]
-    unsafe fn from_raw(raw: *const RawChunks) -> Self {
-        // SAFETY: the host wrote the address and length of a live buffer.
-        unsafe {
-            Self {
-                ptr: RawSlice::pointer(&raw const (*raw).slice),
-                len: (*raw).slice.len as usize,
-                chunk_len: (*raw).chunk_len as usize,
-            }
-        }
-    }
-}
-
-impl<T: DeviceType, const N: usize> PerBlock<T, N> {
-    /// Elements in a chunk.
-    #[inline(always)]
-    #[must_use]
-    pub fn chunk_len(&self) -> usize {
-        self.chunk_len
-    }
-
-    /// Number of chunks.
-    #[inline(always)]
-    #[must_use]
-    pub fn chunks(&self) -> usize {
-        self.len / self.chunk_len
-    }
-
-    /// The block's chunks with their indices. Every thread of the block sees the
-    /// same sequence, so barriers inside the loop are reached by all.
-    #[inline(always)]
-    pub fn iter_mut(&mut self) -> PerBlockIter<'_, T, N> {
-        PerBlockIter {
-            chunks: self.chunks(),
-            ptr: self.ptr,
-            chunk_len: self.chunk_len,
-            next: block_x() as usize,
-            life: core::marker::PhantomData,
-        }
-    }
-}
-
-/// Iterator of [`PerBlock::iter_mut`].
-pub struct PerBlockIter<'a, T, const N: usize> {
-    ptr: *mut T,
-    chunks: usize,
-    chunk_len: usize,
-    next: usize,
-    life: core::marker::PhantomData<&'a mut T>,
-}
-
-impl<'a, T, const N: usize> Iterator for PerBlockIter<'a, T, N> {
-    type Item = (usize, BlockChunk<'a, T, N>);
-    #[inline(always)]
-    fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next;
-        if index >= self.chunks {
-            return None;
-        }
-        self.next = index + grid_dim_x() as usize;
-        // SAFETY: chunk `index` lies within the output.
-        let ptr = unsafe { self.ptr.add(index * self.chunk_len) };
-        Some((index, BlockChunk { ptr, len: self.chunk_len, life: core::marker::PhantomData }))
-    }
-}
-
-/// One chunk of a [`PerBlock`] output, shared out among the block's threads.
-pub struct BlockChunk<'a, T, const N: usize> {
-    ptr: *mut T,
-    len: usize,
-    life: core::marker::PhantomData<&'a mut T>,
-}
-
-impl<T: DeviceType, const N: usize> BlockChunk<'_, T, N> {
-    /// This thread's vectors with the index of their first element in the chunk.
-    #[inline(always)]
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut [T; N])> {
-        let (ptr, vectors, threads) = (self.ptr, self.len / N, block_dim_x() as usize);
-        let mut next = thread_x() as usize;
-        core::iter::from_fn(move || {
-            let vector = next;
-            if vector >= vectors {
-                return None;
-            }
-            next = vector + threads;
-            // SAFETY: vector `vector` lies within the chunk and belongs to this
-            // thread only; it is yielded once.
-            Some((vector * N, unsafe { &mut *ptr.add(vector * N).cast::<[T; N]>() }))
-        })
-    }
-
-    /// The vector that begins at element `index`, if this thread owns it.
-    #[inline(always)]
-    pub fn get_mut(&mut self, index: usize) -> Option<&mut [T; N]> {
-        let vector = index / N;
-        let is_mine = vector % block_dim_x() as usize == thread_x() as usize;
-        if index % N == 0 && vector < self.len / N && is_mine {
-            // SAFETY: in bounds, and this thread owns the vector.
-            Some(unsafe { &mut *self.ptr.add(index).cast::<[T; N]>() })
-        } else {
-            None
-        }
-    }
+/// Tells the optimiser that `ptr` has [`vector_align`], so that a vector is
+/// written by one store.
+///
+/// # Safety
+///
+/// It has.
+#[inline(always)]
+unsafe fn assume_vector_align<T: DeviceType, const N: usize>(ptr: *mut T) -> *mut T {
+    // SAFETY: by the caller's contract.
+    unsafe { core::hint::assert_unchecked(ptr.addr() % vector_align::<T, N>() == 0) };
+    ptr
 }
