@@ -120,10 +120,15 @@ pub(crate) fn open_first(
         // loading the driver means.
         match unsafe { Library::new(name) } {
             Ok(library) => return Ok((library, name.clone())),
-            Err(error) => tried.push((name.clone(), error.to_string())),
+            Err(error) => tried.push((name.clone(), reason(&error))),
         }
     }
     Err(tried)
+}
+
+/// What the system's loader said.
+fn reason(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 type GetProcAddressV2 =

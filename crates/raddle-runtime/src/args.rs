@@ -1,5 +1,6 @@
 //! Which host values stand for which kernel parameters.
 
+use raddle_device::atomic::{Atomic, AtomicValue, Scope};
 use raddle_device::output::{PerBlock, PerThread, RawChunks};
 use raddle_device::param::{DeviceType, RawSlice};
 
@@ -86,5 +87,42 @@ impl<'k, T: DeviceType> KernelArg<'k, *mut T> for &'k mut Buffer<T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         KernelArg::<*mut T>::bind(self.as_slice_mut(), binder)
+    }
+}
+
+// Atomic cells are bound from exclusive borrows: bound from a shared one, the
+// same memory could be a `&[T]` of the same launch.
+
+impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]> for SliceMut<'k, T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
+        binder.touch(self.region, self.access);
+        RawSlice { ptr: self.address, len: self.len() as u64 }
+    }
+}
+
+impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]> for &'k mut Buffer<T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
+        KernelArg::<&'static [Atomic<T, S>]>::bind(self.as_slice_mut(), binder)
+    }
+}
+
+impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for SliceMut<'k, T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> u64 {
+        if self.len() != 1 {
+            let operation = "a single atomic cell";
+            binder.refuse(Error::Length { operation, expected: 1, found: self.len() });
+        }
+        binder.touch(self.region, self.access);
+        self.address
+    }
+}
+
+impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for &'k mut Buffer<T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> u64 {
+        KernelArg::<&'static Atomic<T, S>>::bind(self.as_slice_mut(), binder)
     }
 }

@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::error::Result;
 use crate::kernels::KernelTable;
 use crate::panics::PanicBoard;
+use crate::staging::Staging;
 use crate::sync::lock;
 
 /// A GPU that is in use.
@@ -17,6 +18,7 @@ pub(crate) struct CudaDevice {
     pub(crate) kernels: KernelTable,
     pub(crate) board: PanicBoard,
     pub(crate) cache: Cache,
+    pub(crate) staging: Staging,
     /// `None` where the driver or device has no stream-ordered allocation.
     pool: Option<Pool>,
     /// Carries the small writes that belong to no user's stream.
@@ -36,6 +38,7 @@ impl CudaDevice {
             kernels: KernelTable::default(),
             board: PanicBoard::default(),
             cache: Cache::from_env(),
+            staging: Staging::default(),
             pool,
             service,
             capability,

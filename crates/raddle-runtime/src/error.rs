@@ -63,6 +63,11 @@ pub enum Error {
         /// Elements on the other side.
         found: usize,
     },
+    /// A tensor map that does not fit its memory or the copy engine's rules.
+    TensorMap {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A range that does not lie in a buffer.
     Range {
         /// Its start.
@@ -231,6 +236,7 @@ impl fmt::Display for Error {
             Self::Length { operation, expected, found } => {
                 write!(f, "{operation}: expected {expected} elements, found {found}")
             }
+            Self::TensorMap { reason } => write!(f, "tensor map: {reason}"),
             Self::Range { start, end, len } => {
                 write!(f, "range {start}..{end} does not lie in a buffer of {len} elements")
             }

@@ -51,7 +51,7 @@ impl Stream {
                     return Ok(());
                 }
                 prepare(cuda, loaded, &mut shape)?;
-                self.submit(kernel.name, accesses, |raw| {
+                self.submit(kernel.name, accesses, |raw, _| {
                     let raw = raw.expect("queues of a GPU have a driver stream");
                     // SAFETY: the caller's contract; the shape is within what
                     // kernel and device allow.
@@ -68,7 +68,7 @@ impl Stream {
                     return Ok(());
                 }
                 refuse_nested(kernel)?;
-                self.submit(kernel.name, accesses, |_| {
+                self.submit(kernel.name, accesses, |_, _| {
                     // SAFETY: the caller's contract.
                     let ran = unsafe { run_on_cpu(kernel, &shape, params) };
                     self.queue().push_pending(ran.err());

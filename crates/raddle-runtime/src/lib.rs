@@ -40,9 +40,14 @@ mod launch;
 mod memory;
 mod panics;
 mod queue;
+mod staging;
 mod stream;
 mod sync;
+mod tensor;
 mod timeline;
+
+#[cfg(test)]
+mod tests;
 
 pub use buffer::{Buffer, ChunksMut, Slice, SliceMut};
 pub use call::{Binder, KernelArg, KernelCall};
@@ -51,3 +56,4 @@ pub use error::{Error, Result};
 pub use event::Event;
 pub use grid::{Dims, Grid};
 pub use stream::{Launched, Stream};
+pub use tensor::{Tensor, TensorMut};

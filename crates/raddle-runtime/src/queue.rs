@@ -18,6 +18,7 @@ use raddle_device::kernel::Kernel;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::panics::KernelSet;
+use crate::staging::Chunk;
 use crate::sync::lock;
 use crate::timeline::{StreamId, Use};
 
@@ -52,6 +53,8 @@ pub(crate) struct QueueState {
     pub(crate) sequence: u64,
     /// How far this queue has waited for others, by their ids.
     waited: Vec<(StreamId, u64)>,
+    /// Pinned memory that copies from the host are going through.
+    pub(crate) chunk: Option<Chunk>,
 }
 
 /// The event of a queue, recorded when another queue has to wait for it.
@@ -239,8 +242,12 @@ impl Queues {
     }
 
     /// Takes back the queue of a dropped stream.
-    pub(crate) fn give_back(&self, queue: Arc<Queue>) {
+    pub(crate) fn give_back(&self, device: &Device, queue: Arc<Queue>) {
         queue.take_pending();
+        let chunk = lock(&queue.state).chunk.take();
+        if let (Some(cuda), Some(raw), Some(chunk)) = (&device.inner().cuda, &queue.raw, chunk) {
+            cuda.staging.give_back(raw, chunk);
+        }
         lock(&self.alloc).free.push(queue);
     }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::grid::Grid;
 use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
-use crate::queue::Queue;
+use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
 use crate::timeline::Access;
 
@@ -38,7 +38,7 @@ struct StreamInner {
 impl Drop for StreamInner {
     fn drop(&mut self) {
         if self.is_leased {
-            self.device.inner().queues.give_back(Arc::clone(&self.queue));
+            self.device.inner().queues.give_back(&self.device, Arc::clone(&self.queue));
         }
     }
 }
@@ -121,7 +121,7 @@ impl Stream {
         &self,
         operation: &'static str,
         accesses: &Accesses<'_>,
-        work: impl FnOnce(Option<&raddle_cuda::Stream>) -> Result<()>,
+        work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
     ) -> Result<()> {
         let (device, queue) = (self.device(), self.queue());
         let mut state = lock(&queue.state);
@@ -130,9 +130,10 @@ impl Stream {
                 return Err(self.wrong_device(operation, region));
             }
             let mut wait = |entry| queue.wait_for(&mut state, device, entry);
-            region.uses.before(queue.id, access, &mut wait)?;
+            let waited = region.uses.before(queue.id, access, &mut wait);
+            waited.map_err(|error| self.with_context(error))?;
         }
-        work(queue.raw.as_ref())?;
+        work(queue.raw.as_ref(), &mut state).map_err(|error| self.with_context(error))?;
         let sequence = queue.next(&mut state);
         for &(region, access) in accesses.iter() {
             region.uses.note(queue.id, access, sequence);
@@ -188,7 +189,7 @@ impl Stream {
             match (waited, covered) {
                 (Ok(()), Some(sequence)) => queue.note_completed(sequence),
                 (Ok(()), None) => {}
-                (Err(error), _) => return Err(self.wait_error(error)),
+                (Err(error), _) => return Err(self.with_context(error.into())),
             }
         }
         let pending = queue.take_pending();
@@ -198,13 +199,16 @@ impl Stream {
         }
     }
 
-    /// A fault that a wait reported.
-    fn wait_error(&self, source: raddle_cuda::Error) -> Error {
-        if !source.is_sticky() {
-            return source.into();
+    /// Says which device a fault has lost, and what ran there last.
+    #[cold]
+    pub(crate) fn with_context(&self, error: Error) -> Error {
+        match error {
+            Error::Cuda(source) if source.is_sticky() => {
+                let device = self.device().to_string();
+                Error::DeviceLost { device, last_kernel: self.queue().last_kernel(), source }
+            }
+            error => error,
         }
-        let device = self.device().to_string();
-        Error::DeviceLost { device, last_kernel: self.queue().last_kernel(), source }
     }
 
     /// A buffer with the elements of `source`.
@@ -280,7 +284,7 @@ impl Stream {
         self.write(target.reborrow().slice_mut(..run_len)?, &run)?;
         let (address, element_bytes) = (target.address, size_of::<T>());
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit("fill", &accesses, |raw| {
+        self.submit("fill", &accesses, |raw, _| {
             let mut done = run_len;
             while done < target.len() {
                 let len = done.min(target.len() - done);
@@ -294,7 +298,8 @@ impl Stream {
         })
     }
 
-    /// Copies `source` from the host to `target`.
+    /// Copies `source` from the host to `target`. The source may change as soon as
+    /// this returns; the copy itself goes on beside the host.
     ///
     /// ## Errors
     ///
@@ -309,18 +314,17 @@ impl Stream {
         check_len("write", target.len(), source.len())?;
         let bytes = size_of_val(source);
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit("write", &accesses, |raw| {
+        self.submit("write", &accesses, |raw, state| {
             let from = source.as_ptr().cast::<u8>();
-            match raw {
+            match (raw, &self.device().inner().cuda) {
                 _ if bytes == 0 => {}
-                // SAFETY: the lengths agree, and the source is borrowed until the
-                // wait has ended.
-                Some(raw) => unsafe {
-                    raw.copy_to_device(target.address, from, bytes)?;
-                    raw.synchronize()?;
+                // SAFETY: the lengths agree; the stream comes after every other
+                // use of the target.
+                (Some(raw), Some(cuda)) => unsafe {
+                    cuda.staging.copy(raw, &mut state.chunk, target.address, from, bytes)?;
                 },
                 // SAFETY: the lengths agree; the memory is this call's alone.
-                None => unsafe { host_pointer(target.address).copy_from(from, bytes) },
+                _ => unsafe { host_pointer(target.address).copy_from(from, bytes) },
             }
             Ok(())
         })
@@ -371,7 +375,7 @@ impl Stream {
         let bytes = source.len() * size_of::<T>();
         let accesses = Accesses::default().with(source.region, Access::Read);
         let to = target.cast::<u8>();
-        self.submit("download", &accesses, |raw| {
+        self.submit("download", &accesses, |raw, _| {
             match raw {
                 _ if bytes == 0 => {}
                 // SAFETY: the caller's contract; `settle` below waits for the
@@ -401,7 +405,7 @@ impl Stream {
         let accesses = Accesses::default()
             .with(source.region, Access::Read)
             .with(target.region, target.access);
-        self.submit("copy", &accesses, |raw| {
+        self.submit("copy", &accesses, |raw, _| {
             let bytes = source.len() * size_of::<T>();
             // SAFETY: the lengths agree; a shared and an exclusive borrow do not
             // overlap.

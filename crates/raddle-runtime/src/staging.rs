@@ -1,0 +1,118 @@
+//! Copies from borrowed host memory: through pinned chunks of our own, so that
+//! the source may change or go away as soon as the call returns, while the copy
+//! itself stays asynchronous.
+//!
+//! A queue fills one chunk at a time. A full chunk is marked with an event and
+//! rests in the device's pool until the event is reached; then any queue may have
+//! it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use raddle_cuda::{Context, Event, Pinned};
+
+use crate::error::Result;
+use crate::sync::lock;
+
+/// A piece of pinned memory with a mark behind its last use.
+pub(crate) struct Chunk {
+    memory: Pinned,
+    used: usize,
+    event: Event,
+}
+
+/// Chunks that no queue is filling.
+#[derive(Default)]
+pub(crate) struct Staging {
+    state: Mutex<Resting>,
+}
+
+#[derive(Default)]
+struct Resting {
+    /// In the order in which they were put there.
+    chunks: VecDeque<Chunk>,
+    /// How many chunks there are, those of queues included.
+    made: usize,
+}
+
+const CHUNK_BYTES: usize = 256 << 10;
+/// Parts begin at multiples of this, as copies like it.
+const PART_ALIGN: usize = 64;
+/// From this many chunks on, a writer waits for one to become free.
+const CHUNKS_MAX: usize = 128;
+
+impl Staging {
+    /// Enqueues a copy on `stream` of `bytes` bytes at `source`, which is free
+    /// again when this returns. `current` is the chunk that the stream's queue is
+    /// filling.
+    ///
+    /// # Safety
+    ///
+    /// `source` is readable and `target` is device memory of `bytes` bytes that
+    /// the stream may write now.
+    pub(crate) unsafe fn copy(
+        &self,
+        stream: &raddle_cuda::Stream,
+        current: &mut Option<Chunk>,
+        target: u64,
+        source: *const u8,
+        bytes: usize,
+    ) -> Result<()> {
+        let mut done = 0;
+        while done < bytes {
+            let mut chunk = match current.take() {
+                Some(chunk) => chunk,
+                None => self.take(stream.context())?,
+            };
+            let len = (CHUNK_BYTES - chunk.used).min(bytes - done);
+            // SAFETY: the chunk has room for `len` bytes behind `used`; the
+            // source has as many behind `done`.
+            unsafe {
+                let staged = chunk.memory.host().add(chunk.used);
+                staged.copy_from_nonoverlapping(source.add(done), len);
+                stream.copy_to_device(target + done as u64, staged, len)?;
+            }
+            done += len;
+            chunk.used = (chunk.used + len).next_multiple_of(PART_ALIGN);
+            if chunk.used >= CHUNK_BYTES {
+                chunk.event.record(stream)?;
+                self.rest(chunk);
+            } else {
+                *current = Some(chunk);
+            }
+        }
+        Ok(())
+    }
+
+    /// An empty chunk.
+    fn take(&self, context: &Arc<Context>) -> Result<Chunk> {
+        let mut state = lock(&self.state);
+        let oldest = match state.chunks.front() {
+            Some(chunk) if chunk.event.is_reached()? => state.chunks.pop_front(),
+            Some(_) if state.made >= CHUNKS_MAX => state.chunks.pop_front(),
+            _ => None,
+        };
+        let Some(mut chunk) = oldest else {
+            state.made += 1;
+            drop(state);
+            let memory = Pinned::new(context, CHUNK_BYTES)?;
+            return Ok(Chunk { memory, used: 0, event: Event::for_order(context)? });
+        };
+        drop(state);
+        chunk.event.synchronize()?;
+        chunk.used = 0;
+        Ok(chunk)
+    }
+
+    fn rest(&self, chunk: Chunk) {
+        lock(&self.state).chunks.push_back(chunk);
+    }
+
+    /// Takes back the chunk of a queue that nobody has any more.
+    pub(crate) fn give_back(&self, stream: &raddle_cuda::Stream, chunk: Chunk) {
+        // A failure means a lost context: the chunk goes with it.
+        if chunk.event.record(stream).is_ok() {
+            self.rest(chunk);
+        }
+    }
+}
