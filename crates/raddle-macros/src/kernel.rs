@@ -120,17 +120,8 @@ impl Kernel {
         format_ident!("p{index}")
     }
 
-    /// The names of the generic parameters, for use as arguments.
     fn generic_names(&self) -> Vec<Ident> {
-        self.generics
-            .params
-            .iter()
-            .filter_map(|param| match param {
-                syn::GenericParam::Type(param) => Some(param.ident.clone()),
-                syn::GenericParam::Const(param) => Some(param.ident.clone()),
-                syn::GenericParam::Lifetime(_) => None,
-            })
-            .collect()
+        signature::generic_names(&self.generics)
     }
 
     /// The hidden module: parameter block, facts, and what each side adds.
@@ -138,7 +129,7 @@ impl Kernel {
         let (cfgs, module, vis) = (self.cfgs(), &self.module, &self.function.vis);
         let params = self.params_struct();
         let entries = device::entries(self);
-        let instance_trait = host::instance_trait(self);
+        let instance_traits = host::instance_traits(self);
         quote! {
             #(#cfgs)*
             #[doc(hidden)]
@@ -152,7 +143,7 @@ impl Kernel {
                 use super::*;
                 #params
                 #entries
-                #instance_trait
+                #instance_traits
             }
         }
     }

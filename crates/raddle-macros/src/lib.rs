@@ -12,6 +12,7 @@
 mod derive;
 mod index;
 mod kernel;
+mod ptx;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,6 +68,47 @@ pub fn derive_device_type(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Zeroable, attributes(raddle))]
 pub fn derive_zeroable(item: TokenStream) -> TokenStream {
     derive::zeroable(item.into()).into()
+}
+
+/// Inline PTX in a kernel, for what the vocabulary of device code lacks.
+///
+/// ```ignore
+/// let sum: u32;
+/// // SAFETY: reads and writes registers only.
+/// unsafe {
+///     ptx!(
+///         "add.cc.u32 {sum}, {a}, {b};",
+///         sum = out(reg32) sum, a = in(reg32) x, b = in(reg32) y,
+///         options(pure, nomem),
+///         host = { sum = a.wrapping_add(b) },
+///     );
+/// }
+/// ```
+///
+/// The text is one or more string literals, joined by line breaks; `{name}` stands
+/// for an operand's register, `{{` and `}}` for braces of the PTX.
+///
+/// *Operands*: `name = in(class) value`, `name = out(class) place`,
+/// `name = inout(class) place`, `name = const value`. The classes are `reg16`,
+/// `reg32`, `reg64`, `reg128` (`u16` to `u128`), `f32`, `f64`, and for inputs
+/// `ptr`, any raw pointer. `[class; N]` is an array of registers: `{name}` then
+/// lists all of them and `{name[2]}` is one. Predicates live inside the PTX.
+///
+/// *Options*: `pure` (may be dropped or merged; needs `nomem`), `nomem` (touches no
+/// memory), `convergent` (all threads of the warp must arrive together; implied
+/// by `.sync` and barriers), `volatile` (the default).
+///
+/// *Host*: on the CPU the block after `host =` runs instead; in it the operands
+/// are variables, and outputs must be assigned. Without it, running this code on
+/// the CPU panics, which ends the launch with an error.
+///
+/// *Safety*: using the macro is unsafe; the PTX must keep the promises of its
+/// options and of the memory that it touches.
+///
+/// *Source*: PTX ISA, all of it; inline assembly in LLVM's sense.
+#[proc_macro]
+pub fn ptx(input: TokenStream) -> TokenStream {
+    ptx::expand(input.into()).into()
 }
 
 /// Reports that concern the whole crate are made once, by the first kernel that

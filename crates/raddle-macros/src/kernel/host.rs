@@ -1,16 +1,17 @@
 //! The host side: the launch function, the images that the index names, and the
 //! function itself behind a thunk for the CPU device.
 
-use std::path::{Path, PathBuf};
-
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{Attribute, Error, GenericParam, Lifetime, Visibility};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::{Attribute, Error, GenericParam, Lifetime, Visibility, parse_quote};
 
 use super::instances::Instance;
 use super::{Kernel, Scope};
 use crate::FirstReport;
-use crate::index::{ImageRecord, Index, Records};
+use crate::index::{ImageRecord, Index};
+
+/// What the message of an index with a `rustc` record begins with.
+const REFUSED: &str = "rustc accepts this crate for the host but not for the device";
 
 /// Launch function, kernel tables, and what there is to report.
 pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> TokenStream {
@@ -19,11 +20,9 @@ pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Tok
     let body = body(kernel);
     let instances = kernel.instances.iter().map(|instance| instance_impl(kernel, instance, index));
     let reports = reports(kernel, index, first_report);
-    let tracked = match index {
-        Index::Built(records) => records.file.to_str(),
-        _ => None,
-    };
-    let tracked = tracked.map(|file| {
+    // So that the host build is repeated when the index changes.
+    let file = if let Index::Built(records) = index { records.file.to_str() } else { None };
+    let tracked = file.map(|file| {
         quote!(
             const _: &[u8] = ::core::include_bytes!(#file);
         )
@@ -41,21 +40,23 @@ pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Tok
     }
 }
 
-/// The trait that `Kernel` implements for the compiled instances only. It has the
-/// kernel's name, because rustc prints it when an instance is missing.
-pub fn instance_trait(kernel: &Kernel) -> TokenStream {
+/// Two traits of `Kernel`, for the hidden module. The first has the kernel's name,
+/// because rustc prints it when an instance is missing, and exists for the
+/// compiled instances only. The second holds what an instance takes from the
+/// generic kernel: it is the one bound on an instance, so that an unfit instance
+/// is one error.
+pub fn instance_traits(kernel: &Kernel) -> TokenStream {
     let Scope { private, .. } = kernel.inner();
     let (name, names, facts) = (kernel.name(), kernel.generic_names(), kernel.facts());
-    let params = bare_params(kernel);
+    let mut bare = kernel.generics.clone();
+    bare.where_clause = None;
+    bare.type_params_mut().for_each(|param| param.bounds = parse_quote!(?::core::marker::Sized));
     let texts: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
     let message = format!("kernel `{name}` was not compiled for `{}`", texts.join(", "));
     // A second implementation, so that rustc does not infer the only instance
     // where the arguments say another.
-    let has_types = kernel.generics.type_params().next().is_some();
-    let decoy = has_types.then(|| {
-        let consts = params.iter().zip(kernel.generics.params.iter());
-        let consts = consts.filter(|(_, param)| matches!(param, GenericParam::Const(_)));
-        let consts = consts.map(|(tokens, _)| tokens);
+    let decoy = kernel.generics.type_params().next().map(|_| {
+        let consts = kernel.generics.const_params();
         let arguments = kernel.generics.params.iter().map(|param| match param {
             GenericParam::Const(param) => param.ident.to_token_stream(),
             _ => quote!(__RaddleNoType),
@@ -78,35 +79,17 @@ pub fn instance_trait(kernel: &Kernel) -> TokenStream {
             message = #message,
             label = "add it to `#[kernel(instances(..))]`"
         )]
-        pub trait #name<#(#params),*> {
+        pub trait #name #bare {
             fn kernel() -> &'static Self;
         }
         #decoy
-        /// What an instance takes from the generic kernel. That it holds is the
-        /// one bound on an instance, so that an unfit instance is one error.
         #[cfg(not(raddle_device))]
-        pub trait #facts<#(#params),*> {
+        pub trait #facts #bare {
             const META: #private::KernelMeta;
             const RULES: #private::ParamRules;
             const BODY: unsafe fn(*const u8);
         }
     }
-}
-
-/// The type and const parameters without their bounds.
-fn bare_params(kernel: &Kernel) -> Vec<TokenStream> {
-    let bare = |param: &GenericParam| match param {
-        GenericParam::Type(param) => {
-            let name = &param.ident;
-            Some(quote!(#name: ?::core::marker::Sized))
-        }
-        GenericParam::Const(param) => {
-            let (name, ty) = (&param.ident, &param.ty);
-            Some(quote!(const #name: #ty))
-        }
-        GenericParam::Lifetime(_) => None,
-    };
-    kernel.generics.params.iter().filter_map(bare).collect()
 }
 
 /// The function that binds arguments and gives the call.
@@ -118,7 +101,7 @@ fn launch_function(kernel: &Kernel) -> TokenStream {
     let (params, names) = (&generics.params, kernel.generic_names());
     let predicates = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
     let life = Lifetime::new("'k", Span::mixed_site());
-    let binder = format_ident!("binder", span = Span::mixed_site());
+    let binder = Ident::new("binder", Span::mixed_site());
     let arguments: Vec<_> = kernel.params.iter().map(|param| &param.name).collect();
     let fields = (0..arguments.len()).map(Kernel::field);
     let phantom = (!names.is_empty()).then(|| quote!(generics: ::core::marker::PhantomData,));
@@ -151,7 +134,7 @@ fn is_for_launch(attribute: &Attribute) -> bool {
     ["doc", "cfg", "deprecated", "allow"].iter().any(|name| attribute.path().is_ident(name))
 }
 
-/// The function, and the thunk that calls it with a parameter block.
+/// The function, the thunk that calls it with a parameter block, and the facts.
 fn body(kernel: &Kernel) -> TokenStream {
     let Scope { private, types, generics, .. } = &kernel.outer();
     let mut function = kernel.function.clone();
@@ -159,8 +142,7 @@ fn body(kernel: &Kernel) -> TokenStream {
     function.attrs.retain(|attr| !(attr.path().is_ident("cfg") || attr.path().is_ident("doc")));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let (name, module, names) = (kernel.name(), &kernel.module, kernel.generic_names());
-    let fields = (0..types.len()).map(Kernel::field);
-    let facts = kernel.facts();
+    let (facts, fields) = (kernel.facts(), (0..types.len()).map(Kernel::field));
     quote! {
         #function
         #[allow(trivial_bounds, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks)]
@@ -173,9 +155,7 @@ fn body(kernel: &Kernel) -> TokenStream {
             }
         }
         #[allow(non_local_definitions, trivial_bounds, clippy::all)]
-        impl #impl_generics #module::#facts<#(#names),*> for #private::Kernel
-        #where_clause
-        {
+        impl #impl_generics #module::#facts<#(#names),*> for #private::Kernel #where_clause {
             const META: #private::KernelMeta = #module::__RaddleParams::<#(#names),*>::META;
             const RULES: #private::ParamRules = #module::__RaddleParams::<#(#names),*>::RULES;
             const BODY: unsafe fn(*const u8) = __raddle_thunk::<#(#names),*>;
@@ -183,7 +163,7 @@ fn body(kernel: &Kernel) -> TokenStream {
     }
 }
 
-/// `impl Instance for Key`: the `Kernel` of one instance.
+/// The `Kernel` of one instance.
 fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenStream {
     let Scope { private, bounds, .. } = &kernel.outer();
     let (name, module, facts) = (kernel.name(), &kernel.module, kernel.facts());
@@ -193,16 +173,20 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
         quote!(where #(#bounds),*)
     } else {
         let (first, last) = instance.ends;
-        let (module, facts) = (at(module, first), at(&facts, first));
-        let (open, close) = (quote_spanned!(first=> <), quote_spanned!(last=> >));
-        quote!(where #private::Kernel: #module::#facts #open #(#arguments),* #close)
+        let bound = super::respan(quote!(#private::Kernel: #module::#facts <), first);
+        let close = quote_spanned!(last=> >);
+        quote!(where #bound #(#arguments),* #close)
     };
-
     let records: Vec<&ImageRecord> = match index {
         Index::Built(records) => records.images_of(segment).collect(),
         _ => Vec::new(),
     };
-    let images = records.iter().map(|record| image(private, record));
+    let images = records.iter().map(|ImageRecord { path, target, entry, file, synchronizes }| {
+        quote!(#private::Image {
+            path: #path, target: #target, entry: #entry,
+            ptx: ::core::include_str!(#file), synchronizes: #synchronizes,
+        })
+    });
     let left_out = left_out(kernel, index, !records.is_empty());
     quote! {
         #[allow(non_local_definitions, trivial_bounds, clippy::all)]
@@ -230,86 +214,60 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
     }
 }
 
-/// The check that some image belongs to the kernel's module.
+/// The check that some image belongs to the kernel's module. Without candidates
+/// `reports` says what is wrong. After a refused device build it also does; then
+/// this check holds where lints are capped, and lets kernels of other files pass.
 fn left_out(kernel: &Kernel, index: &Index, has_candidates: bool) -> Option<TokenStream> {
     let Index::Built(records) = index else { return None };
     let span = kernel.name().span();
     if !records.rustc.is_empty() {
-        // `reports` has the reason; this holds where lints are capped, and lets
-        // kernels of other files, which were compiled, pass.
         let message = format!("kernel `{}`: {REFUSED}", kernel.name());
         return Some(quote_spanned!(span=> const { ::core::assert!(COUNT > 0, #message) };));
     }
-    // Without candidates, `reports` says what is wrong.
     let message = not_compiled(kernel);
     has_candidates
         .then(|| quote_spanned!(span=> const _: () = ::core::assert!(COUNT > 0, #message);))
-}
-
-fn at(name: &Ident, span: Span) -> Ident {
-    Ident::new(&name.to_string(), span)
-}
-
-fn image(private: &TokenStream, record: &ImageRecord) -> TokenStream {
-    let ImageRecord { path, target, entry, file, synchronizes } = record;
-    quote! {
-        #private::Image {
-            path: #path,
-            target: #target,
-            entry: #entry,
-            ptx: ::core::include_str!(#file),
-            synchronizes: #synchronizes,
-        }
-    }
 }
 
 /// What the index has to say about this kernel, as items.
 fn reports(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Vec<TokenStream> {
     let span = kernel.name().span();
     let error = |message: &str| Error::new(span, message).to_compile_error();
-    match index {
-        Index::Missing if first_report.take() => vec![error(&format!(
-            "kernels are compiled by a build script, and this crate has none that did: put \
-             `raddle_build::compile(\"{}\")` into the `main` of build.rs, and raddle-build under \
-             [build-dependencies]",
-            source_file(span)
-        ))],
-        Index::Unreadable(problem) if first_report.take() => {
-            vec![error(&format!("the index of compiled kernels cannot be used: {problem}"))]
+    let records = match index {
+        Index::Built(records) => records,
+        Index::Missing if first_report.take() => {
+            return vec![error(&format!(
+                "kernels are compiled by a build script, and this crate has none that did: put \
+                 `raddle_build::compile(\"{}\")` into the `main` of build.rs, and raddle-build \
+                 under [build-dependencies]",
+                source_file(span)
+            ))];
         }
-        Index::Missing | Index::Unreadable(_) => Vec::new(),
-        Index::Built(records) => built_reports(kernel, records, first_report),
-    }
-}
-
-fn built_reports(
-    kernel: &Kernel,
-    records: &Records,
-    first_report: &FirstReport,
-) -> Vec<TokenStream> {
-    let span = kernel.name().span();
+        Index::Unreadable(problem) if first_report.take() => {
+            return vec![error(&format!("the index of compiled kernels is unusable: {problem}"))];
+        }
+        Index::Missing | Index::Unreadable(_) => return Vec::new(),
+    };
     if !records.rustc.is_empty() {
         let is_first = first_report.take();
         return is_first.then(|| refused(span, &records.rustc.join("\n"))).into_iter().collect();
     }
     let mut reports: Vec<TokenStream> = Vec::new();
     let mut shown: Vec<&str> = Vec::new();
-    let mut is_known = true;
+    let has_image = |one: &Instance| records.images_of(&one.segment).next().is_some();
+    let has_error = |one: &Instance| records.errors_of(&one.segment).next().is_some();
+    if kernel.instances.iter().any(|instance| !has_image(instance) && !has_error(instance)) {
+        reports.push(error(&not_compiled(kernel)));
+    }
     for instance in &kernel.instances {
-        let errors: Vec<_> = records.errors_of(&instance.segment).collect();
-        let is_certain = errors.iter().all(|(path, _)| *path == errors[0].0);
-        for (path, message) in &errors {
-            if !is_certain {
+        for (path, message) in records.errors_of(&instance.segment) {
+            if records.errors_of(&instance.segment).any(|(other, _)| other != path) {
                 reports.push(error_of_path(kernel, &instance.segment, path, message));
             } else if !shown.contains(&message.as_str()) {
                 shown.push(message);
-                reports.push(Error::new(span, message).to_compile_error());
+                reports.push(error(message));
             }
         }
-        is_known &= !errors.is_empty() || records.images_of(&instance.segment).next().is_some();
-    }
-    if !is_known {
-        reports.push(Error::new(span, not_compiled(kernel)).to_compile_error());
     }
     reports
 }
@@ -328,8 +286,6 @@ fn error_of_path(kernel: &Kernel, segment: &str, path: &str, message: &str) -> T
         };
     }
 }
-
-const REFUSED: &str = "rustc accepts this crate for the host but not for the device";
 
 /// A report that must not appear beside rustc's own errors, which it would only
 /// repeat. Constants are evaluated whatever else is wrong, lints only run on a
@@ -357,26 +313,13 @@ fn not_compiled(kernel: &Kernel) -> String {
     )
 }
 
-/// The file of `span` as a build script would name it: below the package.
+/// The file of `span` as a build script would name it: from `src` on.
 fn source_file(span: Span) -> String {
-    let usual = || "src/kernels.rs".to_owned();
-    if !proc_macro::is_available() {
-        return usual();
+    let file = if proc_macro::is_available() { span.unwrap().file() } else { String::new() };
+    let file = file.replace('\\', "/");
+    match file.rfind("/src/") {
+        Some(at) => file[at + 1..].to_owned(),
+        None if file.is_empty() => "src/kernels.rs".to_owned(),
+        None => file,
     }
-    let Some(file) = span.unwrap().local_file() else { return usual() };
-    let package = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    let relative = package.as_deref().and_then(|package| below(&file, package));
-    relative.map_or_else(usual, |file| file.display().to_string())
-}
-
-/// `file` relative to `package`. Cargo runs rustc in the workspace root, so a
-/// relative file is looked for in the folders above the package too.
-fn below(file: &Path, package: &Path) -> Option<PathBuf> {
-    if file.is_absolute() {
-        return file.strip_prefix(package).ok().map(Path::to_path_buf);
-    }
-    package.ancestors().find_map(|root| {
-        let file = root.join(file);
-        file.is_file().then(|| file.strip_prefix(package).ok().map(Path::to_path_buf)).flatten()
-    })
 }

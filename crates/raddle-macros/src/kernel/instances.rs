@@ -1,14 +1,16 @@
 //! The instances of a generic kernel: matching `instances(..)` with the
 //! function's type and const parameters, and naming each.
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote};
+use proc_macro2::{Ident, Span};
+use quote::{ToTokens, quote_spanned};
+use syn::ext::IdentExt;
+use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Error, Expr, GenericArgument, GenericParam, Generics, Type};
+use syn::{Error, Expr, GenericArgument, GenericParam, Generics, Token, parenthesized};
 
 use super::options::Options;
-use super::signature::{Errors, OneModuleDown};
+use super::signature::{OneModuleDown, generic_names};
 
 /// One thing to compile: a plain kernel, or one instance of a generic one.
 pub struct Instance {
@@ -16,21 +18,22 @@ pub struct Instance {
     pub name: String,
     /// Last segment of the kernel's path: `axpy.f32`.
     pub segment: String,
-    /// The instance as the user would write it; empty for a plain kernel.
-    pub text: String,
     /// Generic arguments, as the user wrote them.
     pub arguments: Vec<GenericArgument>,
     /// Where the instance is listed: its first and last token.
     pub ends: (Span, Span),
 }
 
+/// A generic parameter: its name, and whether it is a type.
+type Parameter = (Ident, bool);
+
 impl Instance {
     /// The generic arguments for use inside the kernel's hidden module.
     pub fn inner_arguments(&self) -> Vec<GenericArgument> {
         let mut arguments = self.arguments.clone();
-        for argument in &mut arguments {
-            OneModuleDown.visit_generic_argument_mut(argument);
-        }
+        arguments
+            .iter_mut()
+            .for_each(|argument| OneModuleDown.visit_generic_argument_mut(argument));
         arguments
     }
 }
@@ -41,139 +44,116 @@ pub fn resolve(
     generics: &Generics,
     options: &Options,
 ) -> Result<Vec<Instance>, Error> {
-    let plain = syn::ext::IdentExt::unraw(name).to_string();
-    let params: Vec<&GenericParam> = generics.params.iter().collect();
-    let instances = match (&options.instances, params.is_empty()) {
-        (None, true) => {
-            return Ok(vec![Instance {
-                name: plain.clone(),
-                segment: plain,
-                text: String::new(),
-                arguments: Vec::new(),
-                ends: (name.span(), name.span()),
-            }]);
+    let plain = name.unraw().to_string();
+    let is_type = generics.params.iter().map(|param| matches!(param, GenericParam::Type(_)));
+    let params: Vec<Parameter> = generic_names(generics).into_iter().zip(is_type).collect();
+    match &options.instances {
+        None if params.is_empty() => Ok(vec![Instance {
+            name: plain.clone(),
+            segment: plain,
+            arguments: Vec::new(),
+            ends: (name.span(), name.span()),
+        }]),
+        None => {
+            let example = |(_, is_type): &Parameter| if *is_type { "f32" } else { "4" };
+            let example = tuple(params.iter().map(|param| example(param).to_owned()));
+            let message = format!(
+                "a generic kernel names what it is compiled for: add `#[kernel(instances({example}))]`"
+            );
+            Err(Error::new(generics.params.span(), message))
         }
-        (None, false) => {
-            return Err(Error::new(
-                generics.params.span(),
-                format!(
-                    "a generic kernel names what it is compiled for: add \
-                     `#[kernel(instances({}))]`",
-                    example(&params)
-                ),
-            ));
+        Some((span, _)) if params.is_empty() => {
+            let message =
+                format!("kernel `{name}` has no type or const parameters, so it has one form only");
+            Err(Error::new(*span, message))
         }
-        (Some(instances), true) => {
-            return Err(Error::new(
-                instances.span,
-                format!("kernel `{name}` has no type or const parameters, so it has one form only"),
-            ));
-        }
-        (Some(instances), false) => instances,
-    };
-    if instances.each.is_empty() {
-        return Err(Error::new(instances.span, "list at least one instance"));
-    }
-    let mut errors = Errors::default();
-    let mut resolved: Vec<Instance> = Vec::new();
-    for tokens in &instances.each {
-        match arguments(name, &params, tokens) {
-            Ok(arguments) => {
-                let text = text_of(&arguments);
-                let tag = tag_of(&text);
-                let instance = Instance {
-                    name: format!("{plain}__i__{tag}"),
-                    segment: format!("{plain}.{tag}"),
-                    text,
-                    arguments,
-                    ends: super::ends(tokens.clone()),
-                };
-                match resolved.iter().find(|other| other.name == instance.name) {
-                    Some(other) if other.text == instance.text => {
-                        errors.at(tokens.span(), format!("`{}` is listed twice", instance.text));
-                    }
-                    Some(other) => errors.at(
-                        tokens.span(),
-                        format!(
-                            "`{}` and `{}` would have the same name, `{}`: give one of them a \
-                             type alias",
-                            other.text, instance.text, instance.segment
-                        ),
-                    ),
-                    None => resolved.push(instance),
-                }
+        Some((span, tokens)) => {
+            let parse = |input: ParseStream| parse_all(input, name, &params);
+            let instances = parse.parse2(tokens.clone())?;
+            if instances.is_empty() {
+                return Err(Error::new(*span, "list at least one instance"));
             }
-            Err(error) => errors.push(error),
+            Ok(instances)
         }
     }
-    errors.finish()?;
-    Ok(resolved)
 }
 
-/// One instance's tokens as generic arguments.
-fn arguments(
-    name: &Ident,
-    params: &[&GenericParam],
-    tokens: &TokenStream,
-) -> Result<Vec<GenericArgument>, Error> {
-    let parts = parts_of(tokens, params.len());
-    if parts.len() != params.len() {
-        let names: Vec<String> = params.iter().map(|param| param_name(param)).collect();
-        return Err(Error::new(
-            tokens.span(),
-            format!(
-                "kernel `{name}` has {} generic parameters, found {}: write `({})`",
-                params.len(),
-                parts.len(),
-                names.join(", ")
-            ),
-        ));
+fn parse_all(input: ParseStream, name: &Ident, params: &[Parameter]) -> syn::Result<Vec<Instance>> {
+    let mut instances: Vec<Instance> = Vec::new();
+    while !input.is_empty() {
+        let instance = parse_one(input, name, params)?;
+        if let Some(other) = instances.iter().find(|other| other.name == instance.name) {
+            let (old, new) = (text(&other.arguments), text(&instance.arguments));
+            let message = if old == new {
+                format!("`{new}` is listed twice")
+            } else {
+                let name = &other.segment;
+                format!("`{old}` and `{new}` would both be named `{name}`: use a type alias")
+            };
+            return Err(Error::new(instance.ends.0, message));
+        }
+        instances.push(instance);
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
     }
-    params.iter().zip(parts).map(|(param, part)| argument(param, part)).collect()
+    Ok(instances)
 }
 
-/// The arguments of one instance: with several parameters they stand in
-/// parentheses, with one they need not.
-fn parts_of(tokens: &TokenStream, count: usize) -> Vec<TokenStream> {
-    let Ok(group) = syn::parse2::<proc_macro2::Group>(tokens.clone()) else {
-        return vec![tokens.clone()];
+/// One instance: with several parameters its arguments stand in parentheses.
+fn parse_one(input: ParseStream, name: &Ident, params: &[Parameter]) -> syn::Result<Instance> {
+    let first = input.span();
+    let wrong_number = || {
+        let (count, names) = (params.len(), tuple(params.iter().map(|(name, _)| name.to_string())));
+        let message = format!("an instance of `{name}` has {count} arguments: write `{names}`");
+        Error::new(first, message)
     };
-    if group.delimiter() != proc_macro2::Delimiter::Parenthesis {
-        return vec![tokens.clone()];
-    }
-    let parts = super::options::split_at_commas(group.stream());
-    if count == 1 && parts.len() > 1 { vec![tokens.clone()] } else { parts }
-}
-
-fn argument(param: &GenericParam, part: TokenStream) -> Result<GenericArgument, Error> {
-    let name = param_name(param);
-    match param {
-        GenericParam::Type(_) => match syn::parse2::<Type>(part.clone()) {
-            Ok(ty) => Ok(GenericArgument::Type(ty)),
-            Err(_) => Err(Error::new(part.span(), format!("`{name}` is a type, found `{part}`"))),
-        },
-        _ => match syn::parse2::<Expr>(part.clone()) {
-            Ok(Expr::Lit(literal)) => Ok(GenericArgument::Const(Expr::Lit(literal))),
-            Ok(Expr::Block(block)) => Ok(GenericArgument::Const(Expr::Block(block))),
-            Ok(expr) => Ok(GenericArgument::Const(syn::parse_quote!({ #expr }))),
-            Err(_) => Err(Error::new(part.span(), format!("`{name}` is a value, found `{part}`"))),
-        },
-    }
-}
-
-/// The instance as text, braces of const arguments left out.
-fn text_of(arguments: &[GenericArgument]) -> String {
-    let texts: Vec<String> = arguments
-        .iter()
-        .map(|argument| match argument {
-            GenericArgument::Const(Expr::Block(block)) => {
-                let stmts = &block.block.stmts;
-                quote!(#(#stmts)*).to_string()
+    let (arguments, ends) = if let [param] = params {
+        let argument = argument(input, param)?;
+        let ends = super::ends(argument.to_token_stream());
+        (vec![argument], ends)
+    } else {
+        if !input.peek(syn::token::Paren) {
+            return Err(wrong_number());
+        }
+        let content;
+        parenthesized!(content in input);
+        let mut arguments = Vec::new();
+        for param in params {
+            if content.is_empty() {
+                return Err(wrong_number());
             }
-            argument => argument.to_token_stream().to_string(),
-        })
-        .map(|text| text.replace(' ', ""))
-        .collect();
+            arguments.push(argument(&content, param)?);
+            if !content.is_empty() {
+                content.parse::<Token![,]>()?;
+            }
+        }
+        if !content.is_empty() {
+            return Err(wrong_number());
+        }
+        (arguments, super::ends(quote_spanned!(first=> ())))
+    };
+    let (plain, tag) = (name.unraw(), tag_of(&text(&arguments)));
+    let (name, segment) = (format!("{plain}__i__{tag}"), format!("{plain}.{tag}"));
+    Ok(Instance { name, segment, arguments, ends })
+}
+
+fn argument(input: ParseStream, (name, is_type): &Parameter) -> syn::Result<GenericArgument> {
+    let span = input.span();
+    let wrong = |kind: &str| Error::new(span, format!("`{name}` is {kind}"));
+    if *is_type {
+        return input.parse().map(GenericArgument::Type).map_err(|_| wrong("a type"));
+    }
+    match input.parse().map_err(|_| wrong("a value"))? {
+        value @ (Expr::Lit(_) | Expr::Block(_)) => Ok(GenericArgument::Const(value)),
+        value => Ok(GenericArgument::Const(syn::parse_quote!({ #value }))),
+    }
+}
+
+fn text(arguments: &[GenericArgument]) -> String {
+    let text = |argument: &GenericArgument| argument.to_token_stream().to_string();
+    let texts: Vec<String> =
+        arguments.iter().map(|one| text(one).replace([' ', '{', '}'], "")).collect();
     texts.join(", ")
 }
 
@@ -191,22 +171,7 @@ fn tag_of(text: &str) -> String {
     tag.trim_end_matches('_').to_owned()
 }
 
-/// A likely instance list for the message that asks for one.
-fn example(params: &[&GenericParam]) -> String {
-    let arguments: Vec<&str> = params
-        .iter()
-        .map(|param| if matches!(param, GenericParam::Type(_)) { "f32" } else { "4" })
-        .collect();
-    match &arguments[..] {
-        [one] => (*one).to_owned(),
-        several => format!("({})", several.join(", ")),
-    }
-}
-
-fn param_name(param: &GenericParam) -> String {
-    match param {
-        GenericParam::Type(param) => param.ident.to_string(),
-        GenericParam::Const(param) => param.ident.to_string(),
-        GenericParam::Lifetime(param) => param.lifetime.to_string(),
-    }
+fn tuple(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<String> = items.collect();
+    if items.len() == 1 { items.concat() } else { format!("({})", items.join(", ")) }
 }
