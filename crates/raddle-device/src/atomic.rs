@@ -223,7 +223,7 @@ macro_rules! vector_add {
             pub fn $name(cells: &[Self; $lanes], values: [f32; $lanes]) {
                 let address = cells.as_ptr().cast::<f32>().cast_mut();
                 assert!(
-                    address as usize % (4 * $lanes) == 0,
+                    address.addr().is_multiple_of(4 * $lanes),
                     "a vector reduction needs cells aligned to the vector's size"
                 );
                 #[cfg(raddle_device)]

@@ -164,7 +164,7 @@ impl<const ID: u32> Default for NamedBarrier<ID> {
 #[track_caller]
 fn check_named_threads(threads: u32) {
     assert!(
-        threads != 0 && threads % crate::index::WARP == 0,
+        threads != 0 && threads.is_multiple_of(crate::index::WARP),
         "a named barrier counts whole warps: expected a multiple of 32 threads, found {threads}"
     );
 }

@@ -60,7 +60,7 @@ pub fn block_all_reduce<T: DeviceType>(value: T, op: impl Fn(T, T) -> T) -> T {
         return sum;
     }
     let slots = collect_warps(crate::shared!(Slots<T>), sum);
-    if threads % WARP == 0 {
+    if threads.is_multiple_of(WARP) {
         // Whole warps each repeat the last step, which saves a barrier.
         // SAFETY: each warp wrote its slot before the barrier in `collect_warps`.
         return unsafe { reduce_slots(slots, warps, op) };

@@ -35,6 +35,7 @@ pub mod param;
 pub mod shared;
 pub mod timer;
 pub mod tma;
+pub mod unroll;
 pub mod vector;
 pub mod warp;
 
@@ -60,5 +61,6 @@ pub use param::{DeviceType, Zeroable};
 pub use shared::*;
 pub use timer::*;
 pub use tma::*;
+pub use unroll::*;
 pub use vector::*;
 pub use warp::*;

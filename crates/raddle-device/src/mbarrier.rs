@@ -452,7 +452,7 @@ impl<const N: usize> Shared<[Mbarrier; N]> {
         for i in 0..N {
             let count = arrivals(i);
             assert!(
-                count >= 1 && count <= MBARRIER_ARRIVALS_MAX,
+                (1..=MBARRIER_ARRIVALS_MAX).contains(&count),
                 "an mbarrier expects 1 to 1048575 arrivals"
             );
             // SAFETY: in bounds; only this thread uses it before the caller's

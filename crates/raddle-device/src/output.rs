@@ -46,6 +46,6 @@ pub const fn vector_align<T: DeviceType, const N: usize>() -> usize {
 #[inline(always)]
 unsafe fn assume_vector_align<T: DeviceType, const N: usize>(ptr: *mut T) -> *mut T {
     // SAFETY: by the caller's contract.
-    unsafe { core::hint::assert_unchecked(ptr.addr() % vector_align::<T, N>() == 0) };
+    unsafe { core::hint::assert_unchecked(ptr.addr().is_multiple_of(vector_align::<T, N>())) };
     ptr
 }

@@ -132,6 +132,8 @@ macro_rules! operation {
         /// As [`Operations::load`].
         #[inline(always)]
         #[cfg_attr(not(raddle_device), track_caller)]
+        // The host bodies have one order and scope.
+        #[allow(clippy::extra_unused_type_parameters)]
         pub(super) unsafe fn $name<O: Order, S: Scope>($cell: *mut $ty $(, $arg: $ty)*) -> $ret {
             #[cfg(raddle_device)]
             {

@@ -2,8 +2,8 @@
 //! in shared memory, in an encoding of our own.
 //!
 //! ```text
-//! 63     62..61  60..40         39..20    19..0
-//! live   phase   bytes + bias   expected  pending
+//! 63..62   61     60..40         39..20    19..0
+//! 01       phase  bytes + bias   expected  pending
 //! ```
 //!
 //! A misuse that the hardware leaves undefined (arriving at a barrier that was
@@ -16,7 +16,7 @@ use super::MBARRIER_ARRIVALS_MAX;
 /// The counts, decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Counts {
-    /// Number of the current phase, modulo 4.
+    /// Parity of the current phase.
     phase: u64,
     /// Arrivals that this phase still waits for.
     pending: u32,
@@ -27,7 +27,9 @@ struct Counts {
     bytes: i64,
 }
 
-const LIVE: u64 = 1 << 63;
+/// The top bits of a live barrier; neither zero nor the pattern with which the
+/// CPU device fills shared memory begins with them.
+const LIVE: u64 = 0b01;
 const FIELD: u64 = MBARRIER_ARRIVALS_MAX as u64;
 const BYTES_MAX: i64 = FIELD as i64;
 
@@ -35,9 +37,12 @@ impl Counts {
     /// Reads the counts.
     #[track_caller]
     fn decode(word: u64) -> Self {
-        assert!(word & LIVE != 0, "this mbarrier is not initialised: call `Mbarrier::init` first");
+        assert!(
+            word >> 62 == LIVE,
+            "this mbarrier is not initialised: call `Mbarrier::init` first"
+        );
         Self {
-            phase: word >> 61 & 3,
+            phase: word >> 61 & 1,
             pending: (word & FIELD) as u32,
             expected: (word >> 20 & FIELD) as u32,
             bytes: (word >> 40 & (2 * FIELD + 1)) as i64 - BYTES_MAX,
@@ -45,7 +50,8 @@ impl Counts {
     }
 
     fn encode(self) -> u64 {
-        LIVE | self.phase << 61
+        LIVE << 62
+            | self.phase << 61
             | ((self.bytes + BYTES_MAX) as u64) << 40
             | u64::from(self.expected) << 20
             | u64::from(self.pending)
@@ -54,7 +60,7 @@ impl Counts {
     /// Begins the next phase if nothing is outstanding.
     fn advance(mut self) -> Self {
         if self.pending == 0 && self.bytes == 0 {
-            self.phase = (self.phase + 1) & 3;
+            self.phase ^= 1;
             self.pending = self.expected;
         }
         self
@@ -167,5 +173,5 @@ pub(super) fn is_past(cell: &AtomicU64, phase: u64) -> bool {
 /// Whether the phase of parity `parity` has completed.
 #[track_caller]
 pub(super) fn is_past_parity(cell: &AtomicU64, parity: u32) -> bool {
-    load(cell).phase & 1 != u64::from(parity & 1)
+    load(cell).phase != u64::from(parity & 1)
 }

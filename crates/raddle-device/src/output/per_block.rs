@@ -127,7 +127,7 @@ impl<T: DeviceType, const N: usize> BlockChunk<'_, T, N> {
     pub fn get_mut(&mut self, index: usize) -> Option<&mut [T; N]> {
         let vector = index / N;
         let is_mine = vector % block_dim_x() as usize == thread_x() as usize;
-        if index % N == 0 && vector < self.len / N && is_mine {
+        if index.is_multiple_of(N) && vector < self.len / N && is_mine {
             // SAFETY: in bounds, and this thread owns the vector.
             Some(unsafe { &mut *self.ptr.add(index).cast::<[T; N]>() })
         } else {

@@ -56,7 +56,7 @@ unsafe impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
     unsafe fn from_raw(raw: *const RawMatrix) -> Self {
         const {
             assert!(
-                N != 0 && ROWS != 0 && COLS != 0 && COLS % N == 0,
+                N != 0 && ROWS != 0 && COLS != 0 && COLS.is_multiple_of(N),
                 "a tile has rows of whole vectors"
             );
         }
@@ -209,7 +209,7 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
     #[inline(always)]
     pub fn get_mut(&mut self, row: usize, col: usize) -> Option<&mut [T; N]> {
         let is_inside = row < ROWS && col < COLS && row < self.rows && col < self.cols;
-        if !is_inside || col % N != 0 {
+        if !is_inside || !col.is_multiple_of(N) {
             return None;
         }
         let vector = (row * COLS + col) / N;

@@ -13,7 +13,7 @@ fn votes_over_the_block() {
     let found = block_of(100).run(|| {
         let i = thread_linear();
         (
-            barrier_count(i % 3 == 0),
+            barrier_count(i.is_multiple_of(3)),
             [barrier_all(true), barrier_all(i != 50)],
             [barrier_any(i == 99), barrier_any(false)],
         )

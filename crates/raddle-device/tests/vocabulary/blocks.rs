@@ -59,7 +59,7 @@ fn float_sums_are_equal_in_every_thread_and_run() {
         let sum = || {
             Shape { block, ..block_of(1) }.run(|| {
                 let i = thread_linear();
-                let mine = (i as f32 + 0.3) * if i % 7 == 0 { 1e6 } else { 1e-4 };
+                let mine = (i as f32 + 0.3) * if i.is_multiple_of(7) { 1e6 } else { 1e-4 };
                 (block_all_reduce(mine, |a, b| a + b).to_bits(), block_reduce(mine, |a, b| a + b))
             })
         };

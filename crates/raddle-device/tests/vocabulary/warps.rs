@@ -106,7 +106,7 @@ fn votes() {
 fn votes_among_some_lanes() {
     let found = block_of(32).run(|| {
         let half = if lane() < 16 { 0xffff } else { 0xffff_0000 };
-        Lanes::of(half).ballot(lane() % 4 == 0)
+        Lanes::of(half).ballot(lane().is_multiple_of(4))
     });
     assert!(found[..16].iter().all(|&v| v == 0x1111));
     assert!(found[16..].iter().all(|&v| v == 0x1111_0000));
@@ -203,7 +203,7 @@ fn reductions_and_scans_of_any_lanes() {
 
 #[test]
 fn float_sums_have_the_documented_order() {
-    let value = |lane: u32| (lane as f32 + 0.1) * if lane % 3 == 0 { 1e7 } else { 1e-3 };
+    let value = |lane: u32| (lane as f32 + 0.1) * if lane.is_multiple_of(3) { 1e7 } else { 1e-3 };
     let found = block_of(32).run(|| warp_reduce(value(lane()), |a, b| a + b).to_bits());
     let mut level: Vec<f32> = (0..32).map(value).collect();
     while level.len() > 1 {
