@@ -106,7 +106,7 @@ pub fn run(options: &Options) -> Result<(), DemoError> {
     println!("picture  {} x {} pixels\n", size.width, size.height);
 
     let mut studio = Studio { stream: device.stream()?, size, is_gpu: device.is_gpu() };
-    println!("{:<22}{:>12}{:>14}", "kernel", "time", "memory");
+    println!("{:<22}{:>12}{:>14}", "kernel", "time", if device.is_gpu() { "memory" } else { "" });
     let scene = studio.render()?;
     let blurred = studio.blur(&scene)?;
     let edges = studio.edges(&scene)?;
@@ -155,8 +155,11 @@ impl Studio {
         let (result, ms) = self.stream.time(|| (0..rounds).try_for_each(|_| step(&self.stream)))?;
         result?;
         let seconds = ms * 1.0e-3 / f64::from(rounds);
-        let rate = bytes as f64 / seconds / 1.0e9;
-        println!("{name:<22}{:>9.3} ms{rate:>9.1} GB/s", seconds * 1.0e3);
+        print!("{name:<22}{:>9.3} ms", seconds * 1.0e3);
+        if self.is_gpu {
+            print!("{:>9.1} GB/s", bytes as f64 / seconds / 1.0e9);
+        }
+        println!();
         Ok(())
     }
 

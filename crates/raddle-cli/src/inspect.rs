@@ -1,17 +1,20 @@
-//! `raddle kernels`: what the last build of a crate made of its kernels.
+//! `raddle kernels`: what a build made of its kernels.
 //!
-//! The kernels come from the index that `raddle-build` left below `target/`.
-//! Resources and machine code are asked of NVIDIA's `ptxas` and `nvdisasm`,
+//! The kernels of a crate come from the index that `raddle-build` left below
+//! `target/`; those of a program from the PTX inside it. Resources and machine code are asked of NVIDIA's `ptxas` and `nvdisasm`,
 //! which nothing else of Raddle needs.
 
 pub mod assembler;
+mod embedded;
 pub mod index;
+pub mod show;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::SystemTime;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use assembler::{AssembleError, Assembled};
 use index::{ImageRecord, Index, IndexError};
@@ -41,6 +44,9 @@ pub enum InspectError {
         /// `debug` or `release`.
         profile: &'static str,
     },
+    /// A program without kernels.
+    #[error("{} holds no PTX: it is no program built with Raddle", .0.display())]
+    NoImages(PathBuf),
     /// No kernel of that name.
     #[error("no kernel `{wanted}`, expected one of: {}", known.join(", "))]
     NoKernel {
@@ -87,23 +93,35 @@ pub enum InspectError {
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, InspectError>;
 
-/// The crate and the build to look at.
+/// Where to look for kernels.
+#[derive(Debug)]
+pub enum Origin {
+    /// The last build of a crate.
+    Crate {
+        /// The crate's folder or manifest.
+        place: PathBuf,
+        /// Whether to look at the release build.
+        is_release: bool,
+    },
+    /// A built program.
+    Program(PathBuf),
+}
+
+/// The kernels to show.
 #[derive(Debug)]
 pub struct Selection {
-    /// The crate's folder or manifest.
-    pub place: PathBuf,
-    /// Whether to look at the release build.
-    pub is_release: bool,
+    /// Where they come from.
+    pub origin: Origin,
     /// Only kernels whose path contains this.
     pub kernel: Option<String>,
     /// Only images for this target.
     pub target: Option<String>,
 }
 
-/// One image of one crate.
+/// One image of one crate or program.
 #[derive(Debug)]
 pub struct Image {
-    /// The crate.
+    /// The crate or the program.
     pub package: String,
     /// The record of the index.
     pub record: ImageRecord,
@@ -116,6 +134,8 @@ pub struct Found {
     pub images: Vec<Image>,
     /// Kernels that cannot run on a GPU: path and reason.
     pub errors: Vec<(String, String)>,
+    /// Holds the PTX files that come from a program.
+    extracted: Option<Scratch>,
 }
 
 /// Finds the images of the selection.
@@ -124,21 +144,13 @@ pub struct Found {
 ///
 /// See [`InspectError`].
 pub fn find(selection: &Selection) -> Result<Found> {
-    let crates = read_metadata(&selection.place)?;
-    let profile = if selection.is_release { "release" } else { "debug" };
-    let mut found = Found::default();
-    let mut is_built = false;
-    for package in &crates.packages {
-        let Some(index) = newest_index(&crates.target, profile, package)? else { continue };
-        is_built = true;
-        found.errors.extend(index.errors);
-        let images = index.images.into_iter();
-        found.images.extend(images.map(|record| Image { package: package.clone(), record }));
-    }
-    if !is_built {
-        let package = crates.packages.join(", ");
-        return Err(InspectError::NotBuilt { package, target: crates.target, profile });
-    }
+    let mut found = match &selection.origin {
+        Origin::Crate { place, is_release } => {
+            let profile = if *is_release { "release" } else { "debug" };
+            find_in_crates(&read_metadata(place)?, profile)?
+        }
+        Origin::Program(path) => find_in_program(path)?,
+    };
     if let Some(wanted) = &selection.kernel {
         let known: Vec<String> =
             found.images.iter().map(|image| image.record.kernel.clone()).collect();
@@ -150,13 +162,56 @@ pub fn find(selection: &Selection) -> Result<Found> {
     if let Some(target) = &selection.target {
         found.images.retain(|image| image.record.target == *target);
     }
-    found.images.sort_by(|a, b| {
-        (&a.package, &a.record.kernel, &a.record.target).cmp(&(
-            &b.package,
-            &b.record.kernel,
-            &b.record.target,
-        ))
-    });
+    let key = |image: &Image| {
+        let ImageRecord { kernel, target, .. } = &image.record;
+        (image.package.clone(), kernel.clone(), target.clone())
+    };
+    found.images.sort_by_cached_key(key);
+    Ok(found)
+}
+
+/// The images that the index of each crate lists.
+fn find_in_crates(crates: &Crates, profile: &'static str) -> Result<Found> {
+    let mut found = Found::default();
+    let mut is_built = false;
+    for package in &crates.packages {
+        let Some(index) = newest_index(&crates.target, profile, package)? else { continue };
+        is_built = true;
+        found.errors.extend(index.errors);
+        let images = index.images.into_iter();
+        found.images.extend(images.map(|record| Image { package: package.clone(), record }));
+    }
+    if is_built {
+        return Ok(found);
+    }
+    let (package, target) = (crates.packages.join(", "), crates.target.clone());
+    Err(InspectError::NotBuilt { package, target, profile })
+}
+
+/// The images inside a program, each written to a file of its own. A program
+/// keeps the names of entries only, not the paths of kernels.
+fn find_in_program(path: &Path) -> Result<Found> {
+    let io = |path: &Path, source| InspectError::Io { path: path.to_owned(), source };
+    let program = std::fs::read(path).map_err(|source| io(path, source))?;
+    let scratch = Scratch::new()?;
+    let mut found = Found::default();
+    for (number, image) in embedded::find(&program).into_iter().enumerate() {
+        let ptx_file = scratch.dir.join(format!("{number}.ptx"));
+        std::fs::write(&ptx_file, image.ptx).map_err(|source| io(&ptx_file, source))?;
+        let record = ImageRecord {
+            kernel: image.entry.clone(),
+            target: image.target,
+            entry: image.entry,
+            ptx_file,
+            synchronizes: None,
+        };
+        let package = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        found.images.push(Image { package, record });
+    }
+    if found.images.is_empty() {
+        return Err(InspectError::NoImages(path.to_owned()));
+    }
+    found.extracted = Some(scratch);
     Ok(found)
 }
 
@@ -222,48 +277,6 @@ fn newest_index(target: &Path, profile: &str, package: &str) -> Result<Option<In
     newest.map(|(_, dir)| index::read(&dir).map_err(InspectError::from)).transpose()
 }
 
-/// The list of images as text: crate, kernel, target, entry.
-#[must_use]
-pub fn list_text(found: &Found) -> String {
-    let mut rows = vec![["CRATE", "KERNEL", "TARGET", "CPU", "ENTRY"].map(str::to_owned).to_vec()];
-    rows.extend(found.images.iter().map(|Image { package, record }| {
-        let cpu = if record.synchronizes { "fibres" } else { "loop" };
-        vec![
-            package.clone(),
-            record.kernel.clone(),
-            record.target.clone(),
-            cpu.to_owned(),
-            record.entry.clone(),
-        ]
-    }));
-    let mut text = table(&rows);
-    for (kernel, message) in &found.errors {
-        text += &format!("\n{kernel} cannot run on a GPU: {message}\n");
-    }
-    text
-}
-
-/// The list of images as JSON.
-#[must_use]
-pub fn list_json(found: &Found) -> Value {
-    let image = |Image { package, record }: &Image| {
-        json!({
-            "crate": package,
-            "kernel": record.kernel,
-            "target": record.target,
-            "entry": record.entry,
-            "ptx": record.ptx_file.display().to_string(),
-            "synchronizes": record.synchronizes,
-        })
-    };
-    let error =
-        |(kernel, message): &(String, String)| json!({ "kernel": kernel, "message": message });
-    json!({
-        "images": found.images.iter().map(image).collect::<Vec<_>>(),
-        "errors": found.errors.iter().map(error).collect::<Vec<_>>(),
-    })
-}
-
 /// The PTX of the images, one after the other.
 ///
 /// ## Errors
@@ -306,51 +319,6 @@ pub fn resources(found: &Found) -> Result<Vec<Row<'_>>> {
         }
     }
     Ok(rows)
-}
-
-/// Resources as text.
-#[must_use]
-pub fn resources_text(rows: &[Row<'_>]) -> String {
-    let heads = ["KERNEL", "ARCH", "REGISTERS", "SPILLED", "STACK", "SHARED", "BARRIERS"];
-    let mut table_rows = vec![heads.map(str::to_owned).to_vec()];
-    let mut warnings = String::new();
-    for Row { image, architecture, assembled } in rows {
-        let need = assembled.resources;
-        let kernel = &image.record.kernel;
-        let mut cells = vec![kernel.clone(), architecture.clone()];
-        let spilled = need.spill_store_bytes.max(need.spill_load_bytes);
-        for number in [need.registers, spilled, need.stack_bytes, need.shared_bytes, need.barriers]
-        {
-            cells.push(number.to_string());
-        }
-        table_rows.push(cells);
-        for warning in &assembled.warnings {
-            warnings += &format!("{kernel} {architecture}: {warning}\n");
-        }
-    }
-    table(&table_rows) + &warnings
-}
-
-/// Resources as JSON.
-#[must_use]
-pub fn resources_json(rows: &[Row<'_>]) -> Value {
-    let row = |Row { image, architecture, assembled }: &Row<'_>| {
-        let need = assembled.resources;
-        json!({
-            "crate": image.package,
-            "kernel": image.record.kernel,
-            "target": image.record.target,
-            "architecture": architecture,
-            "registers": need.registers,
-            "spill_store_bytes": need.spill_store_bytes,
-            "spill_load_bytes": need.spill_load_bytes,
-            "stack_bytes": need.stack_bytes,
-            "shared_bytes": need.shared_bytes,
-            "barriers": need.barriers,
-            "warnings": assembled.warnings,
-        })
-    };
-    Value::Array(rows.iter().map(row).collect())
 }
 
 /// Machine code of the images for `architecture` (or the first on which each
@@ -400,14 +368,18 @@ fn tool(name: &'static str) -> Result<PathBuf> {
     assembler::find_tool(name, &installed).ok_or(InspectError::NoTool { tool: name, wheel })
 }
 
-/// A folder of this process that goes away with the value.
+/// A folder of its own that goes away with the value.
+#[derive(Debug)]
 struct Scratch {
     dir: PathBuf,
 }
 
 impl Scratch {
     fn new() -> Result<Self> {
-        let dir = std::env::temp_dir().join(format!("raddle-kernels-{}", std::process::id()));
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("raddle-kernels-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&dir)
             .map_err(|source| InspectError::Io { path: dir.clone(), source })?;
         Ok(Self { dir })
@@ -421,40 +393,14 @@ impl Drop for Scratch {
     }
 }
 
-/// Columns as wide as their widest cell; numbers to the right.
-fn table(rows: &[Vec<String>]) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| {
-            let is_number = cell.parse::<u64>().is_ok();
-            if is_number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn tables_align_words_left_and_numbers_right() {
-        let rows = [["KERNEL", "N"], ["a", "1000"], ["longer::name", "7"]];
-        let rows = rows.map(|row| row.map(str::to_owned).to_vec());
-        assert_eq!(table(&rows), "KERNEL        N\na             1000\nlonger::name     7\n");
-    }
-
-    #[test]
     fn a_place_without_a_crate_is_an_error() {
-        let selection =
-            Selection { place: "src".into(), is_release: false, kernel: None, target: None };
+        let origin = Origin::Crate { place: "src".into(), is_release: false };
+        let selection = Selection { origin, kernel: None, target: None };
         let error = find(&selection).unwrap_err();
         assert!(matches!(error, InspectError::NoCrate { .. }), "{error}");
     }

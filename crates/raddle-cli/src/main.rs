@@ -39,7 +39,7 @@ enum Task {
     /// Renders and filters a picture with kernels, with times and a check of the
     /// results, and shows how a panic in a kernel is reported.
     Demo(demo::Options),
-    /// Shows what the last build of a crate made of its kernels.
+    /// Shows the kernels of a crate's last build, or of a program.
     #[command(subcommand)]
     Kernels(Kernels),
 }
@@ -100,6 +100,10 @@ struct Images {
     /// Look at the release build.
     #[arg(long)]
     release: bool,
+    /// Look at a built program instead of a crate; its kernels are listed by
+    /// their entries.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["manifest_path", "release"])]
+    binary: Option<PathBuf>,
     /// Only images for this PTX target, such as sm_90a.
     #[arg(long)]
     target: Option<String>,
@@ -165,18 +169,21 @@ fn make_crate(new: &New) -> Result<(), scaffold::NewError> {
 
 fn show_kernels(kernels: Kernels) -> Result<(), inspect::InspectError> {
     let find = |images: Images| {
-        inspect::find(&inspect::Selection {
-            place: images.manifest_path,
-            is_release: images.release,
-            kernel: images.kernel,
-            target: images.target,
-        })
+        let origin = match images.binary {
+            Some(program) => inspect::Origin::Program(program),
+            None => {
+                inspect::Origin::Crate { place: images.manifest_path, is_release: images.release }
+            }
+        };
+        inspect::find(&inspect::Selection { origin, kernel: images.kernel, target: images.target })
     };
     match kernels {
         Kernels::List { images, json: true } => {
-            println!("{:#}", inspect::list_json(&find(images)?));
+            println!("{:#}", inspect::show::list_json(&find(images)?));
         }
-        Kernels::List { images, json: false } => print!("{}", inspect::list_text(&find(images)?)),
+        Kernels::List { images, json: false } => {
+            print!("{}", inspect::show::list_text(&find(images)?))
+        }
         Kernels::Ptx { images } => print!("{}", inspect::ptx(&find(images)?)?),
         Kernels::Sass { images, arch } => {
             print!("{}", inspect::sass(&find(images)?, arch.as_deref())?);
@@ -185,9 +192,9 @@ fn show_kernels(kernels: Kernels) -> Result<(), inspect::InspectError> {
             let found = find(images)?;
             let rows = inspect::resources(&found)?;
             if json {
-                println!("{:#}", inspect::resources_json(&rows));
+                println!("{:#}", inspect::show::resources_json(&rows));
             } else {
-                print!("{}", inspect::resources_text(&rows));
+                print!("{}", inspect::show::resources_text(&rows));
             }
         }
     }

@@ -118,6 +118,12 @@ fn a_new_crate_builds_and_runs() {
     let (code, text, error) = list(&["ptx", "saxpy"]);
     assert_eq!(code, 0, "{error}");
     assert!(text.contains(".visible .entry"), "{text}");
+    let program = target.join("debug/my-app");
+    let (code, text, error) =
+        outcome(raddle(&["kernels", "list", "--json", "--binary"]).arg(program));
+    assert_eq!(code, 0, "{error}");
+    let listed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert!(listed["images"][0]["entry"].as_str().unwrap().contains("saxpy"), "{text}");
     let (code, _, error) = list(&["ptx", "gemm"]);
     assert_eq!(code, 1);
     assert!(error.contains("no kernel `gemm`, expected one of: kernels::saxpy"), "{error}");
@@ -144,6 +150,17 @@ fn an_existing_folder_is_left_alone() {
     assert_eq!(code, 1);
     assert!(error.contains("exists: choose another name or --path"), "{error}");
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn a_program_without_kernels_is_refused() {
+    let (code, _, error) = outcome(raddle(&["kernels", "list", "--binary"]).arg("no-such-program"));
+    assert_eq!(code, 1);
+    assert!(error.contains("no-such-program: "), "{error}");
+    let this = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let (code, _, error) = outcome(raddle(&["kernels", "list", "--binary"]).arg(this));
+    assert_eq!(code, 1);
+    assert!(error.contains("holds no PTX"), "{error}");
 }
 
 #[test]

@@ -163,6 +163,7 @@ fn number_before(line: &str, unit: &str) -> Option<u32> {
 
 /// The code of an advice line, `C7510` of `(C7510) Potential …`.
 #[must_use]
+#[allow(dead_code, reason = "xtask uses it")]
 pub fn code_of(warning: &str) -> Option<&str> {
     let (_, rest) = warning.split_once('(')?;
     let (code, _) = rest.split_once(')')?;

@@ -18,8 +18,8 @@ pub struct ImageRecord {
     pub entry: String,
     /// The PTX file.
     pub ptx_file: PathBuf,
-    /// Whether threads of a block or warp can wait for each other.
-    pub synchronizes: bool,
+    /// Whether threads of a block or warp can wait for each other, where known.
+    pub synchronizes: Option<bool>,
 }
 
 /// The contents of one index.
@@ -97,7 +97,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Index, IndexError> {
                     target: target.to_owned(),
                     entry: entry.to_owned(),
                     ptx_file: dir.join(file),
-                    synchronizes: synchronizes == "1",
+                    synchronizes: Some(synchronizes == "1"),
                 });
             }
             ["image", ..] => {
@@ -145,7 +145,7 @@ mod tests {
         let index = parse(text, Path::new("out/raddle/index.tsv")).unwrap();
         assert_eq!(index.images[0].kernel, "kernels::axpy.f32");
         assert_eq!(index.images[0].ptx_file, Path::new("out/raddle/axpy.ptx"));
-        assert!(index.images[0].synchronizes);
+        assert_eq!(index.images[0].synchronizes, Some(true));
         assert_eq!(index.errors[0].1, "src/kernels.rs:3:\n\tno heap \\ here");
         assert_eq!(index.rustc.as_deref(), Some("error[E0308]"));
     }
