@@ -298,11 +298,36 @@ pub fn source_tree(root: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The device crate's root: the user's modules by their own names.
+///
+/// A file named by `#[path]` looks for its submodules beside itself, not in the
+/// folder of its name as an ordinary module does. An inline module with a path only
+/// sets the folder, so the real modules hang below such ones and are brought up by
+/// name; segments that begin with `__raddle_` are no part of a kernel's path.
 fn root_source(roots: &[Root]) -> String {
     let mut text = String::from("#![allow(warnings)]\n");
-    for root in roots {
-        writeln!(text, "#[path = {:?}]\npub mod {};", root.file.display().to_string(), root.module)
-            .expect("writing to a string cannot fail");
+    for (number, root) in roots.iter().enumerate() {
+        let folder_module = root.file.file_name().is_some_and(|name| name == "mod.rs");
+        let home = if folder_module {
+            root.file.parent().and_then(Path::parent)
+        } else {
+            root.file.parent()
+        };
+        let home = home.unwrap_or(Path::new("")).display().to_string();
+        let stem = if folder_module {
+            root.file.parent().and_then(Path::file_name)
+        } else {
+            root.file.file_stem()
+        };
+        let module = &root.module;
+        let is_own_name = stem.is_some_and(|stem| stem.to_string_lossy() == *module);
+        let path = root.file.file_name().unwrap_or_default().to_string_lossy();
+        let attribute = if is_own_name { String::new() } else { format!("#[path = {path:?}] ") };
+        writeln!(
+            text,
+            "#[path = {home:?}]\nmod __raddle_root_{number} {{ {attribute}pub mod {module}; }}\npub use __raddle_root_{number}::{module};"
+        )
+        .expect("writing to a string cannot fail");
     }
     text
 }

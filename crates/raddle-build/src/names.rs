@@ -11,8 +11,8 @@ pub struct KernelName {
 
 impl KernelName {
     /// Reads the name out of a symbol whose last path segment begins with
-    /// `mark`. `#[kernel]` puts the marked item into a hidden module beside the
-    /// kernel, which is not part of the path.
+    /// `mark`. Modules that `#[kernel]` and the device crate add are not part of the
+    /// path; their names begin with `__raddle_`.
     pub fn from_symbol(symbol: &str, mark: &str) -> Option<Self> {
         if !symbol.contains(mark) {
             return None;
@@ -20,10 +20,8 @@ impl KernelName {
         let plain = demangle(symbol);
         let (modules, last) = plain.rsplit_once("::")?;
         let name = last.strip_prefix(mark)?.replacen("__i__", ".", 1);
-        let mut segments: Vec<&str> = modules.split("::").skip(1).collect();
-        if segments.last().is_some_and(|s| s.starts_with("__raddle_")) {
-            segments.pop();
-        }
+        let is_ours = |segment: &&str| segment.starts_with("__raddle_");
+        let mut segments: Vec<&str> = modules.split("::").skip(1).filter(|s| !is_ours(s)).collect();
         segments.push(&name);
         Some(Self::from_path(segments.join("::")))
     }

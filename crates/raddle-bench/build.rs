@@ -1,0 +1,5 @@
+//! Compiles the benchmark kernels.
+
+fn main() {
+    raddle_build::compile("src/kernels.rs");
+}

@@ -1,0 +1,37 @@
+//! Kernels that only move memory: element-wise sum, reduction, transpose.
+
+use raddle::prelude::*;
+
+/// `z = x + y`, four elements a step.
+#[kernel]
+pub fn add(x: &[F32x4], y: &[F32x4], mut z: PerThread<F32x4>) {
+    for (i, z) in z.iter_mut() {
+        *z = x[i] + y[i];
+    }
+}
+
+/// One partial sum for each block. Four independent loads are under way in each
+/// thread, which is what keeps the memory busy.
+#[kernel]
+pub fn sum(x: &[F32x4], mut partial: PerBlock<f32>) {
+    let mut total = [F32x4::splat(0.0); 4];
+    let step = global_dim_x();
+    let mut i = global_x();
+    while i + 3 * step < x.len() {
+        for (k, total) in total.iter_mut().enumerate() {
+            *total += x[i + k * step];
+        }
+        i += 4 * step;
+    }
+    while i < x.len() {
+        total[0] += x[i];
+        i += step;
+    }
+    let [a, b, c, d] = ((total[0] + total[1]) + (total[2] + total[3])).to_array();
+    let block_total = block_all_reduce((a + b) + (c + d), |a, b| a + b);
+    for (_, mut chunk) in partial.iter_mut() {
+        if let Some(slot) = chunk.get_mut(0) {
+            slot[0] = block_total;
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Kernels over the rows of a matrix, one block to a row: softmax, layer norm.
+//!
+//! A row is read once, kept in registers as `VECTORS` vectors of eight a thread,
+//! and written once. The next row is on its way while this one is computed.
+
+use raddle::prelude::*;
+
+type Row<const VECTORS: usize> = [F16x8; VECTORS];
+
+/// This thread's vectors of row `row`, whose vectors are `stride` apart.
+fn load<const VECTORS: usize>(x: &[F16x8], row: usize, columns: usize) -> Row<VECTORS> {
+    let start = row * columns + thread_x() as usize;
+    core::array::from_fn(|v| x.get(start + v * block_dim_x() as usize).copied().unwrap_or_default())
+}
+
+fn each<const VECTORS: usize>(row: &Row<VECTORS>) -> impl Iterator<Item = f32> + '_ {
+    row.iter().flat_map(|vector| vector.to_array()).map(|v| v.to_f32())
+}
+
+/// `exp(x - max) / sum`, by rows; a row has `8 * VECTORS * blockDim` elements.
+#[kernel(instances(1, 2, 4))]
+pub fn softmax<const VECTORS: usize>(x: &[F16x8], mut y: PerBlock<F16x8>) {
+    let columns = y.chunk_len();
+    let mut next: Row<VECTORS> = load(x, block_x() as usize, columns);
+    for (r, mut out) in y.iter_mut() {
+        let row = next;
+        next = load(x, r + grid_dim_x() as usize, columns);
+        let max = block_all_reduce(each(&row).fold(f32::NEG_INFINITY, f32::max), f32::max);
+        let shifted = row.map(|vector| vector.to_array().map(|v| (v.to_f32() - max).exp()));
+        let mine: f32 = shifted.iter().flatten().sum();
+        let scale = 1.0 / block_all_reduce(mine, |a, b| a + b);
+        for ((_, out), values) in out.iter_mut().zip(shifted) {
+            *out = [F16x8::new(values.map(|v| f16::from_f32(v * scale)))];
+        }
+    }
+}
+
+/// `(x - mean) / sqrt(variance + epsilon) * weight + bias`, by rows.
+#[kernel(instances(1, 2, 4))]
+pub fn layer_norm<const VECTORS: usize>(
+    x: &[F16x8],
+    weight: &[F16x8],
+    bias: &[F16x8],
+    epsilon: f32,
+    mut y: PerBlock<F16x8>,
+) {
+    let columns = y.chunk_len();
+    let weight: Row<VECTORS> = load(weight, 0, columns);
+    let bias: Row<VECTORS> = load(bias, 0, columns);
+    let count = 1.0 / (8 * columns) as f32;
+    let mut next: Row<VECTORS> = load(x, block_x() as usize, columns);
+    for (r, mut out) in y.iter_mut() {
+        let row = next;
+        next = load(x, r + grid_dim_x() as usize, columns);
+        let mean = block_all_reduce(each(&row).sum::<f32>(), |a, b| a + b) * count;
+        let squares: f32 = each(&row).map(|v| (v - mean) * (v - mean)).sum();
+        let variance = block_all_reduce(squares, |a, b| a + b) * count;
+        let scale = 1.0 / (variance + epsilon).sqrt();
+        for ((_, out), ((row, weight), bias)) in
+            out.iter_mut().zip(row.iter().zip(&weight).zip(&bias))
+        {
+            let (row, weight, bias) = (row.to_array(), weight.to_array(), bias.to_array());
+            *out = [F16x8::new(core::array::from_fn(|i| {
+                f16::from_f32(
+                    (row[i].to_f32() - mean) * scale * weight[i].to_f32() + bias[i].to_f32(),
+                )
+            }))];
+        }
+    }
+}
