@@ -179,6 +179,12 @@ impl Function {
         &self.module
     }
 
+    /// The driver's handle, for libraries that take a `CUfunction`.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut c_void {
+        self.raw
+    }
+
     /// The value of an attribute.
     ///
     /// # Errors

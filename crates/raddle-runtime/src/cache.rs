@@ -13,19 +13,18 @@
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
-
-use crate::cuda::CudaDevice;
 
 /// The cache of one device.
 pub(crate) struct Cache {
     /// `None` when it is off.
     folder: Option<PathBuf>,
     bytes_max: u64,
+    /// What tells drivers and devices apart.
+    identity: String,
 }
 
 /// Names one cubin.
@@ -39,11 +38,13 @@ const BYTES_MAX_DEFAULT: u64 = 1 << 30;
 const TOUCH_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 impl Cache {
-    pub(crate) fn from_env() -> Self {
-        Self::from_variables(&|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    /// The cache for kernels that `driver` assembles for `capability`.
+    pub(crate) fn from_env(driver: raddle_cuda::Driver, capability: (u32, u32)) -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        Self::from_variables(&variable, identity(driver, capability))
     }
 
-    fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    fn from_variables(variable: &dyn Fn(&str) -> Option<String>, identity: String) -> Self {
         let mib = variable("RADDLE_CACHE_MIB").and_then(|mib| mib.parse::<u64>().ok());
         let bytes_max = mib.map_or(BYTES_MAX_DEFAULT, |mib| mib.saturating_mul(1 << 20));
         let is_off = matches!(variable("RADDLE_CACHE").as_deref(), Some("off" | "0" | "no"));
@@ -54,14 +55,14 @@ impl Cache {
             let home = || Some(PathBuf::from(variable("HOME")?).join(".cache").join("raddle"));
             own.or_else(xdg).or_else(local).or_else(home)
         };
-        Self { folder: if is_off { None } else { folder() }, bytes_max }
+        Self { folder: if is_off { None } else { folder() }, bytes_max, identity }
     }
 
-    /// The name under which `cuda` keeps the cubin of `ptx`; `None` when the
-    /// cache is off.
-    pub(crate) fn key(&self, cuda: &CudaDevice, ptx: &str) -> Option<Key> {
+    /// The name under which the cubin of `ptx` is kept; `None` when the cache is
+    /// off.
+    pub(crate) fn key(&self, ptx: &str) -> Option<Key> {
         self.folder.as_ref()?;
-        Some(key_of(driver_identity(cuda), cuda.capability(), ptx))
+        Some(key_of(&self.identity, ptx))
     }
 
     /// The cubin, if it is there and whole.
@@ -99,14 +100,9 @@ impl Cache {
     }
 }
 
-fn key_of(driver: &str, capability: (u32, u32), ptx: &str) -> Key {
+fn key_of(identity: &str, ptx: &str) -> Key {
     let mut hash = Sha256::new();
-    for part in [
-        "raddle cubin, format 1, options: line tables",
-        driver,
-        &format!("{}.{}", capability.0, capability.1),
-        ptx,
-    ] {
+    for part in ["raddle cubin, format 1, options: line tables", identity, ptx] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -114,15 +110,12 @@ fn key_of(driver: &str, capability: (u32, u32), ptx: &str) -> Key {
     Key(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// What tells drivers apart: the CUDA version, and the release where the system
-/// gives it.
-fn driver_identity(cuda: &CudaDevice) -> &'static str {
-    static IDENTITY: OnceLock<String> = OnceLock::new();
-    IDENTITY.get_or_init(|| {
-        let (major, minor) = cuda.context().driver().version();
-        let release = fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
-        format!("{major}.{minor} {release}")
-    })
+/// What tells drivers and devices apart: the CUDA version, the driver's release
+/// where the system gives it, and the compute capability.
+fn identity(driver: raddle_cuda::Driver, capability: (u32, u32)) -> String {
+    let (major, minor) = driver.version();
+    let release = fs::read_to_string("/proc/driver/nvidia/version").unwrap_or_default();
+    format!("sm_{}{} for {major}.{minor} {release}", capability.0, capability.1)
 }
 
 fn checksum(body: &[u8]) -> [u8; 32] {
@@ -209,7 +202,7 @@ mod tests {
         }
 
         fn cache(&self, bytes_max: u64) -> Cache {
-            Cache { folder: Some(self.0.clone()), bytes_max }
+            Cache { folder: Some(self.0.clone()), bytes_max, identity: "sm_90".to_owned() }
         }
     }
 
@@ -223,7 +216,7 @@ mod tests {
     fn what_was_written_is_read_and_damage_is_found() {
         let folder = Folder::new("damage");
         let cache = folder.cache(1 << 20);
-        let key = key_of("driver", (9, 0), "ptx");
+        let key = cache.key("ptx").unwrap();
         assert_eq!(cache.read(&key), None);
         cache.write(&key, b"\x7fELF and more");
         assert_eq!(cache.read(&key).as_deref(), Some(&b"\x7fELF and more"[..]));
@@ -247,11 +240,11 @@ mod tests {
     #[test]
     fn everything_that_decides_the_content_is_in_the_key() {
         let keys = [
-            key_of("driver", (9, 0), "ptx"),
-            key_of("driver", (8, 0), "ptx"),
-            key_of("driver 2", (9, 0), "ptx"),
-            key_of("driver", (9, 0), "ptx2"),
-            key_of("driver9.0", (9, 0), "ptx"),
+            key_of("sm_90 for 13.0", "ptx"),
+            key_of("sm_80 for 13.0", "ptx"),
+            key_of("sm_90 for 13.1", "ptx"),
+            key_of("sm_90 for 13.0", "ptx2"),
+            key_of("sm_90 for 13.0p", "tx"),
         ];
         for (i, key) in keys.iter().enumerate() {
             assert!(keys[..i].iter().all(|other| other != key));
@@ -263,7 +256,7 @@ mod tests {
         let folder = Folder::new("size");
         let cache = folder.cache(10_000);
         let body = vec![7u8; 1000];
-        let keys: Vec<Key> = (0..30).map(|i| key_of("d", (9, 0), &i.to_string())).collect();
+        let keys: Vec<Key> = (0..30).map(|i| key_of("d", &i.to_string())).collect();
         for (i, key) in keys.iter().enumerate() {
             cache.write(key, &body);
             let file = fs::File::options().append(true).open(cache.path(key).unwrap()).unwrap();
@@ -279,7 +272,7 @@ mod tests {
     fn threads_that_write_the_same_key_never_show_a_torn_file() {
         let folder = Folder::new("race");
         let cache = folder.cache(1 << 30);
-        let key = key_of("d", (9, 0), "p");
+        let key = key_of("d", "p");
         let body = vec![3u8; 100_000];
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -297,9 +290,8 @@ mod tests {
     #[test]
     fn variables_place_it_and_turn_it_off() {
         let cache = |pairs: &[(&str, &str)]| {
-            Cache::from_variables(&|name| {
-                pairs.iter().find(|pair| pair.0 == name).map(|pair| pair.1.to_owned())
-            })
+            let find = |name: &str| pairs.iter().find(|pair| pair.0 == name);
+            Cache::from_variables(&|name| Some(find(name)?.1.to_owned()), String::new())
         };
         let folder = |pairs: &[(&str, &str)]| cache(pairs).folder;
         assert_eq!(folder(&[("HOME", "/h")]), Some(PathBuf::from("/h/.cache/raddle")));

@@ -5,6 +5,7 @@
 //! memory cannot be freed, moved, or lent out again in a conflicting way before
 //! the call has been enqueued. After that the order of work keeps it safe.
 
+use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use raddle_device::kernel::Kernel;
@@ -91,27 +92,58 @@ const INLINE_LEN: usize = 12;
 /// The memory that a piece of work uses: up to twelve regions without touching
 /// the heap.
 pub(crate) struct Accesses<'k> {
-    inline: [MaybeUninit<(&'k Region, Access)>; INLINE_LEN],
+    inline: [MaybeUninit<Tagged>; INLINE_LEN],
     len: usize,
-    more: Vec<(&'k Region, Access)>,
+    more: Vec<Tagged>,
+    life: PhantomData<&'k Region>,
+}
+
+/// A region's address with the access in its lowest two bits.
+#[derive(Clone, Copy)]
+struct Tagged(*const Region);
+
+const _: () = assert!(align_of::<Region>() >= 4, "two low bits of an address are free");
+
+impl Tagged {
+    #[inline]
+    fn new(region: &Region, access: Access) -> Self {
+        Self(std::ptr::from_ref(region).map_addr(|address| address | access as usize))
+    }
+
+    /// # Safety
+    ///
+    /// The region lives for `'k`.
+    #[inline]
+    unsafe fn get<'k>(self) -> (&'k Region, Access) {
+        let access = match self.0.addr() & 3 {
+            0 => Access::Read,
+            1 => Access::Write,
+            _ => Access::Exclusive,
+        };
+        // SAFETY: the caller's contract; without the tag it is the address that
+        // `new` was given.
+        (unsafe { &*self.0.map_addr(|address| address & !3) }, access)
+    }
 }
 
 impl Default for Accesses<'_> {
     #[inline]
     fn default() -> Self {
-        Self { inline: [const { MaybeUninit::uninit() }; INLINE_LEN], len: 0, more: Vec::new() }
+        let inline = [const { MaybeUninit::uninit() }; INLINE_LEN];
+        Self { inline, len: 0, more: Vec::new(), life: PhantomData }
     }
 }
 
 impl<'k> Accesses<'k> {
     #[inline]
     pub(crate) fn push(&mut self, region: &'k Region, access: Access) {
+        let tagged = Tagged::new(region, access);
         match self.inline.get_mut(self.len) {
             Some(slot) => {
-                slot.write((region, access));
+                slot.write(tagged);
                 self.len += 1;
             }
-            None => self.more.push((region, access)),
+            None => self.more.push(tagged),
         }
     }
 
@@ -122,9 +154,10 @@ impl<'k> Accesses<'k> {
     }
 
     #[inline]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &(&'k Region, Access)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'k Region, Access)> {
         // SAFETY: the first `len` slots were written by `push`.
         let inline = self.inline[..self.len].iter().map(|slot| unsafe { slot.assume_init_ref() });
-        inline.chain(&self.more)
+        // SAFETY: `push` borrowed each region for `'k`.
+        inline.chain(&self.more).map(|tagged| unsafe { tagged.get() })
     }
 }

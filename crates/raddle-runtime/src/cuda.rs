@@ -34,10 +34,11 @@ impl CudaDevice {
         let has_pools = device.attribute(Attribute::MemoryPoolsSupported).unwrap_or(0) == 1;
         let pool = if has_pools { Some(Pool::new(&context)?) } else { None };
         let service = Mutex::new(raddle_cuda::Stream::new(&context, 0)?);
+        let board = PanicBoard::new(&context)?;
         Ok(Self {
             kernels: KernelTable::default(),
-            board: PanicBoard::default(),
-            cache: Cache::from_env(),
+            board,
+            cache: Cache::from_env(device.driver(), capability),
             staging: Staging::default(),
             pool,
             service,

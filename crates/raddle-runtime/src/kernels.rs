@@ -236,7 +236,7 @@ fn load_module(
     image: &Image,
 ) -> Result<std::sync::Arc<Module>> {
     let context = cuda.context();
-    let Some(key) = cuda.cache.key(cuda, image.ptx) else {
+    let Some(key) = cuda.cache.key(image.ptx) else {
         return Ok(Module::from_ptx(context, image.ptx)?);
     };
     if let Some(cubin) = cuda.cache.read(&key) {

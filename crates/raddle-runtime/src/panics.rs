@@ -11,9 +11,10 @@
 //! error too many rather than one too few.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
+use raddle_cuda::{Context, Pinned};
 use raddle_device::kernel::{PanicKind, PanicRecord};
 
 use crate::cuda::CudaDevice;
@@ -101,7 +102,7 @@ pub(crate) struct PanicBoard {
 
 #[derive(Default)]
 struct BoardState {
-    pages: Vec<raddle_cuda::Pinned>,
+    pages: Vec<Pinned>,
     slots: Vec<Slot>,
     /// Panics found so far.
     serial: u64,
@@ -134,6 +135,13 @@ const PAGE_RECORDS: usize = PAGE_BYTES / size_of::<PanicRecord>();
 const HISTORY_LEN_MAX: usize = 256;
 
 impl PanicBoard {
+    /// A board with room for the first kernels.
+    pub(crate) fn new(context: &Arc<Context>) -> Result<Self> {
+        let board = Self::default();
+        lock(&board.state).pages.push(Pinned::new(context, PAGE_BYTES)?);
+        Ok(board)
+    }
+
     /// Makes room for a kernel: returns its number and the device address of its
     /// record.
     pub(crate) fn add(
@@ -144,7 +152,7 @@ impl PanicBoard {
         let mut state = lock(&self.state);
         let index = state.slots.len();
         if index / PAGE_RECORDS == state.pages.len() {
-            state.pages.push(raddle_cuda::Pinned::new(cuda.context(), PAGE_BYTES)?);
+            state.pages.push(Pinned::new(cuda.context(), PAGE_BYTES)?);
         }
         let page = &state.pages[index / PAGE_RECORDS];
         let offset = index % PAGE_RECORDS * size_of::<PanicRecord>();

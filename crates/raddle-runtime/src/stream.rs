@@ -125,7 +125,7 @@ impl Stream {
     ) -> Result<()> {
         let (device, queue) = (self.device(), self.queue());
         let mut state = lock(&queue.state);
-        for &(region, access) in accesses.iter() {
+        for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
                 return Err(self.wrong_device(operation, region));
             }
@@ -135,7 +135,7 @@ impl Stream {
         }
         work(queue.raw.as_ref(), &mut state).map_err(|error| self.with_context(error))?;
         let sequence = queue.next(&mut state);
-        for &(region, access) in accesses.iter() {
+        for (region, access) in accesses.iter() {
             region.uses.note(queue.id, access, sequence);
         }
         Ok(())

@@ -29,12 +29,12 @@ pub(crate) struct StreamId(pub(crate) u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Reads, perhaps at the same time as others.
-    Read,
+    Read = 0,
     /// Writes a part; other threads may be noting uses of other parts.
-    Write,
+    Write = 1,
     /// Writes, and nobody else can be using any part: the caller holds the whole
     /// allocation by exclusive reference.
-    Exclusive,
+    Exclusive = 2,
 }
 
 /// The last use of one kind on one stream.
