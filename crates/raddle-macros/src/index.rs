@@ -83,7 +83,8 @@ impl Records {
     }
 }
 
-fn parse(text: &str, dir: &str) -> Result<Records, String> {
+/// Reads the records of `text`, an index in the folder `dir`.
+pub fn parse(text: &str, dir: &str) -> Result<Records, String> {
     let mut records = Records::default();
     for (line, number) in text.lines().zip(1..) {
         let fields: Vec<String> = line.split('\t').map(unescape).collect();

@@ -13,6 +13,9 @@ mod derive;
 mod index;
 mod kernel;
 mod ptx;
+#[cfg(test)]
+#[path = "../tests/unit/mod.rs"]
+mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -119,6 +122,11 @@ static FIRST_REPORT: FirstReport = FirstReport(AtomicBool::new(true));
 pub(crate) struct FirstReport(AtomicBool);
 
 impl FirstReport {
+    #[cfg(test)]
+    const fn new() -> Self {
+        Self(AtomicBool::new(true))
+    }
+
     fn take(&self) -> bool {
         self.0.swap(false, Ordering::Relaxed)
     }

@@ -5,7 +5,7 @@
 //! the host it becomes the `host` block, or a panic that says there is none.
 //! Both make the macro an unsafe operation of the place where it is used.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -75,7 +75,8 @@ impl Parse for Ptx {
             comma(input)?;
         }
         if template.is_empty() {
-            return Err(input.error("`ptx!` begins with PTX text as string literals"));
+            let message = "`ptx!` begins with PTX text as string literals";
+            return Err(Error::new(input.span(), message));
         }
         while !input.is_empty() {
             let name = input.call(Ident::parse_any)?;
@@ -145,7 +146,10 @@ impl Operand {
             return fail("a pointer is an input: use `reg64` and a cast");
         }
         let ty = Ident::new(ty, Span::call_site());
-        let ty = count.map_or_else(|| quote!(#ty), |count| quote!([#ty; #count]));
+        let ty = match count.map(Literal::usize_unsuffixed) {
+            Some(count) => quote!([#ty; #count]),
+            None => quote!(#ty),
+        };
         Ok(Self { name, direction, class, letter, ty, count, value: input.parse()? })
     }
 

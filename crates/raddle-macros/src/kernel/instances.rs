@@ -102,7 +102,7 @@ fn parse_all(input: ParseStream, name: &Ident, params: &[Parameter]) -> syn::Res
 
 /// One instance: with several parameters its arguments stand in parentheses.
 fn parse_one(input: ParseStream, name: &Ident, params: &[Parameter]) -> syn::Result<Instance> {
-    let first = input.span();
+    let first = input.cursor().token_tree().map_or_else(|| input.span(), |(tree, _)| tree.span());
     let wrong_number = || {
         let (count, names) = (params.len(), tuple(params.iter().map(|(name, _)| name.to_string())));
         let message = format!("an instance of `{name}` has {count} arguments: write `{names}`");
