@@ -24,7 +24,7 @@ pub use spec::*;
 
 use crate::cache::CachePolicy;
 use crate::mbarrier::Mbarrier;
-use crate::param::{KernelParam, ParamRules};
+use crate::param::KernelParam;
 #[cfg(raddle_device)]
 use crate::shared::shared_address;
 
@@ -74,11 +74,36 @@ impl core::fmt::Debug for TensorMap {
 // it there.
 unsafe impl KernelParam for &'static TensorMap {
     type Raw = TensorMap;
-    const RULES: ParamRules = ParamRules::NONE;
     #[inline(always)]
     unsafe fn from_raw(raw: *const TensorMap) -> Self {
         // SAFETY: the parameter block outlives the kernel's threads.
         unsafe { &*raw }
+    }
+}
+
+/// A tensor that a kernel may store to: a [`TensorMap`] that the host binds from
+/// an exclusive borrow.
+///
+/// Which boxes which thread stores is the kernel's to keep apart: [`tma_store`] is
+/// unsafe.
+#[derive(Clone, Copy, Debug)]
+pub struct TensorMapMut(&'static TensorMap);
+
+impl core::ops::Deref for TensorMapMut {
+    type Target = TensorMap;
+    #[inline(always)]
+    fn deref(&self) -> &TensorMap {
+        self.0
+    }
+}
+
+// SAFETY: as for `&TensorMap`; writing through it takes unsafe code.
+unsafe impl KernelParam for TensorMapMut {
+    type Raw = TensorMap;
+    #[inline(always)]
+    unsafe fn from_raw(raw: *const TensorMap) -> Self {
+        // SAFETY: the parameter block outlives the kernel's threads.
+        Self(unsafe { &*raw })
     }
 }
 

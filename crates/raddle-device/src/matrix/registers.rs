@@ -67,7 +67,7 @@ register_counts! {
 
 const fn assert_count(count: u32) {
     assert!(
-        count >= 24 && count <= 256 && count % 8 == 0,
+        count >= 24 && count <= 256 && count.is_multiple_of(8),
         "a register count is a multiple of 8 from 24 to 256"
     );
 }

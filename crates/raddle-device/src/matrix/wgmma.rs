@@ -426,35 +426,62 @@ pub unsafe fn wgmma_commit() {
     }
 }
 
-/// Waits until at most the `N` youngest groups are under way; `acc` may be read
-/// when none of them writes it. PTX `wgmma.wait_group`, `sm_90a`; `N` is at most
-/// 7.
+/// [`wgmma_fence`] between products on accumulators that nothing else has
+/// touched: it leaves `acc` alone, which may be under way.
+///
+/// # Safety
+///
+/// As for [`wgmma_fence`].
+#[inline(always)]
+pub unsafe fn wgmma_fence_running() {
+    #[cfg(raddle_device)]
+    // SAFETY: by the caller's contract.
+    unsafe {
+        fence();
+    }
+}
+
+/// Waits until at most the `N` youngest groups are under way, and makes `acc`,
+/// which none of them writes, readable. PTX `wgmma.wait_group`, `sm_90a`; `N` is at
+/// most 7.
 ///
 /// # Safety
 ///
 /// All threads of the warpgroup make the call; the kernel requires `sm_90a`.
 #[inline(always)]
 pub unsafe fn wgmma_wait<const N: u32, const R: usize>(acc: &mut [f32; R]) {
-    const { assert!(N <= 7, "`wgmma_wait` leaves at most 7 groups under way") };
+    // SAFETY: by the caller's contract.
+    unsafe { wgmma_wait_running::<N>() };
     #[cfg(raddle_device)]
-    {
-        // SAFETY: by the caller's contract.
-        unsafe {
-            match N {
-                0 => wait_0(),
-                1 => wait_1(),
-                2 => wait_2(),
-                3 => wait_3(),
-                4 => wait_4(),
-                5 => wait_5(),
-                6 => wait_6(),
-                _ => wait_7(),
-            }
-        }
-        pins::pin(acc);
-    }
+    pins::pin(acc);
     #[cfg(not(raddle_device))]
     let _ = acc;
+}
+
+/// Waits until at most the `N` youngest groups are under way, whose accumulators
+/// stay untouched: the operands of older groups may be overwritten afterwards.
+/// PTX `wgmma.wait_group`, `sm_90a`; `N` is at most 7.
+///
+/// # Safety
+///
+/// All threads of the warpgroup make the call; the kernel requires `sm_90a`.
+#[inline(always)]
+pub unsafe fn wgmma_wait_running<const N: u32>() {
+    const { assert!(N <= 7, "`wgmma_wait` leaves at most 7 groups under way") };
+    #[cfg(raddle_device)]
+    // SAFETY: by the caller's contract.
+    unsafe {
+        match N {
+            0 => wait_0(),
+            1 => wait_1(),
+            2 => wait_2(),
+            3 => wait_3(),
+            4 => wait_4(),
+            5 => wait_5(),
+            6 => wait_6(),
+            _ => wait_7(),
+        }
+    }
 }
 
 #[cfg(not(raddle_device))]
