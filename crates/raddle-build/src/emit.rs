@@ -65,6 +65,7 @@ pub fn compile(
     let module = context.parse(prepared, &kernel.name.path)?;
     let machine = Machine::new(llvm, target.name, target.features)?;
     keep_only(&module, kernel);
+    fold_block_shape(&module, kernel);
     machine.run_passes(&module, "globaldce")?;
     let synchronizes = has_convergent_call(&module);
     machine.run_passes(&module, "function(lower-invoke),default<O3>,globaldce")?;
@@ -97,6 +98,44 @@ fn keep_only(module: &Module<'_>, kernel: &KernelEntry) {
             api.set_linkage(value, linkage::INTERNAL);
             const DEFAULT_VISIBILITY: u32 = 0;
             api.set_visibility(value, DEFAULT_VISIBILITY);
+        }
+    }
+}
+
+/// A kernel that states its block shape has constants for `blockDim` and ranges for
+/// `threadIdx`, with which loops over a block's share of the work have constant
+/// length.
+fn fold_block_shape(module: &Module<'_>, kernel: &KernelEntry) {
+    let [x, y, z] = kernel.meta.block;
+    if x == 0 {
+        return;
+    }
+    let (cx, api) = (module.context, module.api());
+    let word = cx.int(32);
+    for (axis, extent) in [("x", x), ("y", y.max(1)), ("z", z.max(1))] {
+        let register =
+            |name: &str| module.function(&format!("llvm.nvvm.read.ptx.sreg.{name}.{axis}"));
+        let replace = |read: Value, value: u64| {
+            for call in module.calls_of(read) {
+                api.replace_uses(call, api.const_int(word, value, 0));
+                api.erase(call);
+            }
+        };
+        if let Some(block_dim) = register("ntid") {
+            replace(block_dim, u64::from(extent));
+        }
+        match register("tid") {
+            Some(thread) if extent == 1 => replace(thread, 0),
+            Some(thread) => {
+                let (low, high) = (0u64, u64::from(extent));
+                let range =
+                    api.create_range_attribute(cx.raw, cx.attribute_kind("range"), 32, &low, &high);
+                for call in module.calls_of(thread) {
+                    api.remove_call_enum_attribute(call, 0, cx.attribute_kind("range"));
+                    api.add_call_attribute(call, 0, range);
+                }
+            }
+            None => {}
         }
     }
 }

@@ -281,11 +281,14 @@ intrinsics! {
 #[cfg_attr(not(raddle_device), track_caller)]
 pub(crate) unsafe fn write_strided<T>(ptr: *mut T, len: usize, mut value: impl FnMut(usize) -> T) {
     let threads = block_threads() as usize;
-    let mut i = thread_linear() as usize;
-    while i < len {
-        // SAFETY: in bounds; only this thread writes element `i`.
-        unsafe { ptr.add(i).write(value(i)) };
-        i += threads;
+    // Counted in rounds: where the block's shape is stated, their number is a
+    // constant and the loads of `value` are all under way at once.
+    for round in 0..len.div_ceil(threads) {
+        let i = thread_linear() as usize + round * threads;
+        if i < len {
+            // SAFETY: in bounds; only this thread writes element `i`.
+            unsafe { ptr.add(i).write(value(i)) };
+        }
     }
 }
 

@@ -12,8 +12,8 @@
 
 use raddle::device::matrix::{KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle};
 use raddle::device::matrix::{
-    registers_decrease, registers_increase, wgmma, wgmma_commit, wgmma_fence, wgmma_wait,
-    wgmma_wait_running,
+    registers_decrease, registers_increase, wgmma, wgmma_commit, wgmma_fence, wgmma_fence_running,
+    wgmma_wait, wgmma_wait_running,
 };
 use raddle::device::mbarrier::Mbarrier;
 use raddle::device::tma::{TensorMap, tma_load};
@@ -121,6 +121,7 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                     let left = Operand::<f16, KMajor>::new(MatrixDescriptor::new(left, layout));
                     let right =
                         Operand::<f16, KMajor>::new(MatrixDescriptor::new(stage_b(stage), layout));
+                    wgmma_fence_running();
                     for slice in 0..TILE_K as u32 / 16 {
                         wgmma(&mut acc, left.advance(32 * slice), right.advance(32 * slice), true);
                     }

@@ -35,3 +35,22 @@ pub fn sum(x: &[F32x4], mut partial: PerBlock<f32>) {
         }
     }
 }
+
+/// Edge of the transpose's tile.
+pub const TILE: usize = 64;
+
+/// `y = xᵀ` for `x` of [rows, columns]. A tile is read along rows of `x` and
+/// written along rows of `y`. In shared memory columns are permuted by `xor` with
+/// the row, so that neither direction meets a bank twice.
+#[kernel(block = 512)]
+pub fn transpose(x: &[f32], columns: u32, mut y: PerBlockTile<f32, TILE, TILE>) {
+    let mut shared = shared!([[f32; TILE]; TILE]);
+    let columns = columns as usize;
+    for mut tile in y.iter_mut() {
+        let start = tile.first_col() * columns + tile.first_row();
+        let view = shared.fill_matrix(|row, column| {
+            x.get(start + row * columns + (column ^ row % 32)).copied().unwrap_or_default()
+        });
+        tile.iter_mut().for_each(|(row, column, [y])| *y = view[column][row ^ column % 32]);
+    }
+}

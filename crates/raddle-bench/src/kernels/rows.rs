@@ -13,8 +13,15 @@ fn load<const VECTORS: usize>(x: &[F16x8], row: usize, columns: usize) -> Row<VE
     core::array::from_fn(|v| x.get(start + v * block_dim_x() as usize).copied().unwrap_or_default())
 }
 
-fn each<const VECTORS: usize>(row: &Row<VECTORS>) -> impl Iterator<Item = f32> + '_ {
-    row.iter().flat_map(|vector| vector.to_array()).map(|v| v.to_f32())
+/// Folds this thread's elements of a row.
+fn fold<const VECTORS: usize>(row: &Row<VECTORS>, start: f32, f: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut result = start;
+    for vector in row {
+        for v in vector.to_array() {
+            result = f(result, v.to_f32());
+        }
+    }
+    result
 }
 
 /// `exp(x - max) / sum`, by rows; a row has `8 * VECTORS * blockDim` elements.
@@ -25,12 +32,20 @@ pub fn softmax<const VECTORS: usize>(x: &[F16x8], mut y: PerBlock<F16x8>) {
     for (r, mut out) in y.iter_mut() {
         let row = next;
         next = load(x, r + grid_dim_x() as usize, columns);
-        let max = block_all_reduce(each(&row).fold(f32::NEG_INFINITY, f32::max), f32::max);
-        let shifted = row.map(|vector| vector.to_array().map(|v| (v.to_f32() - max).exp()));
-        let mine: f32 = shifted.iter().flatten().sum();
+        let max = block_all_reduce(fold(&row, f32::NEG_INFINITY, f32::max), f32::max);
+        let mut shifted = [[0.0f32; 8]; VECTORS];
+        for v in 0..VECTORS {
+            for i in 0..8 {
+                shifted[v][i] = (row[v][i].to_f32() - max).exp();
+            }
+        }
+        let mine: f32 = shifted.iter().map(|v| v.iter().sum::<f32>()).sum();
         let scale = 1.0 / block_all_reduce(mine, |a, b| a + b);
-        for ((_, out), values) in out.iter_mut().zip(shifted) {
-            *out = [F16x8::new(values.map(|v| f16::from_f32(v * scale)))];
+        let mut outs = out.iter_mut();
+        for v in 0..VECTORS {
+            if let Some((_, out)) = outs.next() {
+                *out = [F16x8::new(core::array::from_fn(|i| f16::from_f32(shifted[v][i] * scale)))];
+            }
         }
     }
 }
@@ -52,19 +67,18 @@ pub fn layer_norm<const VECTORS: usize>(
     for (r, mut out) in y.iter_mut() {
         let row = next;
         next = load(x, r + grid_dim_x() as usize, columns);
-        let mean = block_all_reduce(each(&row).sum::<f32>(), |a, b| a + b) * count;
-        let squares: f32 = each(&row).map(|v| (v - mean) * (v - mean)).sum();
+        let mean = block_all_reduce(fold(&row, 0.0, |a, v| a + v), |a, b| a + b) * count;
+        let squares = fold(&row, 0.0, |a, v| a + (v - mean) * (v - mean));
         let variance = block_all_reduce(squares, |a, b| a + b) * count;
         let scale = 1.0 / (variance + epsilon).sqrt();
-        for ((_, out), ((row, weight), bias)) in
-            out.iter_mut().zip(row.iter().zip(&weight).zip(&bias))
-        {
-            let (row, weight, bias) = (row.to_array(), weight.to_array(), bias.to_array());
-            *out = [F16x8::new(core::array::from_fn(|i| {
-                f16::from_f32(
-                    (row[i].to_f32() - mean) * scale * weight[i].to_f32() + bias[i].to_f32(),
-                )
-            }))];
+        let mut outs = out.iter_mut();
+        for v in 0..VECTORS {
+            if let Some((_, out)) = outs.next() {
+                *out = [F16x8::new(core::array::from_fn(|i| {
+                    let normal = (row[v][i].to_f32() - mean) * scale;
+                    f16::from_f32(normal * weight[v][i].to_f32() + bias[v][i].to_f32())
+                }))];
+            }
         }
     }
 }

@@ -110,6 +110,7 @@ api! {
     LLVMInitializeNVPTXTargetMC => fn init_target_mc();
     LLVMInitializeNVPTXAsmPrinter => fn init_asm_printer();
     LLVMGetVersion => fn version(major: *mut c_uint, minor: *mut c_uint, patch: *mut c_uint);
+    LLVMParseCommandLineOptions => fn parse_options(count: c_int, options: *const *const c_char, overview: *const c_char);
     LLVMInstallFatalErrorHandler => fn install_fatal_handler(handler: unsafe extern "C" fn(*const c_char));
     LLVMContextCreate => fn context_create() -> ContextRef;
     LLVMContextDispose => fn context_dispose(context: ContextRef);
@@ -192,6 +193,7 @@ api! {
     LLVMGetEnumAttributeAtIndex => fn enum_attribute(function: Value, index: c_uint, kind: c_uint) -> Attribute;
     LLVMCreateEnumAttribute => fn create_enum_attribute(context: ContextRef, kind: c_uint, value: u64) -> Attribute;
     LLVMCreateTypeAttribute => fn create_type_attribute(context: ContextRef, kind: c_uint, ty: Type) -> Attribute;
+    LLVMCreateConstantRangeAttribute => fn create_range_attribute(context: ContextRef, kind: c_uint, bits: c_uint, low: *const u64, high: *const u64) -> Attribute;
     LLVMCreateStringAttribute => fn create_string_attribute(context: ContextRef, key: *const c_char, key_bytes: c_uint, value: *const c_char, value_bytes: c_uint) -> Attribute;
     LLVMAddAttributeAtIndex => fn add_attribute(function: Value, index: c_uint, attribute: Attribute);
     LLVMAddCallSiteAttribute => fn add_call_attribute(call: Value, index: c_uint, attribute: Attribute);

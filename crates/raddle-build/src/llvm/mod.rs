@@ -58,6 +58,11 @@ pub struct Llvm {
     pub path: PathBuf,
 }
 
+/// Options of LLVM's passes. Loops of constant length are unrolled up to a larger
+/// size than a CPU would want: an array that is indexed by a loop counter stays in
+/// registers only if the loop is gone.
+const OPTIONS: [&CStr; 2] = [c"raddle-build", c"-unroll-threshold=1600"];
+
 static LOADED: OnceLock<Llvm> = OnceLock::new();
 static LOADING: Mutex<()> = Mutex::new(());
 
@@ -77,6 +82,8 @@ impl Llvm {
         api.init_target_mc();
         api.init_asm_printer();
         api.install_fatal_handler(fatal_error);
+        let options = OPTIONS.map(CStr::as_ptr);
+        api.parse_options(options.len() as i32, options.as_ptr(), std::ptr::null());
         let (mut major, mut minor, mut patch) = (0, 0, 0);
         api.version(&mut major, &mut minor, &mut patch);
         let llvm = Self { api, version: (major, minor, patch), path: path.to_path_buf() };

@@ -188,19 +188,19 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, usize, &mut [T; N])> {
         let (ptr, stride, rows, cols) = (self.ptr, self.stride, self.rows, self.cols);
         let threads = block_threads() as usize;
-        let mut next = thread_linear() as usize;
-        core::iter::from_fn(move || {
-            while next < ROWS * COLS / N {
-                let (row, col) = (next * N / COLS, next * N % COLS);
-                next += threads;
-                if row < rows && col < cols {
-                    // SAFETY: inside the matrix, where rows hold whole vectors;
-                    // the vector belongs to this thread only and is yielded once.
-                    let vector = unsafe { &mut *ptr.add(row * stride + col).cast::<[T; N]>() };
-                    return Some((row, col, vector));
-                }
+        // Counted in rounds, whose number is a constant where the block's shape is
+        // stated; see `write_strided`.
+        (0..(ROWS * COLS / N).div_ceil(threads)).filter_map(move |round| {
+            let vector = thread_linear() as usize + round * threads;
+            let (row, col) = (vector * N / COLS, vector * N % COLS);
+            if vector < ROWS * COLS / N && row < rows && col < cols {
+                // SAFETY: inside the matrix, where rows hold whole vectors; the
+                // vector belongs to this thread only and is yielded once.
+                let vector = unsafe { &mut *ptr.add(row * stride + col).cast::<[T; N]>() };
+                Some((row, col, vector))
+            } else {
+                None
             }
-            None
         })
     }
 
