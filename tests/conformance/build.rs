@@ -5,6 +5,9 @@
 #[allow(dead_code)]
 mod header;
 
+#[path = "src/generate.rs"]
+mod generate;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -23,7 +26,9 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     println!("cargo::rerun-if-changed=programs");
     println!("cargo::rerun-if-changed=src");
-    let sources = find(&root().join("programs"));
+    let mut sources = find(&root().join("programs"));
+    generate(&out.join("generated"));
+    sources.extend(find_area(&out.join("generated")));
     write_if_changed(&out.join("kernels.rs"), &kernels(&sources));
     write_if_changed(&out.join("table.rs"), &table(&sources));
     raddle_build::compile(out.join("kernels.rs"));
@@ -33,17 +38,43 @@ fn root() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
 }
 
-/// All programs below `folder`, in the order of their names.
+/// All programs in the folders of `folder`, in the order of their names.
 fn find(folder: &Path) -> Vec<Source> {
-    let mut sources = Vec::new();
-    for area in entries(folder) {
-        for file in entries(&area) {
-            let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            let header = Header::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
-            sources.push(Source { area: stem(&area), name: stem(&file), file, header });
-        }
+    entries(folder).iter().flat_map(|area| find_area(area)).collect()
+}
+
+/// The programs of one area.
+fn find_area(area: &Path) -> Vec<Source> {
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let header = Header::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        Source { area: stem(area), name: stem(&file), file, header }
+    };
+    entries(area).into_iter().map(read).collect()
+}
+
+/// Writes the random programs of this build into `folder`, and nothing else.
+fn generate(folder: &Path) {
+    let count: u64 = number("RADDLE_FUZZ_PROGRAMS", 40);
+    let first: u64 = number("RADDLE_FUZZ_SEED", 1);
+    fs::create_dir_all(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
+    let files: Vec<PathBuf> =
+        (first..first + count).map(|seed| folder.join(format!("seed_{seed}.rs"))).collect();
+    for stale in entries(folder).iter().filter(|file| !files.contains(file)) {
+        fs::remove_file(stale).unwrap_or_else(|e| panic!("{}: {e}", stale.display()));
     }
-    sources
+    for (file, seed) in files.iter().zip(first..) {
+        write_if_changed(file, &generate::program(seed));
+    }
+}
+
+/// A number from the environment.
+fn number(variable: &str, default: u64) -> u64 {
+    println!("cargo::rerun-if-env-changed={variable}");
+    match env::var(variable) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{variable} = `{text}` is no number")),
+        Err(_) => default,
+    }
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
@@ -67,11 +98,12 @@ fn kernels(sources: &[Source]) -> String {
             text.push_str(if area.is_empty() { "" } else { "}\n" });
             area = &source.area;
             // Programs show constructs for their own sake, not the best way to write them.
-            writeln!(text, "#[allow(clippy::all, clippy::pedantic)]\npub mod {area} {{").unwrap();
+            let lints = if area == "generated" { "warnings" } else { "clippy::all, clippy::pedantic" };
+            writeln!(text, "#[allow({lints})]\npub mod {area} {{").unwrap();
         }
         writeln!(text, "#[path = {:?}]\npub mod {};", source.file, source.name).unwrap();
     }
-    text.push_str("}\n#[cfg(raddle_device)]\nmod kernels {\nuse super::answer::{Words, words};\nuse raddle::prelude::*;\n");
+    text.push_str("}\nuse answer::{Words, words};\nuse raddle::prelude::*;\n");
     for Source { area, name, header, .. } in sources {
         let (parameter, argument) = match &header.input {
             Some((element, _)) => (format!("input: &[{element}], "), ", input"),
@@ -81,11 +113,10 @@ fn kernels(sources: &[Source]) -> String {
             text,
             "#[kernel]\npub fn {area}_{name}({parameter}mut out: PerThread<Words>) {{\n    \
              if let Some((thread, out)) = out.mine() {{\n        \
-             *out = words(super::{area}::{name}::program(thread as u32{argument}));\n    }}\n}}"
+             *out = words({area}::{name}::program(thread as u32{argument}));\n    }}\n}}"
         )
         .unwrap();
     }
-    text.push_str("}\n");
     text
 }
 
@@ -94,21 +125,28 @@ fn table(sources: &[Source]) -> String {
     let mut text = String::from("/// All programs.\npub static PROGRAMS: &[Program] = &[\n");
     for Source { area, name, file, header } in sources {
         let path = format!("kernels::{area}::{name}::program");
-        let (prepare, call, kinds) = match &header.input {
-            Some((element, len)) => {
-                let prepare = format!("let input = input::<{element}>({len});");
-                (prepare, format!("{path}(t, &input)"), "kinds_of_with_input")
-            }
-            None => (String::new(), format!("{path}(t)"), "kinds_of"),
+        let (prepare, upload, input, kinds) = match &header.input {
+            Some((element, len)) => (
+                format!("let input = input::<{element}>({len});"),
+                format!("let input = stream.upload(&input::<{element}>({len}))?;"),
+                "&input, ",
+                "kinds_of_with_input",
+            ),
+            None => (String::new(), String::new(), "", "kinds_of"),
         };
+        let argument = if input.is_empty() { "" } else { ", &input" };
         let call = match header.is_device_only {
             true => "None".to_owned(),
-            false => format!("Some(|n| {{ {prepare} (0..n).map(|t| words({call})).collect() }})"),
+            false => format!(
+                "Some(|n| {{ {prepare} (0..n).map(|t| words({path}(t{argument}))).collect() }})"
+            ),
         };
         writeln!(
             text,
-            "Program {{ area: {area:?}, name: {name:?}, file: {file:?}, source: include_str!({file:?}), \
-             kinds: || {kinds}({path}), call: {call} }},"
+            "Program {{ area: {area:?}, name: {name:?}, file: {file:?}, \
+             source: include_str!({file:?}), kinds: || {kinds}({path}), call: {call}, \
+             launch: |stream, grid, out| {{ {upload} \
+             stream.launch(grid, kernels::{area}_{name}({input}out))?; Ok(()) }} }},"
         )
         .unwrap();
     }

@@ -259,7 +259,11 @@ impl Generator {
 
     fn repeat(&mut self, depth: u32) {
         let name = self.name();
-        let bound = self.random.pick(&["3", "5", "(thread % 6)", "(thread & 3)"]);
+        let bound = match self.random.below(4) {
+            0 => "3".to_owned(),
+            1 => "5".to_owned(),
+            _ => format!("({} % 6)", self.leaf(Ty::Unsigned(32))),
+        };
         let header = match self.random.below(3) {
             0 => format!("for {name} in 0u32..{bound} {{"),
             1 => format!("for {name} in (0u32..={bound}).rev() {{"),
@@ -381,7 +385,7 @@ impl Generator {
             7 => {
                 let from = self.random.pick(TYPES);
                 let value = self.expression(from, depth - 1);
-                if from == Ty::Bool { format!("(({value}) as u8 as {ty})") } else { format!("(({value}) as {ty})") }
+                cast(&value, from, ty)
             }
             _ => {
                 let b = self.expression(ty, depth - 1);
@@ -430,7 +434,7 @@ impl Generator {
             _ => {
                 let from = self.random.pick(TYPES);
                 let value = self.expression(from, depth - 1);
-                format!("(({value}) as {ty})")
+                cast(&value, from, ty)
             }
         }
     }
@@ -495,10 +499,22 @@ impl Generator {
 fn converted(place: &Place, ty: Ty) -> String {
     match (place.ty, ty) {
         (Ty::Bool, Ty::Bool) => place.text.clone(),
-        (Ty::Bool, Ty::Float(_)) => format!("({} as u8 as {ty})", place.text),
         (from, Ty::Bool) => format!("({} > (3u8 as {from}))", place.text),
-        _ => format!("({} as {ty})", place.text),
+        (from, _) => cast(&place.text, from, ty),
     }
+}
+
+/// A cast to a number. Between 128-bit integers and floats it goes through 64 bits:
+/// NVPTX has no conversion of that width yet.
+fn cast(value: &str, from: Ty, to: Ty) -> String {
+    let is_wide = |ty| matches!(ty, Ty::Unsigned(128) | Ty::Signed(128));
+    let is_float = |ty| matches!(ty, Ty::Float(_));
+    let through = match (from, to) {
+        (Ty::Bool, Ty::Float(_)) => " as u8",
+        _ if is_wide(from) && is_float(to) || is_float(from) && is_wide(to) => " as i64",
+        _ => "",
+    };
+    format!("(({value}){through} as {to})")
 }
 
 /// An expression for the bits of a value; all NaNs count as one.

@@ -11,6 +11,7 @@ pub use kernels::answer;
 pub mod expect;
 pub mod header;
 pub mod program;
+pub mod suite;
 
 /// The programs and one kernel for each, written by the build script.
 #[allow(missing_docs)]

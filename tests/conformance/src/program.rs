@@ -1,8 +1,13 @@
 //! One program of the suite: where it comes from, how to run it, and what its
 //! words mean.
 
+use raddle::{Buffer, Grid, Stream};
+
 use crate::answer::{Answer, Kind, Words};
 use crate::header::Header;
+
+/// What an output holds before a kernel writes it.
+const UNWRITTEN: Words = [0xeeee_eeee_eeee_eeee; 8];
 
 /// A program, as the build script's table lists it.
 pub struct Program {
@@ -19,9 +24,24 @@ pub struct Program {
     /// Calls the program as a plain function, for threads `0..threads`; absent for
     /// programs that only make sense inside a kernel.
     pub call: Option<fn(u32) -> Vec<Words>>,
+    /// Launches the program's kernel.
+    pub launch: fn(&Stream, Grid, &mut Buffer<Words>) -> raddle::Result<()>,
 }
 
 impl Program {
+    /// Runs the program's kernel on a stream and gives each thread's answer.
+    ///
+    /// ## Errors
+    ///
+    /// What the runtime reports, kernel panics among it.
+    pub fn run(&self, stream: &Stream) -> raddle::Result<Vec<Words>> {
+        let header = self.header();
+        let mut out = stream.filled(header.threads as usize, UNWRITTEN)?;
+        let grid = Grid::new(header.threads / header.block, header.block);
+        (self.launch)(stream, grid, &mut out)?;
+        out.to_vec()
+    }
+
     /// The file's header.
     ///
     /// ## Panics

@@ -1,4 +1,4 @@
-//! The same for `f64`.
+//! Mathematical functions of `f64` at zeros, infinities and outside their domain.
 //! run: threads = 64
 
 pub fn program(thread: u32) -> [f64; 8] {
