@@ -36,7 +36,7 @@ const STEPS: [Step; 7] = [
         ),
     },
     Step { name: "tidy", work: Work::Task(tidy::run) },
-    Step { name: "ptx-check", work: Work::Task(|| ptx_check::run(ptx_check::Mode::Check)) },
+    Step { name: "ptx-check", work: Work::Task(|| ptx_check::run(ptx_check::Mode::Check, None)) },
     Step { name: "deny", work: Work::Task(deny) },
 ];
 

@@ -29,8 +29,8 @@ const USAGE: &str = "usage: cargo xtask TASK
 tasks:
   ci [--from STEP]      all checks, in CI's order; from a later step on after a failure
   tidy                  source rules: headers, SAFETY notes, budgets, layers
-  ptx-check [--bless]   assembles every PTX image of the build with ptxas;
-                        --bless rewrites xtask/spills.txt
+  ptx-check [-p CRATE]  assembles every PTX image of the build with ptxas
+  ptx-check --bless     the same, and rewrites xtask/spills.txt
   gpu-pack              test and bench binaries in gpu-pack/, for a machine with a GPU
 ";
 
@@ -76,8 +76,9 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(None),
         ["ci", "--from", step] => ci::run(Some(step)),
         ["tidy"] => tidy::run(),
-        ["ptx-check"] => ptx_check::run(ptx_check::Mode::Check),
-        ["ptx-check", "--bless"] => ptx_check::run(ptx_check::Mode::Bless),
+        ["ptx-check"] => ptx_check::run(ptx_check::Mode::Check, None),
+        ["ptx-check", "-p", package] => ptx_check::run(ptx_check::Mode::Check, Some(package)),
+        ["ptx-check", "--bless"] => ptx_check::run(ptx_check::Mode::Bless, None),
         ["gpu-pack"] => gpu_pack::run(),
         [] | ["help" | "--help" | "-h", ..] => {
             print!("{USAGE}");

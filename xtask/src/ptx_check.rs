@@ -35,9 +35,9 @@ struct Image {
     record: ImageRecord,
 }
 
-/// Runs the task.
-pub fn run(mode: Mode) -> Result {
-    let images = images()?;
+/// Runs the task for the images of one crate or of all.
+pub fn run(mode: Mode, package: Option<&str>) -> Result {
+    let images = images(package)?;
     let Some(ptxas) = ptxas() else {
         let count = images.len();
         println!("ptx-check: SKIPPED, {count} images not checked: no ptxas");
@@ -56,9 +56,14 @@ pub fn run(mode: Mode) -> Result {
     report(&images, &results, mode)
 }
 
-/// All images of the build that `cargo test` makes.
-fn images() -> Result<Vec<Image>> {
-    let built = workspace::build(&["test", "--workspace", "--no-run", "--quiet"])?;
+/// The images of the build that `cargo test` makes.
+fn images(package: Option<&str>) -> Result<Vec<Image>> {
+    let mut arguments = vec!["test", "--no-run", "--quiet"];
+    match package {
+        Some(name) => arguments.extend(["--package", name]),
+        None => arguments.push("--workspace"),
+    }
+    let built = workspace::build(&arguments)?;
     let mut images = Vec::new();
     let mut broken = 0;
     for (package, out_dir) in built.out_dirs {
@@ -67,6 +72,10 @@ fn images() -> Result<Vec<Image>> {
             continue;
         }
         let index = index::read(&dir)?;
+        if index == index::Index::default() {
+            println!("{package}: the index of kernels is empty: {}", dir.display());
+            broken += 1;
+        }
         for (kernel, message) in &index.errors {
             println!("{package} {kernel}: not compiled: {message}");
         }
@@ -76,6 +85,9 @@ fn images() -> Result<Vec<Image>> {
     }
     if broken > 0 {
         return Err(Error::Found { count: broken, what: "kernels were not compiled" });
+    }
+    if images.is_empty() {
+        return Err(Error::Missing("the build made no PTX image at all".into()));
     }
     Ok(images)
 }

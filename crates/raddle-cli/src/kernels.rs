@@ -3,8 +3,6 @@
 //!
 //! Pictures lie row by row: pixel `(x, y)` is element `y * width + x`.
 
-// The same place for both builds of this file.
-#[path = "kernels/scene.rs"]
 mod scene;
 
 use raddle::prelude::*;

@@ -176,3 +176,24 @@ fn a_crate_without_kernels_says_to_build_it() {
     assert!(error.contains("no compiled kernels of unbuilt"), "{error}");
     assert!(error.contains("cargo build --release"), "{error}");
 }
+
+/// The first page shows the crate that `raddle new` writes, which another test
+/// builds and runs.
+#[test]
+fn the_readme_shows_what_new_writes() {
+    let read = |path: &str| std::fs::read_to_string(checkout().join(path)).unwrap();
+    let readme = read("README.md");
+    let templates = ["kernels.rs", "main.rs", "build.rs"]
+        .map(|file| read(&format!("crates/raddle-cli/src/scaffold/{file}.txt")));
+    let blocks: Vec<&str> =
+        readme.split("```rust\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert_eq!(blocks.len(), 3);
+    for (block, template) in blocks.iter().zip(&templates) {
+        for line in block.lines().skip(1).map(str::trim) {
+            let is_known = template.lines().any(|known| known.trim() == line);
+            assert!(is_known, "`raddle new` does not write: {line}");
+        }
+    }
+    assert!(readme.contains("cargo run --release -- demo"));
+    assert!(readme.contains("cargo test --workspace"));
+}

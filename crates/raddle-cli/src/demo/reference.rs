@@ -63,7 +63,7 @@ mod tests {
         let blurred = blur(&picture, 3, &[0.25, 0.5, 0.25]);
         let parts: Vec<f32> = blurred.iter().map(|pixel| pixel.g).collect();
         assert_eq!(parts, [0.0625, 0.125, 0.0625, 0.125, 0.25, 0.125, 0.0625, 0.125, 0.0625]);
-        let flat = blur(&vec![grey(0.5); 6], 2, &[0.25, 0.5, 0.25]);
+        let flat = blur(&[grey(0.5); 6], 2, &[0.25, 0.5, 0.25]);
         assert_eq!(flat, vec![grey(0.5); 6]);
     }
 
