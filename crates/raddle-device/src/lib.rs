@@ -33,6 +33,7 @@ pub mod mbarrier;
 pub mod output;
 pub mod param;
 pub mod shared;
+pub mod tile;
 pub mod timer;
 pub mod tma;
 pub mod unroll;
