@@ -106,6 +106,9 @@ pub struct TensorMapDescription<'a> {
     pub strides_bytes: &'a [u64],
     /// Elements of the box along each dimension, at most 256.
     pub box_dims: &'a [u32],
+    /// Every how many elements of the box one is moved, along each dimension, at
+    /// most 8; all ones as a rule.
+    pub element_strides: &'a [u32],
     /// Permutation of the box in shared memory.
     pub swizzle: Swizzle,
     /// How much of L2 a load fills.
@@ -127,7 +130,6 @@ impl TensorMap {
         let missing = Error::FunctionMissing { symbol: "cuTensorMapEncodeTiled", since: (12, 0) };
         let encode = api.tensor_map_encode_tiled.ok_or(missing)?;
         let mut map = CuTensorMap { opaque: [0; 16] };
-        let element_strides = [1u32; 5];
         let rank = u32::try_from(description.dims.len()).expect("at most five dimensions");
         // SAFETY: the lengths were checked against the rank; the driver reads the
         // arrays and writes the map, and does not touch the tensor.
@@ -140,7 +142,7 @@ impl TensorMap {
                 description.dims.as_ptr(),
                 description.strides_bytes.as_ptr(),
                 description.box_dims.as_ptr(),
-                element_strides.as_ptr(),
+                description.element_strides.as_ptr(),
                 0,
                 description.swizzle as u32,
                 description.l2_promotion as u32,
@@ -170,6 +172,12 @@ impl TensorMapDescription<'_> {
         }
         if self.box_dims.len() != rank {
             return Err("box_dims has one entry for each dimension");
+        }
+        if self.element_strides.len() != rank {
+            return Err("element_strides has one entry for each dimension");
+        }
+        if self.element_strides.iter().any(|&stride| stride == 0 || stride > 8) {
+            return Err("each element stride is 1 to 8");
         }
         if self.address == 0 || !self.address.is_multiple_of(16) {
             return Err("the address is aligned to 16 bytes");
@@ -217,6 +225,7 @@ mod tests {
             dims: &[1024, 512],
             strides_bytes: &[2048],
             box_dims: &[64, 128],
+            element_strides: &[1, 1],
             swizzle: Swizzle::Bytes128,
             l2_promotion: L2Promotion::Bytes128,
             fills_with_nan: false,
@@ -234,6 +243,8 @@ mod tests {
             (TensorMapDescription { box_dims: &[128, 64], ..matrix() }, "pattern"),
             (TensorMapDescription { box_dims: &[3, 64], ..matrix() }, "row of the box"),
             (TensorMapDescription { address: 8, ..matrix() }, "aligned"),
+            (TensorMapDescription { element_strides: &[1], ..matrix() }, "one entry for each"),
+            (TensorMapDescription { element_strides: &[1, 9], ..matrix() }, "1 to 8"),
         ];
         for (description, part) in cases {
             let reason = description.validate().unwrap_err();

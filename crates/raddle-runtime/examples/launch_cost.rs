@@ -70,7 +70,10 @@ fn launch_cost(device: &Device, stream: &Stream) -> Result<(), Error> {
     let module = Module::from_ptx(raw.context(), kernels::PTX)?;
     let (function, queue) = (module.function("four")?.as_raw(), raw.as_raw());
     // SAFETY: loading the driver again gives the library that is loaded.
-    let library = unsafe { libloading::Library::new(device.cuda_context().expect("a GPU").driver().library()) }.expect("it is loaded");
+    let library = unsafe {
+        libloading::Library::new(device.cuda_context().expect("a GPU").driver().library())
+    }
+    .expect("it is loaded");
     // SAFETY: the signature is cuda.h's.
     let launch = unsafe { library.get::<LaunchKernel>(c"cuLaunchKernel") }.expect("every driver");
     let mut block = [0u64; 8];

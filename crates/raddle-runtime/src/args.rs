@@ -1,10 +1,12 @@
 //! Which host values stand for which kernel parameters.
 
 use raddle_device::atomic::{Atomic, AtomicValue, Scope};
-use raddle_device::output::{PerBlock, PerThread, RawChunks};
+use raddle_device::output::{
+    PerBlock, PerBlockTile, PerThread, PerThreadChunks, RawChunks, RawMatrix, vector_align,
+};
 use raddle_device::param::{DeviceType, RawSlice};
 
-use crate::buffer::{Buffer, ChunksMut, Slice, SliceMut};
+use crate::buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
 use crate::call::{Binder, KernelArg};
 use crate::error::Error;
 use crate::timeline::Access;
@@ -57,6 +59,80 @@ impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerBlock<T, N>> for Chunks
         binder.touch(slice.region, slice.access);
         let slice = RawSlice { ptr: slice.address, len: len as u64 };
         RawChunks { slice, chunk_len: chunk_len as u64 }
+    }
+}
+
+impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>> for SliceMut<'k, T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
+        let (kernel, len) = (binder.kernel().name, self.len());
+        if N == 0 || !len.is_multiple_of(N) {
+            binder.refuse(Error::Chunks { kernel, len, chunk_len: N, vector_len: N });
+        }
+        check_align::<T, N>(binder, self.address);
+        binder.touch(self.region, self.access);
+        RawSlice { ptr: self.address, len: len as u64 }
+    }
+}
+
+impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>> for &'k mut Buffer<T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
+        KernelArg::<PerThreadChunks<T, N>>::bind(self.as_slice_mut(), binder)
+    }
+}
+
+impl<'k, T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
+    KernelArg<'k, PerBlockTile<T, ROWS, COLS, N>> for MatrixMut<'k, T>
+{
+    fn bind(self, binder: &mut Binder<'k>) -> RawMatrix {
+        let Self { slice, rows, cols, stride } = self;
+        let (kernel, len) = (binder.kernel().name, slice.len());
+        if let Err(reason) = check_matrix(rows, cols, stride, len, N) {
+            binder.refuse(Error::Matrix { kernel, rows, cols, stride, len, reason });
+        }
+        check_align::<T, N>(binder, slice.address);
+        binder.touch(slice.region, slice.access);
+        RawMatrix {
+            slice: RawSlice { ptr: slice.address, len: len as u64 },
+            rows: rows as u64,
+            cols: cols as u64,
+            stride: stride as u64,
+        }
+    }
+}
+
+/// Whether a matrix of whole vectors of `vector_len` elements lies in `len`
+/// elements, with rows that do not overlap.
+fn check_matrix(
+    rows: usize,
+    cols: usize,
+    stride: usize,
+    len: usize,
+    vector_len: usize,
+) -> Result<(), &'static str> {
+    if stride < cols {
+        return Err("rows overlap: the stride is smaller than the number of columns");
+    }
+    if vector_len == 0 || !cols.is_multiple_of(vector_len) || !stride.is_multiple_of(vector_len) {
+        return Err("columns and stride are not multiples of the kernel's vectors");
+    }
+    if rows == 0 || cols == 0 {
+        return Ok(());
+    }
+    let needed = (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(cols));
+    match needed {
+        Some(needed) if needed <= len => Ok(()),
+        _ => Err("the matrix is larger than the buffer"),
+    }
+}
+
+/// Refuses an address at which threads cannot write vectors of `N` elements.
+fn check_align<T: DeviceType, const N: usize>(binder: &mut Binder<'_>, address: u64) {
+    let expected_bytes = const { vector_align::<T, N>() };
+    if !address.is_multiple_of(expected_bytes as u64) {
+        let kernel = binder.kernel().name;
+        binder.refuse(Error::Alignment { kernel, expected_bytes, address });
     }
 }
 

@@ -121,6 +121,13 @@ impl<T: DeviceType> Buffer<T> {
         self.as_slice_mut().chunks_mut(chunk_len)
     }
 
+    /// The buffer as a row-major matrix, for a kernel's `PerBlockTile` parameter.
+    /// Whether it fits is checked at the launch.
+    #[must_use]
+    pub fn matrix_mut(&mut self, rows: usize, cols: usize) -> MatrixMut<'_, T> {
+        self.as_slice_mut().matrix_mut(rows, cols)
+    }
+
     /// Waits for the elements and copies them to the host.
     ///
     /// ## Errors
@@ -292,6 +299,13 @@ impl<'a, T: DeviceType> SliceMut<'a, T> {
     pub fn chunks_mut(self, chunk_len: usize) -> ChunksMut<'a, T> {
         ChunksMut { slice: self, chunk_len }
     }
+
+    /// The slice as a row-major matrix, for a kernel's `PerBlockTile` parameter.
+    /// Whether it fits is checked at the launch.
+    #[must_use]
+    pub fn matrix_mut(self, rows: usize, cols: usize) -> MatrixMut<'a, T> {
+        MatrixMut { slice: self, rows, cols, stride: cols }
+    }
 }
 
 impl<'a, T: DeviceType> From<&'a mut Buffer<T>> for SliceMut<'a, T> {
@@ -305,6 +319,24 @@ impl<'a, T: DeviceType> From<&'a mut Buffer<T>> for SliceMut<'a, T> {
 pub struct ChunksMut<'a, T: DeviceType> {
     pub(crate) slice: SliceMut<'a, T>,
     pub(crate) chunk_len: usize,
+}
+
+/// A buffer as a row-major matrix: the argument for a kernel's `PerBlockTile`
+/// parameter.
+pub struct MatrixMut<'a, T: DeviceType> {
+    pub(crate) slice: SliceMut<'a, T>,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) stride: usize,
+}
+
+impl<T: DeviceType> MatrixMut<'_, T> {
+    /// With rows that begin `stride` elements apart, at least `cols`; without this
+    /// they follow each other closely.
+    #[must_use]
+    pub fn stride(self, stride: usize) -> Self {
+        Self { stride, ..self }
+    }
 }
 
 /// Start and length of `range` in `len` elements.

@@ -97,6 +97,31 @@ pub enum Error {
         /// Elements that a thread owns together: `N` of `PerBlock<T, N>`.
         vector_len: usize,
     },
+    /// A part of a buffer does not begin where a kernel's output must begin, so that
+    /// its threads can write whole vectors. Whole buffers always do.
+    Alignment {
+        /// The kernel.
+        kernel: &'static str,
+        /// Bytes of which the address must be a multiple.
+        expected_bytes: usize,
+        /// The address on the device.
+        address: u64,
+    },
+    /// A buffer cannot be seen as the matrix that a kernel wants.
+    Matrix {
+        /// The kernel.
+        kernel: &'static str,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        cols: usize,
+        /// Elements from the start of one row to the next.
+        stride: usize,
+        /// Elements of the buffer.
+        len: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A size of a launch is outside what the device or the kernel allows.
     LaunchLimit {
         /// The kernel.
@@ -248,6 +273,14 @@ impl fmt::Display for Error {
                 f,
                 "{kernel}: a buffer of {len} elements cannot be cut into chunks of {chunk_len} \
                  (chunks are not empty, divide the buffer and are multiples of {vector_len})"
+            ),
+            Self::Alignment { kernel, expected_bytes, address } => write!(
+                f,
+                "{kernel}: expected an output that begins at a multiple of {expected_bytes} bytes, found address {address:#x}"
+            ),
+            Self::Matrix { kernel, rows, cols, stride, len, reason } => write!(
+                f,
+                "{kernel}: {len} elements as a matrix of {rows} rows and {cols} columns, {stride} elements apart: {reason}"
             ),
             Self::KernelPanic { kernel, message, file, line, column, block, thread } => write!(
                 f,

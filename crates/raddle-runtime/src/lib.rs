@@ -49,7 +49,7 @@ mod timeline;
 #[cfg(test)]
 mod tests;
 
-pub use buffer::{Buffer, ChunksMut, Slice, SliceMut};
+pub use buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
 pub use call::{Binder, KernelArg, KernelCall};
 pub use device::{Device, DeviceKind, Limits, Memory};
 pub use error::{Error, Result};

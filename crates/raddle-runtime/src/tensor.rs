@@ -124,6 +124,7 @@ fn encode<T: TensorType>(
                 dims: spec.dims(),
                 strides_bytes: spec.strides_bytes(),
                 box_dims: spec.box_dims(),
+                element_strides: spec.element_strides(),
                 swizzle: swizzle(spec.swizzle()),
                 l2_promotion: l2_promotion(spec.l2_promotion()),
                 fills_with_nan: spec.fill() == OutOfBoundsFill::NanForFma,

@@ -4,7 +4,9 @@
 use raddle_device::atomic::{Atomic, AtomicValue, Relaxed, Scope};
 use raddle_device::index::{block_x, global_x, thread_x};
 use raddle_device::kernel::{Image, Kernel, KernelMeta};
-use raddle_device::output::{PerBlock, PerThread, RawChunks};
+use raddle_device::output::{
+    PerBlock, PerBlockTile, PerThread, PerThreadChunks, RawChunks, RawMatrix,
+};
 use raddle_device::param::{DeviceType, KernelParam, ParamRules, RawSlice};
 
 use crate::{Binder, Buffer, Device, Error, Grid, KernelArg, KernelCall, Slice, SliceMut, Stream};
@@ -154,6 +156,91 @@ fn atomics_are_bound_from_exclusive_borrows() {
     let mut cells = stream.zeros::<u32>(4).unwrap();
     stream.launch(Grid::cover(400, 50), count(&mut cells)).unwrap();
     assert_eq!(cells.to_vec().unwrap(), [100; 4]);
+}
+
+unsafe fn number_vectors_body(params: *const u8) {
+    // SAFETY: the block holds what `number_vectors` bound.
+    let mut out = unsafe { PerThreadChunks::<u32, 4>::from_raw(params.cast::<RawSlice>()) };
+    for (i, vector) in out.iter_mut() {
+        *vector = [i as u32, global_x() as u32, 1, 2];
+    }
+}
+
+static NUMBER_VECTORS: Kernel =
+    kernel::<RawSlice>("test::number_vectors", ParamRules::ONE_D, number_vectors_body);
+
+fn number_vectors<'k>(
+    out: impl KernelArg<'k, PerThreadChunks<u32, 4>>,
+) -> KernelCall<'k, RawSlice> {
+    let mut binder = Binder::new(&NUMBER_VECTORS);
+    let params = out.bind(&mut binder);
+    binder.finish(params)
+}
+
+#[test]
+fn outputs_of_vectors_want_whole_and_aligned_ones() {
+    let stream = stream();
+    let mut out = stream.zeros::<u32>(24).unwrap();
+    stream.launch(Grid::new(1, 4), number_vectors(&mut out)).unwrap();
+    let found = out.to_vec().unwrap();
+    assert!(found.chunks(4).enumerate().all(|(i, v)| v[1] == i as u32 % 4 && v[2..] == [1, 2]));
+    let error =
+        stream.launch(Grid::new(1, 4), number_vectors(out.slice_mut(..6).unwrap())).unwrap_err();
+    assert!(matches!(error, Error::Chunks { len: 6, vector_len: 4, .. }), "{error}");
+    let error =
+        stream.launch(Grid::new(1, 4), number_vectors(out.slice_mut(1..9).unwrap())).unwrap_err();
+    assert!(matches!(error, Error::Alignment { expected_bytes: 16, .. }), "{error}");
+    stream.launch(Grid::new(1, 4), number_vectors(out.slice_mut(4..12).unwrap())).unwrap();
+}
+
+unsafe fn fill_tiles_body(params: *const u8) {
+    // SAFETY: the block holds what `fill_tiles` bound.
+    let mut out = unsafe { PerBlockTile::<u16, 4, 8, 2>::from_raw(params.cast::<RawMatrix>()) };
+    assert!(out.rows() == 6 && out.cols() == 20);
+    for mut tile in out.iter_mut() {
+        let (first_row, first_col) = (tile.first_row(), tile.first_col());
+        for (row, col, pair) in tile.iter_mut() {
+            let (row, col) = (first_row + row, first_col + col);
+            *pair = [row as u16 * 100 + col as u16, row as u16 * 100 + col as u16 + 1];
+        }
+    }
+}
+
+static FILL_TILES: Kernel =
+    kernel::<RawMatrix>("test::fill_tiles", ParamRules::TWO_D, fill_tiles_body);
+
+fn fill_tiles<'k>(
+    out: impl KernelArg<'k, PerBlockTile<u16, 4, 8, 2>>,
+) -> KernelCall<'k, RawMatrix> {
+    let mut binder = Binder::new(&FILL_TILES);
+    let params = out.bind(&mut binder);
+    binder.finish(params)
+}
+
+#[test]
+fn blocks_own_tiles_of_a_matrix() {
+    let stream = stream();
+    let mut out = stream.filled(6 * 24, 9999u16).unwrap();
+    let call = fill_tiles(out.matrix_mut(6, 20).stride(24));
+    stream.launch(Grid::new((2, 2), (4, 2)), call).unwrap();
+    for (row, line) in out.to_vec().unwrap().chunks(24).enumerate() {
+        assert!(line[20..].iter().all(|&gap| gap == 9999), "row {row}");
+        assert!(line[..20].iter().enumerate().all(|(c, &x)| x as usize == row * 100 + c), "{row}");
+    }
+    let mut refuse = |rows, cols, stride, part: &str| {
+        let call = fill_tiles(out.matrix_mut(rows, cols).stride(stride));
+        let error = stream.launch(Grid::new((1, 1), 32), call).unwrap_err();
+        assert!(matches!(error, Error::Matrix { .. }), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+    };
+    refuse(6, 20, 18, "rows overlap");
+    refuse(6, 19, 24, "multiples");
+    refuse(6, 20, 23, "multiples");
+    refuse(7, 20, 24, "larger");
+    refuse(usize::MAX, 2, usize::MAX - 1, "larger");
+    let call = fill_tiles(out.matrix_mut(6, 20).stride(24));
+    let error = stream.launch(Grid::new((1, 1, 2), 32), call).unwrap_err();
+    assert!(matches!(error, Error::LaunchDimensions { max: 2, .. }), "{error}");
 }
 
 #[test]
