@@ -61,7 +61,7 @@ impl Shape {
         check("threads of a block", block_threads, BLOCK_THREADS_MAX)?;
         let cluster_blocks = volume(cluster);
         check("blocks of a cluster", cluster_blocks, CLUSTER_BLOCKS_MAX)?;
-        if (0..3).any(|axis| launch.grid[axis] % cluster[axis] != 0) {
+        if (0..3).any(|axis| !launch.grid[axis].is_multiple_of(cluster[axis])) {
             return Err(Fault::ClusterShape { grid: launch.grid, cluster });
         }
         Ok(Self {

@@ -42,7 +42,8 @@ impl Options {
     /// The settings that `variable` gives by name.
     fn read(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Self, Fault> {
         let number = |name: &'static str, expected: &'static str, min: u64, max: u64| {
-            let Some(found) = variable(name) else { return Ok(None) };
+            let set = variable(name).filter(|found| !found.is_empty());
+            let Some(found) = set else { return Ok(None) };
             let found = found.to_string_lossy().into_owned();
             match found.trim().parse::<u64>() {
                 Ok(number) if (min..=max).contains(&number) => Ok(Some(number)),
@@ -85,6 +86,7 @@ mod tests {
         assert_eq!(read("RADDLE_SIM_THREADS", "3").map(|options| options.threads), Ok(3));
         assert_eq!(read("RADDLE_SIM_STACK_KIB", "256").map(|options| options.stack_kib), Ok(256));
         assert_eq!(read("RADDLE_SIM_SEED", "7").map(|options| options.seed), Ok(Some(7)));
+        assert_eq!(read("RADDLE_SIM_SEED", "").map(|options| options.seed), Ok(None));
         assert_eq!(read("UNRELATED", "x").map(|options| options.seed), Ok(None));
         for (name, value) in [
             ("RADDLE_SIM_THREADS", "0"),

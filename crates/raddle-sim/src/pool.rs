@@ -64,7 +64,9 @@ impl Offer {
     fn publish(helpers: usize, work: &(dyn Fn() + Sync)) -> Self {
         let work: *const (dyn Fn() + Sync + '_) = work;
         // SAFETY: only the lifetime changes; `drop` waits for all users.
-        let work = Work(unsafe { std::mem::transmute::<_, *const (dyn Fn() + Sync)>(work) });
+        let work = Work(unsafe {
+            std::mem::transmute::<*const (dyn Fn() + Sync + '_), *const (dyn Fn() + Sync)>(work)
+        });
         let mut pool = lock();
         let number = pool.next_number;
         pool.next_number += 1;

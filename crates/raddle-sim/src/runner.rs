@@ -137,7 +137,8 @@ impl Runner {
     fn cancel(&mut self, idle: &mut Vec<Fibre>) {
         for thread in 0..self.fibres.len() {
             if cfg!(panic = "abort") {
-                std::mem::forget(self.fibres[thread].take());
+                // Nobody frees these: see the function's comment.
+                let _ = std::mem::ManuallyDrop::new(self.fibres[thread].take());
             }
             while self.fibres[thread].is_some() {
                 self.resume(thread, idle);

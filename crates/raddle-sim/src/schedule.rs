@@ -104,22 +104,29 @@ impl State {
         // A shuffled schedule lets them look at any time.
         let is_early = self.random.as_mut().is_some_and(|random| random.below(8) == 0);
         if picked.is_none() || is_early || self.picks_since_poll > POLL_PICKS {
-            if self.events != self.polled_events {
-                self.idle_rounds = 0;
-            } else if picked.is_none() && (!self.has_yielded || self.idle_rounds > SPIN_ROUNDS) {
-                return None;
-            }
-            self.idle_rounds += 1;
             self.picks_since_poll = 0;
-            self.polled_events = self.events;
-            self.has_yielded = false;
-            threads::drain_into(&mut self.polling, &mut self.ready);
-            picked = picked.or_else(|| self.next_ready());
+            if self.is_worth_polling() {
+                self.polled_events = self.events;
+                self.has_yielded = false;
+                threads::drain_into(&mut self.polling, &mut self.ready);
+                picked = picked.or_else(|| self.next_ready());
+            }
         }
         let thread = picked?;
         threads::remove(&mut self.ready, thread);
         self.last = thread;
         Some(thread)
+    }
+
+    /// Whether looking again may show something new: after an event, and for a
+    /// number of rounds after threads have merely yielded.
+    fn is_worth_polling(&mut self) -> bool {
+        if self.events != self.polled_events {
+            self.idle_rounds = 0;
+            return true;
+        }
+        self.idle_rounds += 1;
+        self.has_yielded && self.idle_rounds <= SPIN_ROUNDS
     }
 
     /// Makes every polling thread look again although nothing has happened here.

@@ -46,7 +46,7 @@ fn reductions_over_many_block_sizes() {
 fn exited_threads_count_as_arrived() {
     let seen = words(1);
     let result = fibres(1, 100).run(|| {
-        if thread() % 3 == 0 {
+        if thread().is_multiple_of(3) {
             return;
         }
         for _ in 0..5 {
@@ -142,7 +142,7 @@ fn a_partial_last_warp_counts_as_a_whole_one() {
 fn votes_count_offers_and_threads() {
     let result = fibres(2, 100).run(|| {
         for round in 1..10 {
-            let vote = thread() % round == 0;
+            let vote = thread().is_multiple_of(round);
             let counted = host::engine().barrier_count(0, vote, Location::caller());
             assert_eq!(counted, (100u32.div_ceil(round), 100));
         }

@@ -88,7 +88,7 @@ fn block_barriers_of_a_cluster_are_separate_and_exits_count() {
         for _ in 0..block() {
             sync();
         }
-        if thread() % 2 == 0 {
+        if thread().is_multiple_of(2) {
             return;
         }
         cluster_sync();

@@ -19,7 +19,8 @@ pub struct Case {
 
 /// `blocks` blocks of `threads` threads on fibres.
 pub fn fibres(blocks: u32, threads: u32) -> Case {
-    let options = Options { threads: 4, ..Options::from_env().expect("the environment is clean") };
+    let defaults = Options::from_env().expect("the environment is clean");
+    let options = Options { threads: 4, seed: None, ..defaults };
     Case {
         grid: [blocks, 1, 1],
         block: [threads, 1, 1],

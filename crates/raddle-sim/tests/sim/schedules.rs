@@ -74,7 +74,7 @@ fn results_do_not_depend_on_the_seed() {
             sync();
             let (all, _) = collect(u32::MAX, get(&values[95 - t]));
             let total = all.iter().sum::<u32>();
-            if thread() % 32 == 0 {
+            if thread().is_multiple_of(32) {
                 add(&sum[0], total);
             }
         });

@@ -23,7 +23,7 @@ fn ranges(group: &ThreadGroup) -> Vec<(u32, u32)> {
 fn a_barrier_in_one_branch_names_both_lines() {
     let at = line(0);
     let result = fibres(1, 64).run(|| {
-        if thread() % 2 == 0 {
+        if thread().is_multiple_of(2) {
             sync(); // line 3
         } else {
             sync(); // line 5
@@ -211,9 +211,9 @@ fn faults_end_launches_of_many_blocks_soon() {
     let result = fibres(1_000_000, 1024).run(|| {
         if thread() == 0 {
             sync();
-        } else {
-            sync();
+            return;
         }
+        sync();
     });
     assert!(matches!(result, Err(Fault::DivergentBarrier { .. })), "{result:?}");
     assert!(start.elapsed() < Duration::from_secs(20));

@@ -24,7 +24,7 @@ fn full_masks_see_every_lane() {
 fn disjoint_masks_meet_at_once_at_different_places() {
     let result = fibres(1, 32).run(|| {
         let lane = thread();
-        if lane % 2 == 0 {
+        if lane.is_multiple_of(2) {
             let (all, took_part) = collect(0x5555_5555, lane);
             assert_eq!((all[30], all[1], took_part), (30, 0, 0x5555_5555));
         } else if lane < 16 {
@@ -97,7 +97,7 @@ fn misused_warp_operations_are_faults() {
 
     let at = line(0);
     let result = case.run(|| {
-        if thread() % 32 == 0 {
+        if thread().is_multiple_of(32) {
             collect(u32::MAX, 0); // line 3
         } else {
             collect(u32::MAX, 0);
