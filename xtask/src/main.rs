@@ -12,6 +12,7 @@ mod ptx_check;
 mod source;
 mod spills;
 mod tidy;
+mod variables;
 mod workspace;
 
 #[path = "../../crates/raddle-cli/src/inspect/assembler.rs"]

@@ -5,13 +5,13 @@
 //! the task fails if there is one. Rules on lines take text and give findings,
 //! so that their tests need no files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::source::{Line, has_word, scan};
 use crate::workspace::{self, Package};
-use crate::{Error, Result, layers};
+use crate::{Error, Result, layers, variables};
 
 /// A file is one idea; longer ones are tables or need splitting.
 const FILE_LINES_MAX: usize = 1_000;
@@ -33,30 +33,14 @@ type Finding = (usize, String);
 pub fn run() -> Result {
     let root = workspace::root();
     let packages = workspace::packages()?;
-    let mut findings = Vec::new();
-    let mut lines_by_crate: BTreeMap<String, usize> = BTreeMap::new();
     let files = files(&root)?;
+    let mut survey = Survey::default();
     for file in &files {
-        let text = read(&root.join(file))?;
-        let is_rust = file.extension().is_some_and(|extension| extension == "rs");
-        let mut found = check_text(&text);
-        if is_rust {
-            let lines = scan(&text);
-            let package = package_of(&packages, &root.join(file));
-            found.extend(check_rust(&text, &lines));
-            if package.is_none_or(may_be_unsafe) {
-                found.extend(check_safety_notes(&lines));
-            }
-            if let Some(package) = package {
-                let counted = lines.iter().filter(|line| line.is_counted()).count();
-                *lines_by_crate.entry(package.name.clone()).or_default() +=
-                    if is_test_file(file) { 0 } else { counted };
-            }
-        }
-        let at = |(line, what)| format!("{}:{line}: {what}", file.display());
-        findings.extend(found.into_iter().map(at));
+        survey.look_at(file, &read(&root.join(file))?, package_of(&packages, &root.join(file)));
     }
+    let Survey { mut findings, variables, lines_by_crate } = survey;
     findings.extend(layers::check_dependencies(&packages));
+    findings.extend(variables::check(&variables, &read(&root.join("docs/environment.md"))?));
     findings.extend(check_budgets(&lines_by_crate));
     for package in packages.iter().filter(|package| package.is_crate()) {
         findings.extend(check_roots(package, &root)?);
@@ -70,6 +54,50 @@ pub fn run() -> Result {
             Ok(())
         }
         count => Err(Error::Found { count, what: "places break a rule of STYLE.md" }),
+    }
+}
+
+/// What the files say, one after the other.
+#[derive(Default)]
+struct Survey {
+    /// Broken rules, with their places.
+    findings: Vec<String>,
+    /// Environment variables that are read.
+    variables: BTreeSet<String>,
+    /// Lines of code without tests.
+    lines_by_crate: BTreeMap<String, usize>,
+}
+
+impl Survey {
+    fn look_at(&mut self, file: &Path, text: &str, package: Option<&Package>) {
+        let mut found = check_text(text);
+        match file.extension().and_then(|extension| extension.to_str()) {
+            Some("rs") => found.extend(self.look_at_rust(file, text, package)),
+            Some("sh") => self.variables.extend(variables::names(text, '{')),
+            _ => {}
+        }
+        let at = |(line, what)| format!("{}:{line}: {what}", file.display());
+        self.findings.extend(found.into_iter().map(at));
+    }
+
+    fn look_at_rust(&mut self, file: &Path, text: &str, package: Option<&Package>) -> Vec<Finding> {
+        let lines = scan(text);
+        let mut found = check_rust(text, &lines);
+        if package.is_none_or(may_be_unsafe) {
+            found.extend(check_safety_notes(&lines, package.is_some()));
+        }
+        let is_test = is_test_file(file);
+        if !is_test || file.ends_with("build.rs") {
+            let code = text.lines().zip(&lines).filter(|(_, line)| !line.is_test);
+            for (text, _) in code {
+                self.variables.extend(variables::names(text, '"'));
+            }
+        }
+        if let Some(package) = package.filter(|_| !is_test) {
+            let counted = lines.iter().filter(|line| line.is_counted()).count();
+            *self.lines_by_crate.entry(package.name.clone()).or_default() += counted;
+        }
+        found
     }
 }
 
@@ -162,14 +190,15 @@ fn may_be_unsafe(package: &Package) -> bool {
     layers::layer(&package.name).is_none_or(|(_, layer)| layer.may_be_unsafe)
 }
 
-fn check_safety_notes(lines: &[Line]) -> Vec<Finding> {
-    let check = |index| check_unsafe(lines, index).map(|what| (index + 1, what));
+/// Notes at unsafe code; `is_crate` where others may call what is public.
+fn check_safety_notes(lines: &[Line], is_crate: bool) -> Vec<Finding> {
+    let check = |index| check_unsafe(lines, index, is_crate).map(|what| (index + 1, what));
     (0..lines.len()).filter_map(check).collect()
 }
 
 /// An `unsafe` block or impl needs a `SAFETY:` comment, an `unsafe fn` or trait
 /// a `# Safety` section.
-fn check_unsafe(lines: &[Line], index: usize) -> Option<String> {
+fn check_unsafe(lines: &[Line], index: usize, is_crate: bool) -> Option<String> {
     let code = &lines[index].code;
     let (at, _) = code.match_indices("unsafe").find(|(at, word)| {
         has_word(&code[at.saturating_sub(1)..(at + word.len() + 1).min(code.len())], word)
@@ -185,7 +214,7 @@ fn check_unsafe(lines: &[Line], index: usize) -> Option<String> {
     if is_block && !has_note(lines, index, "SAFETY:") {
         return Some("`unsafe` without a `// SAFETY:` comment".into());
     }
-    if is_contract && !has_note(lines, index, "# Safety") {
+    if is_contract && is_crate && !has_note(lines, index, "# Safety") {
         return Some("public `unsafe` item without a `# Safety` section".into());
     }
     None
@@ -252,7 +281,7 @@ mod tests {
     fn rust(text: &str) -> Vec<usize> {
         let text = format!("//! A test.\n{text}");
         let lines = scan(&text);
-        let found = [check_rust(&text, &lines), check_safety_notes(&lines)].concat();
+        let found = [check_rust(&text, &lines), check_safety_notes(&lines, true)].concat();
         found.into_iter().map(|(line, _)| line).collect()
     }
 
