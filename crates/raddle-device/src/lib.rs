@@ -32,6 +32,7 @@ pub mod matrix;
 pub mod mbarrier;
 pub mod output;
 pub mod param;
+pub mod print;
 pub mod shared;
 pub mod tile;
 pub mod timer;

@@ -51,6 +51,16 @@ impl Shape {
 
     /// As [`run`](Self::run), for kernels that may fail.
     pub fn try_run<T: Send>(self, kernel: impl Fn() -> T + Sync) -> Result<Vec<T>, Fault> {
+        let options = Options { threads: 2, ..Options::from_env()? };
+        self.try_run_with(&options, kernel)
+    }
+
+    /// As [`try_run`](Self::try_run), with settings.
+    pub fn try_run_with<T: Send>(
+        self,
+        options: &Options,
+        kernel: impl Fn() -> T + Sync,
+    ) -> Result<Vec<T>, Fault> {
         let results = Mutex::new(Vec::new());
         let store = || {
             let block = (block_z() * grid_dim_y() + block_y()) * grid_dim_x() + block_x();
@@ -58,8 +68,7 @@ impl Shape {
             let result = kernel();
             results.lock().unwrap().push((place, result));
         };
-        let options = Options { threads: 2, ..Options::from_env()? };
-        launch(self, &store, &options)?;
+        launch(self, &store, options)?;
         let mut results = results.into_inner().unwrap();
         results.sort_by_key(|&(place, _)| place);
         Ok(results.into_iter().map(|(_, result)| result).collect())

@@ -8,6 +8,7 @@ mod clusters;
 mod harness;
 mod mbarriers;
 mod outputs;
+mod prints;
 mod ptx;
 mod shared;
 mod warps;
