@@ -50,9 +50,9 @@ impl Module {
     ///
     /// `cubin` is a whole image: the driver reads as far as its own headers say.
     pub unsafe fn from_cubin(context: &Arc<Context>, cubin: &[u8]) -> Result<Arc<Self>> {
-        if !cubin.starts_with(b"\x7fELF") {
-            let (call, status) = ("cuModuleLoadDataEx", Status(200));
-            return Err(Error::Image { call, status, log: "the bytes are no ELF image".into() });
+        if let Err(reason) = check_elf(cubin) {
+            let (call, status) = ("cuModuleLoadDataEx", Status::INVALID_IMAGE);
+            return Err(Error::Image { call, status, log: reason.into() });
         }
         // SAFETY: the caller's contract.
         unsafe { Self::load(context, cubin.as_ptr().cast()) }
@@ -129,6 +129,41 @@ impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Module({:p})", self.raw)
     }
+}
+
+/// Whether the tables and sections of an ELF64 image lie within its bytes, so that
+/// a file that was cut is found before the driver reads past its end.
+fn check_elf(image: &[u8]) -> Result<(), &'static str> {
+    let number = |offset: usize, bytes: usize| -> Option<u64> {
+        let field = image.get(offset..offset.checked_add(bytes)?)?;
+        Some(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    };
+    let within =
+        |start: u64, len: u64| start.checked_add(len).is_some_and(|end| end <= image.len() as u64);
+    if !image.starts_with(b"\x7fELF\x02\x01") {
+        return Err("the bytes are no 64-bit ELF image");
+    }
+    let cut = "the image is cut: its headers name bytes beyond its end";
+    let segments = (number(32, 8), number(54, 2), number(56, 2));
+    let (Some(table), Some(entry_bytes), Some(len)) = segments else { return Err(cut) };
+    if !within(table, entry_bytes * len) {
+        return Err(cut);
+    }
+    let sections = (number(40, 8), number(58, 2), number(60, 2));
+    let (Some(table), Some(entry_bytes), Some(len)) = sections else { return Err(cut) };
+    if len > 0 && entry_bytes < 64 || !within(table, entry_bytes * len) {
+        return Err(cut);
+    }
+    const NO_BITS: u64 = 8;
+    for i in 0..len {
+        let entry = (table + i * entry_bytes) as usize;
+        let fields = (number(entry + 4, 4), number(entry + 24, 8), number(entry + 32, 8));
+        let (Some(kind), Some(offset), Some(bytes)) = fields else { return Err(cut) };
+        if kind != NO_BITS && !within(offset, bytes) {
+            return Err(cut);
+        }
+    }
+    Ok(())
 }
 
 /// A kernel of a loaded module.
@@ -351,4 +386,38 @@ impl JitOptions {
 pub(crate) fn c_string(text: &str) -> Result<CString> {
     CString::new(text)
         .map_err(|_| Error::ZeroByte { text: text.chars().take(80).collect::<String>().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_elf;
+
+    /// An ELF image with one section of `len` bytes behind its header.
+    fn image(len: u64) -> Vec<u8> {
+        let mut image = vec![0u8; 64];
+        image[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        image[40..48].copy_from_slice(&(64 + len).to_le_bytes());
+        image[58] = 64;
+        image[60] = 1;
+        image.extend(vec![7; len as usize]);
+        let mut section = vec![0u8; 64];
+        section[4] = 1;
+        section[24..32].copy_from_slice(&64u64.to_le_bytes());
+        section[32..40].copy_from_slice(&len.to_le_bytes());
+        image.extend(section);
+        image
+    }
+
+    #[test]
+    fn a_cut_image_is_found_wherever_it_is_cut() {
+        let whole = image(100);
+        assert_eq!(check_elf(&whole), Ok(()));
+        for len in 0..whole.len() {
+            assert!(check_elf(&whole[..len]).is_err(), "cut to {len} bytes");
+        }
+        assert!(check_elf(b"not an image at all").is_err());
+        let mut wild = image(100);
+        wild[40..48].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert!(check_elf(&wild).is_err());
+    }
 }

@@ -31,6 +31,8 @@ impl Status {
     pub const NO_DEVICE: Self = Self(100);
     /// The ordinal names no device.
     pub const INVALID_DEVICE: Self = Self(101);
+    /// The image is neither PTX nor a cubin.
+    pub const INVALID_IMAGE: Self = Self(200);
     /// The image holds no code for this device.
     pub const NO_BINARY_FOR_GPU: Self = Self(209);
     /// The PTX does not assemble.

@@ -50,7 +50,7 @@ fn load_cost(stream: &Stream) -> Result<(), Error> {
     let u = stream.zeros::<u32>(64)?;
     let mut v = stream.zeros::<u32>(64)?;
     let grid = Grid::new(1, 32);
-    let mut first = |name: &str, launch: &mut dyn FnMut() -> Result<(), Error>| {
+    let first = |name: &str, launch: &mut dyn FnMut() -> Result<(), Error>| {
         stream.synchronize()?;
         let start = Instant::now();
         launch()?;

@@ -61,6 +61,10 @@ impl<'k> Binder<'k> {
         self.accesses.push(region, access);
     }
 
+    pub(crate) fn into_parts(self) -> (Accesses<'k>, Option<Box<Error>>) {
+        (self.accesses, self.error)
+    }
+
     /// Makes the launch fail with the first error that an argument gave.
     #[cold]
     pub(crate) fn refuse(&mut self, error: Error) {
@@ -85,6 +89,36 @@ pub struct KernelCall<'k, R: Copy> {
     pub params: R,
     pub(crate) accesses: Accesses<'k>,
     pub(crate) error: Option<Box<Error>>,
+}
+
+/// Something that [`Stream::launch`](crate::Stream::launch) can enqueue: a
+/// [`KernelCall`], or a [`ForeignCall`](crate::ForeignCall).
+pub trait Call: sealed::Call {}
+
+impl<T: sealed::Call> Call for T {}
+
+pub(crate) mod sealed {
+    use crate::{Grid, Result, Stream};
+
+    /// How a call is enqueued; only this crate knows.
+    pub trait Call {
+        /// Checks and enqueues the call.
+        fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<()>;
+    }
+}
+
+impl<R: Copy> sealed::Call for KernelCall<'_, R> {
+    #[inline]
+    fn enqueue(self, stream: &crate::Stream, grid: &crate::Grid) -> crate::Result<()> {
+        if let Some(error) = self.error {
+            return Err(*error);
+        }
+        let params = (&raw const self.params).cast::<u8>();
+        // SAFETY: the parameter block lives until the launch has copied it or,
+        // on the CPU, ended; a `KernelCall` is only made by bindings that name
+        // every region it points to.
+        unsafe { stream.launch_params(grid, self.kernel, params, size_of::<R>(), &self.accesses) }
+    }
 }
 
 const INLINE_LEN: usize = 12;

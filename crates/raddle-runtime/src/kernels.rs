@@ -17,13 +17,30 @@ use crate::sync::lock;
 pub(crate) struct Loaded {
     pub(crate) function: Function,
     pub(crate) index: KernelIndex,
-    /// Threads of a block that the function's registers allow.
-    pub(crate) block_threads_max: u32,
-    pub(crate) static_shared_bytes: u32,
+    block_threads_max: u32,
+    static_shared_bytes: u32,
     /// Dynamic shared memory that the function may be given as it is set now.
     pub(crate) dynamic_shared_bytes_max: AtomicU32,
     /// Whether clusters of more than eight blocks have been allowed.
     pub(crate) large_clusters: AtomicU32,
+}
+
+/// What a kernel, as it is loaded, allows of a launch.
+#[derive(Clone, Copy)]
+pub(crate) struct Limited {
+    /// Threads of a block that the function's registers allow.
+    pub(crate) block_threads_max: u32,
+    pub(crate) static_shared_bytes: usize,
+}
+
+impl Loaded {
+    #[inline]
+    pub(crate) fn limits(&self) -> Limited {
+        Limited {
+            block_threads_max: self.block_threads_max,
+            static_shared_bytes: self.static_shared_bytes as usize,
+        }
+    }
 }
 
 /// The kernels of one GPU by the address of their [`Kernel`]. Lookups take no

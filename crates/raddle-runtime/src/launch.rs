@@ -9,12 +9,13 @@ use std::sync::atomic::Ordering;
 use raddle_cuda::{FunctionAttribute, Shape};
 use raddle_device::kernel::Kernel;
 
-use crate::call::Accesses;
+use crate::call::{Accesses, sealed};
 use crate::cuda::CudaDevice;
 use crate::device::{Device, Limits};
 use crate::error::{Error, Result};
+use crate::foreign::{ForeignCall, ForeignParams};
 use crate::grid::Grid;
-use crate::kernels::Loaded;
+use crate::kernels::{Limited, Loaded};
 use crate::queue::Queue;
 use crate::stream::Stream;
 
@@ -41,11 +42,7 @@ impl Stream {
         match &device.inner().cuda {
             Some(cuda) => {
                 let loaded = cuda.kernels.get(device, kernel)?;
-                let limits = KernelLimits {
-                    block_threads_max: loaded.block_threads_max,
-                    static_shared_bytes: loaded.static_shared_bytes as usize,
-                };
-                let checked = Checked { kernel, device, limits };
+                let checked = Checked { kernel, device, limits: loaded.limits() };
                 let mut shape = checked.shape(grid)?;
                 if grid.is_empty {
                     return Ok(());
@@ -61,7 +58,7 @@ impl Stream {
                 self.queue().touched.add(loaded.index);
             }
             None => {
-                let limits = KernelLimits { block_threads_max: u32::MAX, static_shared_bytes: 0 };
+                let limits = Limited { block_threads_max: u32::MAX, static_shared_bytes: 0 };
                 let checked = Checked { kernel, device, limits };
                 let shape = checked.shape(grid)?;
                 if grid.is_empty {
@@ -81,6 +78,38 @@ impl Stream {
     }
 }
 
+impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
+    fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<()> {
+        let (kernel, device) = (self.kernel, stream.device());
+        let limits = self.limits();
+        if let Some(error) = self.error {
+            return Err(*error);
+        }
+        let Some(cuda) = device.inner().cuda.as_ref().filter(|_| self.device.is_same(device))
+        else {
+            return Err(Error::WrongDevice {
+                operation: kernel.name,
+                buffer: self.device.to_string(),
+                stream: device.to_string(),
+            });
+        };
+        let mut shape = Checked { kernel, device, limits }.shape(grid)?;
+        if grid.is_empty {
+            return Ok(());
+        }
+        prepare(cuda, &self.loaded, &mut shape)?;
+        let mut pointers = P::pointers(&self.params);
+        stream.submit(kernel.name, &self.accesses, |raw, _| {
+            let raw = raw.expect("queues of a GPU have a driver stream");
+            // SAFETY: whoever made the call vouches for the kernel; there is one
+            // pointer for each parameter, to a value of its size.
+            Ok(unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? })
+        })?;
+        stream.queue().note_launch(kernel);
+        Ok(())
+    }
+}
+
 impl Queue {
     #[inline]
     fn note_launch(&self, kernel: &'static Kernel) {
@@ -95,17 +124,11 @@ impl Queue {
     }
 }
 
-/// What a kernel, as it is loaded, allows.
-struct KernelLimits {
-    block_threads_max: u32,
-    static_shared_bytes: usize,
-}
-
 /// A launch that is being checked.
 struct Checked<'a> {
     kernel: &'static Kernel,
     device: &'a Device,
-    limits: KernelLimits,
+    limits: Limited,
 }
 
 impl Checked<'_> {

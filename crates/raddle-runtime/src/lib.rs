@@ -34,6 +34,7 @@ mod cuda;
 mod device;
 mod error;
 mod event;
+mod foreign;
 mod grid;
 mod kernels;
 mod launch;
@@ -50,10 +51,13 @@ mod timeline;
 mod tests;
 
 pub use buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
-pub use call::{Binder, KernelArg, KernelCall};
+pub use call::{Binder, Call, KernelArg, KernelCall};
 pub use device::{Device, DeviceKind, Limits, Memory};
 pub use error::{Error, Result};
 pub use event::Event;
+pub use foreign::{
+    FOREIGN_PARAMS_MAX, ForeignArgs, ForeignCall, ForeignKernel, ForeignModule, ForeignParams,
+};
 pub use grid::{Dims, Grid};
 pub use stream::{Launched, Stream};
 pub use tensor::{Tensor, TensorMut};

@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering;
 use raddle_device::param::{DeviceType, Zeroable};
 
 use crate::buffer::{Buffer, Slice, SliceMut};
-use crate::call::{Accesses, KernelCall};
+use crate::call::{Accesses, Call};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -103,15 +103,8 @@ impl Stream {
     /// kernel does not allow the launch, or an argument does not suit; a failed
     /// driver call. What goes wrong while the kernel runs shows at the next wait.
     #[inline]
-    pub fn launch<R: Copy>(&self, grid: Grid, call: KernelCall<'_, R>) -> Result<Launched<'_>> {
-        if let Some(error) = call.error {
-            return Err(*error);
-        }
-        let params = (&raw const call.params).cast::<u8>();
-        // SAFETY: the parameter block lives until the launch has copied it or,
-        // on the CPU, ended; `KernelCall` is only made by bindings that name
-        // every region it points to.
-        unsafe { self.launch_params(&grid, call.kernel, params, size_of::<R>(), &call.accesses)? };
+    pub fn launch(&self, grid: Grid, call: impl Call) -> Result<Launched<'_>> {
+        call.enqueue(self, &grid)?;
         Ok(Launched { stream: self })
     }
 

@@ -499,3 +499,10 @@ fn handles_are_send_and_sync() {
     );
     assert_eq!((read % 256, cell % 256), (4, 4));
 }
+
+#[test]
+fn foreign_kernels_say_that_they_need_a_gpu() {
+    let error = crate::ForeignModule::from_ptx(&Device::cpu(), "").err().unwrap();
+    assert!(matches!(error, Error::Declaration { .. }), "{error}");
+    assert!(error.to_string().contains("CPU device"), "{error}");
+}

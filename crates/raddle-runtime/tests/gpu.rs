@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use kernels::{broken, four, future, mix, ranks, saxpy, shared_tail, wild};
-use raddle_runtime::{Buffer, Device, Error, Grid, Stream};
+use raddle_runtime::{Buffer, Device, Error, ForeignModule, Grid, Stream};
 
 /// Counts the allocations of each thread.
 struct Counting;
@@ -446,4 +446,85 @@ fn time_on_the_device_is_measured() {
     let (launched, ms) = stream.time(|| launch(&mut target)).unwrap();
     launched.unwrap();
     assert!((19.0..200.0).contains(&ms), "{ms} ms");
+}
+
+const FOREIGN: &str = include_str!("kernels/foreign.ptx");
+
+type Axpy = (f32, *const f32, *mut f32, u32);
+
+/// Runs `axpy` of a foreign module and checks what it computes.
+fn check_axpy(device: &Device, module: &ForeignModule, name: &str) {
+    let (stream, other) = (device.stream().unwrap(), device.stream().unwrap());
+    let axpy = module.function::<Axpy>(name).unwrap();
+    let x = stream.upload(&[3.0f32; 1000]).unwrap();
+    let mut y = other.filled(1000, 1.0f32).unwrap();
+    // SAFETY: the kernel reads `x` and writes `y` below 1000.
+    let call = unsafe { axpy.call((2.0, &x, &mut y, 1000)) };
+    stream.launch(Grid::cover(1000, 128), call).unwrap();
+    assert_eq!(y.to_vec().unwrap(), [7.0; 1000]);
+    // SAFETY: nothing is launched.
+    let call = unsafe { axpy.call((2.0, &x, &mut y, 0)) };
+    let error = stream.launch(Grid::new(1, 2000), call).unwrap_err();
+    assert!(matches!(error, Error::LaunchLimit { what: "block x", .. }), "{error}");
+}
+
+#[test]
+fn foreign_ptx_and_cubins_run_through_the_same_launch() {
+    let Some(device) = gpu("foreign_ptx_and_cubins_run") else { return };
+    let module = ForeignModule::from_ptx(&device, FOREIGN).unwrap();
+    check_axpy(&device, &module, "axpy");
+    let context = device.cuda_context().unwrap();
+    let cubin = raddle_cuda::assemble(context, "foreign", FOREIGN).unwrap();
+    // SAFETY: the driver's assembler made it.
+    let module = unsafe { ForeignModule::from_cubin(&device, &cubin) }.unwrap();
+    check_axpy(&device, &module, "axpy");
+    for len in [0, 4, 64, cubin.len() / 2, cubin.len() - 1] {
+        // SAFETY: cut images are found before the driver sees them.
+        let error = unsafe { ForeignModule::from_cubin(&device, &cubin[..len]) }.err().unwrap();
+        assert!(matches!(error, Error::Cuda(raddle_cuda::Error::Image { .. })), "{error}");
+    }
+    let error = ForeignModule::from_ptx(&device, "not ptx").err().unwrap();
+    assert!(matches!(error, Error::Cuda(raddle_cuda::Error::Image { .. })), "{error}");
+}
+
+#[test]
+fn wrong_declarations_of_foreign_kernels_are_caught() {
+    let Some(device) = gpu("wrong_declarations_of_foreign_kernels_are_caught") else { return };
+    let module = ForeignModule::from_ptx(&device, FOREIGN).unwrap();
+    let reason = |result: Result<(), Error>| match result.unwrap_err() {
+        Error::Declaration { kernel, reason } => format!("{kernel}: {reason}"),
+        other => panic!("{other}"),
+    };
+    let missing = reason(module.function::<Axpy>("axpi").map(|_| ()));
+    assert!(missing.contains("no kernel of this name"), "{missing}");
+    if device.cuda_context().unwrap().driver().version() < (12, 4) {
+        return;
+    }
+    let size = reason(module.function::<(f64, *const f32, *mut f32, u32)>("axpy").map(|_| ()));
+    assert!(size.contains("parameter 0 has 4 bytes in the image and 8"), "{size}");
+    let few = reason(module.function::<(f32, *const f32)>("axpy").map(|_| ()));
+    assert!(few.contains("more than the 2 parameters"), "{few}");
+    let many = reason(module.function::<(f32, *const f32, *mut f32, u32, u32)>("axpy").map(|_| ()));
+    assert!(many.contains("has 4 parameters, 5 are declared"), "{many}");
+}
+
+#[test]
+fn cuda_text_is_compiled_where_nvrtc_is_installed() {
+    let Some(device) = gpu("cuda_text_is_compiled_where_nvrtc_is_installed") else { return };
+    let source = "
+        template <typename T> __global__ void axpy(T a, const T* x, T* y, unsigned n) {
+            unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+            if (i < n) y[i] += a * x[i];
+        }";
+    match ForeignModule::from_cuda(&device, source, &[], &["axpy<float>"]) {
+        Ok(module) => check_axpy(&device, &module, "axpy<float>"),
+        Err(Error::Cuda(error @ raddle_cuda::Error::NvrtcMissing { .. })) => {
+            let _ = writeln!(std::io::stderr(), "cuda_text_is_compiled: skipped: {error}");
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    }
+    let error = ForeignModule::from_cuda(&device, "__global__ void k() { x; }", &[], &["k"]);
+    let text = error.err().unwrap().to_string();
+    assert!(text.contains("identifier \"x\" is undefined"), "{text}");
 }
