@@ -38,9 +38,14 @@ fn root() -> PathBuf {
     env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it").into()
 }
 
-/// All programs in the folders of `folder`, in the order of their names.
+/// All programs in the folders of `folder`, in the order of their names; those of
+/// `RADDLE_CONFORMANCE_AREAS` only, if it is set.
 fn find(folder: &Path) -> Vec<Source> {
-    entries(folder).iter().flat_map(|area| find_area(area)).collect()
+    println!("cargo::rerun-if-env-changed=RADDLE_CONFORMANCE_AREAS");
+    let wanted = env::var("RADDLE_CONFORMANCE_AREAS").unwrap_or_default();
+    let is_wanted = |area: &Path| wanted.is_empty() || wanted.split(',').any(|w| w == stem(area));
+    let areas = entries(folder);
+    areas.iter().filter(|area| is_wanted(area)).flat_map(|area| find_area(area)).collect()
 }
 
 /// The programs of one area.
@@ -109,11 +114,12 @@ fn kernels(sources: &[Source]) -> String {
             Some((element, _)) => (format!("input: &[{element}], "), ", input"),
             None => (String::new(), ""),
         };
+        // Called in every thread and outside any branch: programs may hold barriers.
         writeln!(
             text,
             "#[kernel]\npub fn {area}_{name}({parameter}mut out: PerThread<Words>) {{\n    \
-             if let Some((thread, out)) = out.mine() {{\n        \
-             *out = words({area}::{name}::program(thread as u32{argument}));\n    }}\n}}"
+             let answer = words({area}::{name}::program(global_x() as u32{argument}));\n    \
+             if let Some((_, out)) = out.mine() {{\n        *out = answer;\n    }}\n}}"
         )
         .unwrap();
     }

@@ -115,7 +115,8 @@ fn check_panic(program: &Program, outcome: &Outcome) -> Result<(), Vec<String>> 
     if found_thread.is_some_and(|found| found.to_string() != thread) {
         wrong.push(format!("expected a panic of thread {thread}, found {found_thread:?}"));
     }
-    if found != message {
+    // Line breaks of a message stand as `\n` in the file.
+    if found.replace('\n', "\\n") != message {
         wrong.push(format!("expected the message `{message}`, found `{found}`"));
     }
     let is_this_file = file.ends_with(&format!("{}/{}.rs", program.area, program.name));

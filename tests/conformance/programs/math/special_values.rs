@@ -10,3 +10,19 @@ pub fn program(thread: u32) -> [f32; 8] {
     [x.exp(), x.ln(), x.sqrt(), x.sin(), x.tanh(), x.atan(), x.log2(), x.cbrt()]
 }
 
+// expect: 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0
+// expect: inf,inf,inf,NaN,1.0,1.5707964,inf,inf 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf
+// expect: NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0
+// expect: 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0 inf,inf,inf,NaN,1.0,1.5707964,inf,inf
+// expect: 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN
+// expect: 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0
+// expect: inf,inf,inf,NaN,1.0,1.5707964,inf,inf 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf
+// expect: NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0
+// expect: 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0 inf,inf,inf,NaN,1.0,1.5707964,inf,inf
+// expect: 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN
+// expect: 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0
+// expect: inf,inf,inf,NaN,1.0,1.5707964,inf,inf 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf
+// expect: NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0
+// expect: 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0 inf,inf,inf,NaN,1.0,1.5707964,inf,inf
+// expect: 0.0,NaN,NaN,NaN,-1.0,-1.5707964,NaN,-inf NaN,NaN,NaN,NaN,NaN,NaN,NaN,NaN
+// expect: 1.0,-inf,0.0,0.0,0.0,0.0,-inf,0.0 1.0,-inf,-0.0,-0.0,-0.0,-0.0,-inf,-0.0

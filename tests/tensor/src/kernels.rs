@@ -1,0 +1,7 @@
+//! The kernels, by what they test.
+
+pub mod copies;
+pub mod numbers;
+pub mod products;
+pub mod tensors;
+pub mod warpgroups;

@@ -1,0 +1,9 @@
+//! Runs every kernel on the CPU device and on the GPU where there is one, and
+//! compares the results with plain Rust on the host, bit for bit.
+
+mod copies;
+mod numbers;
+mod products;
+mod support;
+mod tensors;
+mod warpgroups;
