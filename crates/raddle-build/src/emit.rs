@@ -1,6 +1,7 @@
 //! One kernel from the prepared module to PTX: cut out, optimise, rename, print.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::llvm::api::Value;
@@ -54,17 +55,51 @@ impl From<Error> for Refused {
     }
 }
 
-/// Compiles the kernel out of the prepared module's bitcode.
+/// Some kernels with all they use, ready to be compiled on another thread.
+pub struct Batch {
+    /// The kernels.
+    pub kernels: Vec<KernelEntry>,
+    /// The module that holds them.
+    pub bitcode: Arc<Vec<u8>>,
+}
+
+/// Cuts the prepared module into small ones. Halving it again and again costs its
+/// size times the logarithm of the number of kernels, where cutting each kernel
+/// out of the whole would cost the size times the number.
+pub fn split(
+    module: Module<'_>,
+    kernels: &[KernelEntry],
+    machine: &Machine,
+) -> Result<Vec<Batch>, Error> {
+    const KERNELS_MAX: usize = 3;
+    let mut batches = Vec::new();
+    let mut rest = vec![(module, kernels)];
+    while let Some((module, kernels)) = rest.pop() {
+        keep_only(&module, kernels);
+        machine.run_passes(&module, "globaldce")?;
+        if kernels.len() <= KERNELS_MAX {
+            batches
+                .push(Batch { kernels: kernels.to_vec(), bitcode: Arc::new(module.to_bitcode()) });
+        } else {
+            let (left, right) = kernels.split_at(kernels.len() / 2);
+            rest.push((module.duplicate(), right));
+            rest.push((module, left));
+        }
+    }
+    Ok(batches)
+}
+
+/// Compiles the kernel out of a batch's bitcode.
 pub fn compile(
     llvm: &'static Llvm,
-    prepared: &[u8],
+    bitcode: &[u8],
     kernel: &KernelEntry,
     target: Target,
 ) -> Result<Compiled, Refused> {
     let context = Context::new(llvm);
-    let module = context.parse(prepared, &kernel.name.path)?;
+    let module = context.parse(bitcode, &kernel.name.path)?;
     let machine = Machine::new(llvm, target.name, target.features)?;
-    keep_only(&module, kernel);
+    keep_only(&module, std::slice::from_ref(kernel));
     fold_block_shape(&module, kernel);
     machine.run_passes(&module, "globaldce")?;
     let synchronizes = has_convergent_call(&module);
@@ -81,16 +116,16 @@ pub fn compile(
     Ok(Compiled { target, ptx: tidy(&ptx), synchronizes })
 }
 
-/// Everything but the kernel's entry and the panic slot becomes internal, so
-/// that what it does not use vanishes.
-fn keep_only(module: &Module<'_>, kernel: &KernelEntry) {
+/// Everything but the kernels' entries and the panic slot becomes internal, so
+/// that what they do not use vanishes.
+fn keep_only(module: &Module<'_>, kernels: &[KernelEntry]) {
     let api = module.api();
     for value in module.functions().into_iter().chain(module.globals()) {
         if module.is_declaration(value) {
             continue;
         }
         let name = module.name(value);
-        let is_kept = name == kernel.name.entry || name == PANIC_SLOT;
+        let is_kept = name == PANIC_SLOT || kernels.iter().any(|kernel| kernel.name.entry == name);
         let is_appending = api.linkage(value) == linkage::APPENDING;
         if is_kept {
             api.set_linkage(value, linkage::EXTERNAL);

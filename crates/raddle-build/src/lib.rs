@@ -34,7 +34,7 @@ use std::sync::mpsc;
 pub use error::Error;
 
 use device_crate::{DeviceCrate, Outcome, Package, Root};
-use emit::{Compiled, Refused, Target};
+use emit::{Batch, Compiled, Refused, Target};
 use index::Index;
 use llvm::{Context, Llvm, Machine};
 use profile::Checks;
@@ -237,26 +237,30 @@ fn compile_crates(
     if std::env::var_os("RADDLE_BUILD_DUMP").is_some() {
         device_crate::write_if_changed(&folder.join("prepared.ll"), &module.to_text())?;
     }
-    let (refused, accepted): (Vec<_>, Vec<_>) =
-        kernels.into_iter().partition(|kernel| match check::explain(&module, kernel, &[]) {
-            Some(message) => {
-                index.error(&kernel.name.path, &message);
-                true
-            }
-            None => false,
-        });
-    drop(refused);
-    let bitcode = Arc::new(module.to_bitcode());
-    let jobs: Vec<(KernelEntry, Target)> = accepted
+    let mut accepted = Vec::new();
+    for kernel in kernels {
+        match check::explain(&module, &kernel, &[]) {
+            Some(message) => index.error(&kernel.name.path, &message),
+            None => accepted.push(kernel),
+        }
+    }
+    let jobs: Vec<Job> = emit::split(module.duplicate(), &accepted, &machine)?
         .into_iter()
-        .flat_map(|kernel| {
-            Target::for_architecture(kernel.meta.architecture)
-                .iter()
-                .map(move |&target| (kernel.clone(), target))
+        .flat_map(|batch| {
+            let Batch { kernels, bitcode } = batch;
+            kernels.into_iter().flat_map(move |kernel| {
+                let bitcode = Arc::clone(&bitcode);
+                let targets = Target::for_architecture(kernel.meta.architecture).iter();
+                targets.map(move |&target| Job {
+                    kernel: kernel.clone(),
+                    target,
+                    bitcode: Arc::clone(&bitcode),
+                })
+            })
         })
         .collect();
-    let results = compile_all(llvm, &bitcode, &jobs);
-    for ((kernel, _), result) in jobs.iter().zip(results) {
+    let results = compile_all(llvm, &jobs);
+    for (Job { kernel, .. }, result) in jobs.iter().zip(results) {
         match result {
             Ok(compiled) => {
                 let file = format!("{}.{}.ptx", kernel.name.entry, compiled.target.name);
@@ -286,20 +290,24 @@ fn compile_crates(
     Ok(())
 }
 
+/// One image to make.
+#[derive(Clone)]
+struct Job {
+    kernel: KernelEntry,
+    target: Target,
+    bitcode: Arc<Vec<u8>>,
+}
+
 /// Compiles the jobs on all cores. Each runs on a thread of its own: when LLVM
 /// meets a fatal error there, that thread is given up and the others go on.
-fn compile_all(
-    llvm: &'static Llvm,
-    bitcode: &Arc<Vec<u8>>,
-    jobs: &[(KernelEntry, Target)],
-) -> Vec<Result<Compiled, Refused>> {
+fn compile_all(llvm: &'static Llvm, jobs: &[Job]) -> Vec<Result<Compiled, Refused>> {
     const STACK_BYTES: usize = 64 << 20;
     let parallel =
         std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len().max(1));
     let (sender, receiver) = mpsc::channel();
     let spawn = |number: usize| {
-        let (kernel, target) = jobs[number].clone();
-        let (sender, bitcode) = (sender.clone(), Arc::clone(bitcode));
+        let Job { kernel, target, bitcode } = jobs[number].clone();
+        let sender = sender.clone();
         let on_fatal = sender.clone();
         let work = move || {
             llvm::on_fatal_error(move |reason| {

@@ -2,6 +2,30 @@
 
 use raddle::prelude::*;
 
+/// A number in [-1, 1) that depends on `seed` and `i` only (a 64-bit mix).
+pub fn noise(seed: u64, i: u64) -> f32 {
+    let mut z = (seed << 40 ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (z >> 40) as f32 * (2.0 / (1u64 << 24) as f32) - 1.0
+}
+
+/// Fills `out` with noise.
+#[kernel]
+pub fn fill_f32(seed: u64, mut out: PerThread<F32x4>) {
+    for (i, out) in out.iter_mut() {
+        *out = F32x4::new(core::array::from_fn(|k| noise(seed, (4 * i + k) as u64)));
+    }
+}
+
+/// Fills `out` with noise.
+#[kernel]
+pub fn fill_f16(seed: u64, mut out: PerThread<F16x8>) {
+    for (i, out) in out.iter_mut() {
+        *out = F16x8::new(core::array::from_fn(|k| f16::from_f32(noise(seed, (8 * i + k) as u64))));
+    }
+}
+
 /// `z = x + y`, four elements a step.
 #[kernel]
 pub fn add(x: &[F32x4], y: &[F32x4], mut z: PerThread<F32x4>) {

@@ -124,6 +124,7 @@ api! {
     LLVMGetBufferSize => fn buffer_bytes(buffer: BufferRef) -> usize;
     LLVMParseBitcodeInContext2 => fn parse_bitcode(context: ContextRef, buffer: BufferRef, module: *mut ModuleRef) -> c_int;
     LLVMWriteBitcodeToMemoryBuffer => fn write_bitcode(module: ModuleRef) -> BufferRef;
+    LLVMCloneModule => fn clone_module(module: ModuleRef) -> ModuleRef;
     LLVMDisposeModule => fn module_dispose(module: ModuleRef);
     LLVMLinkModules2 => fn link_modules(into: ModuleRef, from: ModuleRef) -> c_int;
     LLVMVerifyModule => fn verify(module: ModuleRef, action: c_int, message: *mut *mut c_char) -> c_int;

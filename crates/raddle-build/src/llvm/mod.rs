@@ -373,6 +373,11 @@ impl<'c> Module<'c> {
         Builder { api: self.api(), raw: self.api().builder(self.context.raw) }
     }
 
+    /// A copy in the same context.
+    pub fn duplicate(&self) -> Module<'c> {
+        Module { context: self.context, raw: self.api().clone_module(self.raw) }
+    }
+
     /// The bitcode of the module.
     pub fn to_bitcode(&self) -> Vec<u8> {
         take_buffer(self.api(), self.api().write_bitcode(self.raw))
