@@ -5,7 +5,7 @@
 //! expands whenever it likes. Lines that make no sense become a problem that is
 //! reported like any other.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// What is known about the device build of the crate being compiled.
 pub enum Index {
@@ -20,8 +20,6 @@ pub enum Index {
 /// The records of one index file.
 #[derive(Debug, Default)]
 pub struct Records {
-    /// The index file itself, so that the host build depends on it.
-    pub file: PathBuf,
     /// Compiled kernels.
     pub images: Vec<ImageRecord>,
     /// Kernels that cannot run on a GPU: path and message.
@@ -62,7 +60,7 @@ impl Index {
         };
         match std::fs::read_to_string(&file) {
             Ok(text) => match parse(&text, dir) {
-                Ok(records) => Self::Built(Records { file, ..records }),
+                Ok(records) => Self::Built(records),
                 Err(problem) => Self::Unreadable(format!("{}: {problem}", file.display())),
             },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::Missing,

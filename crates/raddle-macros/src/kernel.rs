@@ -17,28 +17,43 @@ mod signature;
 mod device;
 mod host;
 
+use std::sync::atomic::AtomicBool;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, Error, Generics, ItemFn, Path, Type, WherePredicate, parse_quote};
 
-use crate::FirstReport;
 use crate::index::Index;
 use instances::Instance;
 use options::Options;
-use signature::{OneModuleDown, Param};
+use signature::{Checked, OneModuleDown};
 
 /// A kernel that has passed all checks.
 struct Kernel {
     function: ItemFn,
     options: Options,
-    params: Vec<Param>,
-    /// Type and const parameters.
+    name: Ident,
+    /// The names of the parameters.
+    arguments: Vec<Ident>,
+    /// The names of the parameter block's fields.
+    fields: Vec<Ident>,
+    /// Type and const parameters, and their names.
     generics: Generics,
+    names: Vec<Ident>,
     instances: Vec<Instance>,
     /// The hidden module.
     module: Ident,
+    /// The hidden trait with what an instance takes from the generic kernel; rustc
+    /// prints it when an instance does not satisfy the kernel's bounds.
+    facts: Ident,
+    /// `#[cfg(..)]` on the function, for everything that is made from it.
+    cfgs: Vec<Attribute>,
+    /// Paths and types as they are written where the function stands.
+    outer: Scope,
+    /// The same as seen from inside the hidden module.
+    inner: Scope,
 }
 
 /// Expands `#[kernel(options)] item`.
@@ -46,22 +61,15 @@ pub fn expand(
     options: TokenStream,
     item: TokenStream,
     index: &Index,
-    first_report: &FirstReport,
+    first_report: &AtomicBool,
 ) -> TokenStream {
-    let function: ItemFn = match syn::parse2(item.clone()) {
-        Ok(function) => function,
-        Err(error) => {
-            // What is not a function at all is named; a function that does not
-            // parse shows where.
-            let error = match syn::parse2::<syn::Item>(item.clone()) {
-                Ok(other) => Error::new_spanned(other, "`#[kernel]` stands on a function"),
-                Err(_) => error,
-            };
-            let error = error.to_compile_error();
-            return quote!(#error #item);
-        }
-    };
-    match check(function, options) {
+    // What is not a function at all is named; a function that does not parse
+    // shows where.
+    let function = syn::parse2(item.clone()).map_err(|error| match syn::parse2(item.clone()) {
+        Ok(syn::Item::Verbatim(_)) | Err(_) => error,
+        Ok(other) => Error::new_spanned(other, "`#[kernel]` stands on a function"),
+    });
+    match function.and_then(|function| Kernel::check(function, options)) {
         Ok(kernel) => {
             let module = kernel.module();
             let device = device::expand(&kernel);
@@ -75,58 +83,38 @@ pub fn expand(
     }
 }
 
-fn check(function: ItemFn, options: TokenStream) -> Result<Kernel, Error> {
-    let options: Options = syn::parse2(options)?;
-    let (params, generics) = signature::check(&function)?;
-    let instances = instances::resolve(&function.sig.ident, &generics, &options)?;
-    let module = format_ident!("__raddle_{}", function.sig.ident.unraw());
-    Ok(Kernel { function, options, params, generics, instances, module })
-}
-
 impl Kernel {
-    fn name(&self) -> &Ident {
-        &self.function.sig.ident
-    }
-
-    /// The hidden trait with what an instance takes from the generic kernel; rustc
-    /// prints it when an instance does not satisfy the kernel's bounds.
-    fn facts(&self) -> Ident {
-        format_ident!("{}_instance", self.name().unraw())
-    }
-
-    /// `#[cfg(..)]` on the function, for everything that is made from it.
-    fn cfgs(&self) -> Vec<&Attribute> {
-        self.function.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect()
-    }
-
-    /// Paths and types as they are written where the function stands.
-    fn outer(&self) -> Scope {
-        let types = self.params.iter().map(|param| param.ty.clone()).collect();
-        Scope::new(self.options.krate.clone(), types, self.generics.clone())
-    }
-
-    /// The same as seen from inside the hidden module.
-    fn inner(&self) -> Scope {
-        let mut krate = self.options.krate.clone();
+    fn check(function: ItemFn, options: TokenStream) -> Result<Self, Error> {
+        let options: Options = syn::parse2(options)?;
+        let Checked { arguments, types, generics } = signature::check(&function)?;
+        let name = function.sig.ident.clone();
+        let instances = instances::resolve(&name, &generics, &options)?;
+        let (mut krate, mut inner_types) = (options.krate.clone(), types.clone());
+        let mut inner_generics = generics.clone();
         OneModuleDown.visit_path_mut(&mut krate);
-        let mut generics = self.generics.clone();
-        OneModuleDown.visit_generics_mut(&mut generics);
-        let mut types: Vec<Type> = self.params.iter().map(|param| param.ty.clone()).collect();
-        types.iter_mut().for_each(|ty| OneModuleDown.visit_type_mut(ty));
-        Scope::new(krate, types, generics)
-    }
-
-    fn field(index: usize) -> Ident {
-        format_ident!("p{index}")
-    }
-
-    fn generic_names(&self) -> Vec<Ident> {
-        signature::generic_names(&self.generics)
+        OneModuleDown.visit_generics_mut(&mut inner_generics);
+        inner_types.iter_mut().for_each(|ty| OneModuleDown.visit_type_mut(ty));
+        let cfgs = function.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+        Ok(Self {
+            cfgs: cfgs.cloned().collect(),
+            fields: (0..types.len()).map(|index| format_ident!("p{index}")).collect(),
+            names: signature::generic_names(&generics),
+            module: format_ident!("__raddle_{}", name.unraw()),
+            facts: format_ident!("{}_instance", name.unraw()),
+            outer: Scope::new(&options.krate, types, generics.clone()),
+            inner: Scope::new(&krate, inner_types, inner_generics),
+            function,
+            options,
+            name,
+            arguments,
+            generics,
+            instances,
+        })
     }
 
     /// The hidden module: parameter block, facts, and what each side adds.
     fn module(&self) -> TokenStream {
-        let (cfgs, module, vis) = (self.cfgs(), &self.module, &self.function.vis);
+        let (cfgs, module, vis) = (&self.cfgs, &self.module, &self.function.vis);
         let params = self.params_struct();
         let entries = device::entries(self);
         let instance_traits = host::instance_traits(self);
@@ -150,9 +138,8 @@ impl Kernel {
 
     /// The parameter block: one field for each parameter, in raw form.
     fn params_struct(&self) -> TokenStream {
-        let Scope { private, types, generics, .. } = &self.inner();
+        let (fields, Scope { private, types, generics, .. }) = (&self.fields, &self.inner);
         let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-        let fields = (0..types.len()).map(Self::field);
         let phantom = (!self.generics.params.is_empty()).then(|| {
             let types = self.generics.type_params().map(|param| &param.ident);
             quote!(pub(super) generics: ::core::marker::PhantomData<fn(#(*const #types),*)>,)
@@ -169,7 +156,7 @@ impl Kernel {
             impl #impl_generics ::core::clone::Clone for __RaddleParams #type_generics
             #where_clause {
                 fn clone(&self) -> Self {
-                    *self
+                    unsafe { ::core::ptr::read(self) }
                 }
             }
             impl #impl_generics __RaddleParams #type_generics #where_clause {
@@ -201,19 +188,27 @@ struct Scope {
 }
 
 impl Scope {
-    fn new(krate: Path, types: Vec<Type>, mut generics: Generics) -> Self {
+    fn new(krate: &Path, types: Vec<Type>, mut generics: Generics) -> Self {
         let private = quote!(#krate::__private);
-        let bounds: Vec<WherePredicate> =
-            types.iter().map(|ty| kernel_param_bound(ty, &private)).collect();
-        let statics: Vec<WherePredicate> = generics
-            .type_params()
-            .map(|param| &param.ident)
-            .map(|name| parse_quote!(#name: 'static))
-            .collect();
+        let bound = |ty| kernel_param_bound(ty, &private);
+        let bounds: Vec<WherePredicate> = types.iter().map(bound).collect();
+        let names: Vec<Ident> = generics.type_params().map(|param| param.ident.clone()).collect();
         let clause = generics.make_where_clause();
-        clause.predicates.extend(statics);
         clause.predicates.extend(bounds.iter().cloned());
+        names.iter().for_each(|name| clause.predicates.push(parse_quote!(#name: 'static)));
         Self { private, types, bounds, generics }
+    }
+
+    /// The statement that calls `function` with what the block at `params` holds.
+    fn call(&self, function: &TokenStream, fields: &[Ident]) -> TokenStream {
+        let Self { private, types, .. } = self;
+        quote! {
+            unsafe {
+                #function(
+                    #(<#types as #private::KernelParam>::from_raw(&raw const (*params).#fields)),*
+                );
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod ptx;
 #[path = "../tests/unit/mod.rs"]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use proc_macro::TokenStream;
 
@@ -114,20 +114,6 @@ pub fn ptx(input: TokenStream) -> TokenStream {
     ptx::expand(input.into()).into()
 }
 
-/// Reports that concern the whole crate are made once, by the first kernel that
-/// rustc expands; rustc runs one process for each crate.
-static FIRST_REPORT: FirstReport = FirstReport(AtomicBool::new(true));
-
-/// Says yes to the first who asks.
-pub(crate) struct FirstReport(AtomicBool);
-
-impl FirstReport {
-    #[cfg(test)]
-    const fn new() -> Self {
-        Self(AtomicBool::new(true))
-    }
-
-    fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-}
+/// Whether reports that concern the whole crate are still to be made: the first
+/// kernel that rustc expands takes them. Rustc runs one process for each crate.
+static FIRST_REPORT: AtomicBool = AtomicBool::new(true);

@@ -13,7 +13,7 @@ use syn::spanned::Spanned;
 use syn::{Block, Error, Expr, LitInt, LitStr, Token, bracketed, parenthesized};
 
 /// Register classes: name, constraint letter, Rust type.
-const CLASSES: [(&str, char, &str); 7] = [
+const CLASSES: [(&str, char, &str); 8] = [
     ("reg16", 'h', "u16"),
     ("reg32", 'r', "u32"),
     ("reg64", 'l', "u64"),
@@ -21,9 +21,8 @@ const CLASSES: [(&str, char, &str); 7] = [
     ("f32", 'f', "f32"),
     ("f64", 'd', "f64"),
     ("ptr", 'l', "u64"),
+    ("const", 'n', "i64"),
 ];
-
-const OPTIONS: [&str; 4] = ["pure", "nomem", "convergent", "volatile"];
 
 /// Expands the arguments of `ptx!`.
 pub fn expand(input: TokenStream) -> TokenStream {
@@ -43,7 +42,7 @@ struct Ptx {
     template: Vec<LitStr>,
     /// Outputs first, as the constraints list them.
     operands: Vec<Operand>,
-    options: Vec<Ident>,
+    options: Vec<String>,
     host: Option<Block>,
 }
 
@@ -63,7 +62,6 @@ enum Direction {
     In,
     Out,
     InOut,
-    Const,
 }
 
 impl Parse for Ptx {
@@ -100,6 +98,8 @@ impl Parse for Ptx {
             comma(input)?;
         }
         operands.sort_by_key(|operand| !operand.is_output());
+        let has_output = operands.first().is_some_and(Operand::is_output);
+        let options = check_options(&options, has_output)?;
         Ok(Self { template, operands, options, host })
     }
 }
@@ -112,26 +112,13 @@ impl Operand {
             "in" => Direction::In,
             "out" => Direction::Out,
             "inout" => Direction::InOut,
-            "const" => {
-                let (direction, ty, value) = (Direction::Const, quote!(i64), input.parse()?);
-                let (class, letter, count) = (word, 'n', None);
-                return Ok(Self { name, direction, class, letter, ty, count, value });
-            }
+            "const" => Direction::In,
             _ => {
                 let message = "an operand is `in(..)`, `out(..)`, `inout(..)` or `const`";
                 return Err(Error::new(word.span(), message));
             }
         };
-        let (content, array);
-        parenthesized!(content in input);
-        let (class, count) = if content.peek(syn::token::Bracket) {
-            bracketed!(array in content);
-            let class = array.call(Ident::parse_any)?;
-            array.parse::<Token![;]>()?;
-            (class, Some(array.parse::<LitInt>()?.base10_parse()?))
-        } else {
-            (content.call(Ident::parse_any)?, None)
-        };
+        let (class, count) = if word == "const" { (word, None) } else { class(input)? };
         let fail = |message: &str| Err(Error::new(class.span(), message));
         let Some((_, letter, ty)) = CLASSES.into_iter().find(|(known, ..)| class == known) else {
             return fail(if class == "pred" {
@@ -161,7 +148,7 @@ impl Operand {
         let role = match self.direction {
             Direction::Out => "=",
             Direction::InOut => "+",
-            Direction::In | Direction::Const => "",
+            Direction::In => "",
         };
         let count = self.count.map_or_else(String::new, |count| format!("*{count}"));
         format!("{role}{}{count}", self.letter)
@@ -170,7 +157,7 @@ impl Operand {
     /// The input's value in its register type, errors at the user's expression.
     fn input(&self) -> TokenStream {
         let (value, ty, span) = (&self.value, &self.ty, self.value.span());
-        if self.direction == Direction::Const {
+        if self.class == "const" {
             quote_spanned!(span=> const { (#value) as i64 })
         } else if self.class == "ptr" {
             quote_spanned!(span=> { let pointer: *const _ = #value; pointer.cast::<u8>() as u64 })
@@ -182,20 +169,7 @@ impl Operand {
 
 impl Ptx {
     fn link_name(&self) -> syn::Result<String> {
-        if let Some(unknown) =
-            self.options.iter().find(|option| !OPTIONS.iter().any(|one| option == one))
-        {
-            let message = "the options are `pure`, `nomem`, `convergent` and `volatile`";
-            return Err(Error::new(unknown.span(), message));
-        }
         let has = |name: &str| self.options.iter().any(|option| option == name);
-        let has_output = self.operands.iter().any(Operand::is_output);
-        if let Some(pure) = self.options.iter().find(|option| *option == "pure")
-            && (!has("nomem") || has("volatile") || !has_output)
-        {
-            let message = "`pure` needs an output and `nomem` beside it, and not `volatile`";
-            return Err(Error::new(pure.span(), message));
-        }
         let template = self.template()?;
         let is_convergent = ["sync", "bar"].iter().any(|word| template.contains(word));
         let convergent = if is_convergent || has("convergent") { ".c" } else { "" };
@@ -279,7 +253,7 @@ impl Ptx {
                 Direction::In if operand.count.is_some() => {
                     (quote!(*const #ty), quote!(::core::ptr::from_ref(&#input)))
                 }
-                Direction::In | Direction::Const => (quote!(#ty), input),
+                Direction::In => (quote!(#ty), input),
             };
             types.push(ty);
             arguments.push(argument);
@@ -342,6 +316,35 @@ impl Ptx {
             #(#places = #locals;)*
         }
     }
+}
+
+/// `(class)` or `([class; N])`.
+fn class(input: ParseStream) -> syn::Result<(Ident, Option<usize>)> {
+    let (content, array);
+    parenthesized!(content in input);
+    if !content.peek(syn::token::Bracket) {
+        return Ok((content.call(Ident::parse_any)?, None));
+    }
+    bracketed!(array in content);
+    let class = array.call(Ident::parse_any)?;
+    array.parse::<Token![;]>()?;
+    Ok((class, Some(array.parse::<LitInt>()?.base10_parse()?)))
+}
+
+fn check_options(options: &[Ident], has_output: bool) -> syn::Result<Vec<String>> {
+    let names: Vec<String> = options.iter().map(Ident::to_string).collect();
+    let has = |name: &str| names.iter().any(|option| option == name);
+    for (option, name) in options.iter().zip(&names) {
+        if !["pure", "nomem", "convergent", "volatile"].contains(&name.as_str()) {
+            let message = "the options are `pure`, `nomem`, `convergent` and `volatile`";
+            return Err(Error::new(option.span(), message));
+        }
+        if name == "pure" && (!has_output || !has("nomem") || has("volatile")) {
+            let message = "`pure` needs an output and `nomem` beside it, and not `volatile`";
+            return Err(Error::new(option.span(), message));
+        }
+    }
+    Ok(names)
 }
 
 fn comma(input: ParseStream) -> syn::Result<()> {

@@ -18,8 +18,10 @@ pub fn expand(kernel: &Kernel) -> TokenStream {
 
 /// Entries and facts, for the hidden module.
 pub fn entries(kernel: &Kernel) -> TokenStream {
-    let Scope { private, .. } = kernel.inner();
-    let run = run(kernel);
+    let Kernel { name, names, fields, inner, .. } = kernel;
+    let Scope { private, generics, .. } = inner;
+    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
+    let call = inner.call(&quote!(super::#name::<#(#names),*>), fields);
     let entries = kernel.instances.iter().map(|instance| {
         let arguments = instance.inner_arguments();
         let params = quote!(__RaddleParams::<#(#arguments),*>);
@@ -39,26 +41,14 @@ pub fn entries(kernel: &Kernel) -> TokenStream {
             }
         }
     });
-    quote!(#run #(#entries)*)
-}
-
-/// From the parameter block to a call of the function.
-fn run(kernel: &Kernel) -> TokenStream {
-    let Scope { private, types, generics, .. } = &kernel.inner();
-    let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    let (name, names) = (kernel.name(), kernel.generic_names());
-    let fields = (0..types.len()).map(Kernel::field);
     quote! {
         #[cfg(raddle_device)]
         #[inline(always)]
         unsafe fn __raddle_run #impl_generics (params: *const __RaddleParams #type_generics)
         #where_clause
         {
-            unsafe {
-                super::#name::<#(#names),*>(
-                    #(<#types as #private::KernelParam>::from_raw(&raw const (*params).#fields)),*
-                );
-            }
+            #call
         }
+        #(#entries)*
     }
 }

@@ -1,32 +1,27 @@
 //! The host side: the launch function, the images that the index names, and the
 //! function itself behind a thunk for the CPU device.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::{Attribute, Error, GenericParam, Lifetime, Visibility, parse_quote};
 
 use super::instances::Instance;
 use super::{Kernel, Scope};
-use crate::FirstReport;
-use crate::index::{ImageRecord, Index};
+use crate::index::{ImageRecord, Index, Records};
 
 /// What the message of an index with a `rustc` record begins with.
 const REFUSED: &str = "rustc accepts this crate for the host but not for the device";
 
 /// Launch function, kernel tables, and what there is to report.
-pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> TokenStream {
-    let cfgs = kernel.cfgs();
+pub fn expand(kernel: &Kernel, index: &Index, first_report: &AtomicBool) -> TokenStream {
+    let cfgs = &kernel.cfgs;
     let launch = launch_function(kernel);
     let body = body(kernel);
     let instances = kernel.instances.iter().map(|instance| instance_impl(kernel, instance, index));
     let reports = reports(kernel, index, first_report);
-    // So that the host build is repeated when the index changes.
-    let file = if let Index::Built(records) = index { records.file.to_str() } else { None };
-    let tracked = file.map(|file| {
-        quote!(
-            const _: &[u8] = ::core::include_bytes!(#file);
-        )
-    });
     quote! {
         #launch
         #(#cfgs)*
@@ -35,7 +30,6 @@ pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Tok
             #body
             #(#instances)*
             #(#reports)*
-            #tracked
         };
     }
 }
@@ -46,8 +40,7 @@ pub fn expand(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Tok
 /// generic kernel: it is the one bound on an instance, so that an unfit instance
 /// is one error.
 pub fn instance_traits(kernel: &Kernel) -> TokenStream {
-    let Scope { private, .. } = kernel.inner();
-    let (name, names, facts) = (kernel.name(), kernel.generic_names(), kernel.facts());
+    let (Kernel { name, names, facts, .. }, private) = (kernel, &kernel.inner.private);
     let mut bare = kernel.generics.clone();
     bare.where_clause = None;
     bare.type_params_mut().for_each(|param| param.bounds = parse_quote!(?::core::marker::Sized));
@@ -94,16 +87,14 @@ pub fn instance_traits(kernel: &Kernel) -> TokenStream {
 
 /// The function that binds arguments and gives the call.
 fn launch_function(kernel: &Kernel) -> TokenStream {
-    let Scope { private, types, generics, .. } = &kernel.outer();
-    let (function, module) = (&kernel.function, &kernel.module);
-    let (vis, unsafety, name) = (&function.vis, &function.sig.unsafety, kernel.name());
+    let Kernel { function, name, names, module, arguments, fields, .. } = kernel;
+    let Scope { private, types, generics, .. } = &kernel.outer;
+    let (vis, unsafety) = (&function.vis, &function.sig.unsafety);
     let attributes = function.attrs.iter().filter(|attr| is_for_launch(attr));
-    let (params, names) = (&generics.params, kernel.generic_names());
+    let params = &generics.params;
     let predicates = generics.where_clause.iter().flat_map(|clause| &clause.predicates);
     let life = Lifetime::new("'k", Span::mixed_site());
     let binder = Ident::new("binder", Span::mixed_site());
-    let arguments: Vec<_> = kernel.params.iter().map(|param| &param.name).collect();
-    let fields = (0..arguments.len()).map(Kernel::field);
     let phantom = (!names.is_empty()).then(|| quote!(generics: ::core::marker::PhantomData,));
     quote! {
         #[cfg(not(raddle_device))]
@@ -136,23 +127,19 @@ fn is_for_launch(attribute: &Attribute) -> bool {
 
 /// The function, the thunk that calls it with a parameter block, and the facts.
 fn body(kernel: &Kernel) -> TokenStream {
-    let Scope { private, types, generics, .. } = &kernel.outer();
+    let Kernel { name, names, module, facts, fields, .. } = kernel;
+    let Scope { private, generics, .. } = &kernel.outer;
     let mut function = kernel.function.clone();
     function.vis = Visibility::Inherited;
     function.attrs.retain(|attr| !(attr.path().is_ident("cfg") || attr.path().is_ident("doc")));
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
-    let (name, module, names) = (kernel.name(), &kernel.module, kernel.generic_names());
-    let (facts, fields) = (kernel.facts(), (0..types.len()).map(Kernel::field));
+    let call = kernel.outer.call(&quote!(#name::<#(#names),*>), fields);
     quote! {
         #function
         #[allow(trivial_bounds, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks)]
         unsafe fn __raddle_thunk #impl_generics (params: *const u8) #where_clause {
             let params = params.cast::<#module::__RaddleParams #type_generics>();
-            unsafe {
-                #name::<#(#names),*>(
-                    #(<#types as #private::KernelParam>::from_raw(&raw const (*params).#fields)),*
-                );
-            }
+            #call
         }
         #[allow(non_local_definitions, trivial_bounds, clippy::all)]
         impl #impl_generics #module::#facts<#(#names),*> for #private::Kernel #where_clause {
@@ -165,8 +152,8 @@ fn body(kernel: &Kernel) -> TokenStream {
 
 /// The `Kernel` of one instance.
 fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenStream {
-    let Scope { private, bounds, .. } = &kernel.outer();
-    let (name, module, facts) = (kernel.name(), &kernel.module, kernel.facts());
+    let (Kernel { name, module, facts, .. }, Scope { private, bounds, .. }) =
+        (kernel, &kernel.outer);
     let (arguments, segment) = (&instance.arguments, &instance.segment);
     // The bounds of a generic kernel are about its parameters, not its instances.
     let where_clause = if kernel.generics.params.is_empty() {
@@ -214,60 +201,62 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
     }
 }
 
-/// The check that some image belongs to the kernel's module. Without candidates
-/// `reports` says what is wrong. After a refused device build it also does; then
-/// this check holds where lints are capped, and lets kernels of other files pass.
+/// The check that some image belongs to the kernel's module; `reports` says what is
+/// wrong where there are no candidates at all, or after a refused device build
+/// (where a constant that fails would only add noise to rustc's own errors).
 fn left_out(kernel: &Kernel, index: &Index, has_candidates: bool) -> Option<TokenStream> {
     let Index::Built(records) = index else { return None };
-    let span = kernel.name().span();
     if !records.rustc.is_empty() {
-        let message = format!("kernel `{}`: {REFUSED}", kernel.name());
-        return Some(quote_spanned!(span=> const { ::core::assert!(COUNT > 0, #message) };));
+        return None;
     }
+    let span = kernel.name.span();
     let message = not_compiled(kernel);
     has_candidates
         .then(|| quote_spanned!(span=> const _: () = ::core::assert!(COUNT > 0, #message);))
 }
 
 /// What the index has to say about this kernel, as items.
-fn reports(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Vec<TokenStream> {
-    let span = kernel.name().span();
+fn reports(kernel: &Kernel, index: &Index, first_report: &AtomicBool) -> Vec<TokenStream> {
+    let span = kernel.name.span();
     let error = |message: &str| Error::new(span, message).to_compile_error();
-    let records = match index {
-        Index::Built(records) => records,
-        Index::Missing if first_report.take() => {
-            return vec![error(&format!(
-                "kernels are compiled by a build script, and this crate has none that did: put \
-                 `raddle_build::compile(\"{}\")` into the `main` of build.rs, and raddle-build \
-                 under [build-dependencies]",
-                source_file(span)
-            ))];
+    let about_crate = match index {
+        Index::Missing => error(&format!(
+            "kernels are compiled by a build script, and this crate has none that did: put \
+             `raddle_build::compile(\"{}\")` into the `main` of build.rs, and raddle-build under \
+             [build-dependencies]",
+            source_file(span)
+        )),
+        Index::Unreadable(problem) => {
+            error(&format!("the index of compiled kernels is unusable: {problem}"))
         }
-        Index::Unreadable(problem) if first_report.take() => {
-            return vec![error(&format!("the index of compiled kernels is unusable: {problem}"))];
+        Index::Built(records) if !records.rustc.is_empty() => {
+            refused(span, &records.rustc.join("\n"))
         }
-        Index::Missing | Index::Unreadable(_) => return Vec::new(),
+        Index::Built(records) => return reports_of(kernel, records),
     };
-    if !records.rustc.is_empty() {
-        let is_first = first_report.take();
-        return is_first.then(|| refused(span, &records.rustc.join("\n"))).into_iter().collect();
-    }
-    let mut reports: Vec<TokenStream> = Vec::new();
-    let mut shown: Vec<&str> = Vec::new();
-    let has_image = |one: &Instance| records.images_of(&one.segment).next().is_some();
-    let has_error = |one: &Instance| records.errors_of(&one.segment).next().is_some();
-    if kernel.instances.iter().any(|instance| !has_image(instance) && !has_error(instance)) {
-        reports.push(error(&not_compiled(kernel)));
-    }
-    for instance in &kernel.instances {
-        for (path, message) in records.errors_of(&instance.segment) {
-            if records.errors_of(&instance.segment).any(|(other, _)| other != path) {
-                reports.push(error_of_path(kernel, &instance.segment, path, message));
-            } else if !shown.contains(&message.as_str()) {
+    first_report.swap(false, Relaxed).then_some(about_crate).into_iter().collect()
+}
+
+fn reports_of(kernel: &Kernel, records: &Records) -> Vec<TokenStream> {
+    let error = |message: &str| Error::new(kernel.name.span(), message).to_compile_error();
+    let (mut reports, mut shown) = (Vec::new(), Vec::new());
+    for segment in kernel.instances.iter().map(|instance| &instance.segment) {
+        let errors = || records.errors_of(segment);
+        for (path, message) in errors() {
+            if errors().any(|(other, _)| other != path) {
+                reports.push(error_of_path(kernel, segment, path, message));
+            } else if !shown.contains(&message) {
                 shown.push(message);
                 reports.push(error(message));
             }
         }
+    }
+    let is_known = |one: &Instance| {
+        records.images_of(&one.segment).next().is_some()
+            || records.errors_of(&one.segment).next().is_some()
+    };
+    if !kernel.instances.iter().all(is_known) {
+        reports.push(error(&not_compiled(kernel)));
     }
     reports
 }
@@ -275,8 +264,8 @@ fn reports(kernel: &Kernel, index: &Index, first_report: &FirstReport) -> Vec<To
 /// An error that belongs to this kernel if its path is `path`: several kernels of
 /// the crate have this name.
 fn error_of_path(kernel: &Kernel, segment: &str, path: &str, message: &str) -> TokenStream {
-    let Scope { private, .. } = kernel.outer();
-    quote_spanned! {kernel.name().span()=>
+    let private = &kernel.outer.private;
+    quote_spanned! {kernel.name.span()=>
         const _: () = {
             const IMAGE: #private::Image = #private::Image {
                 path: #path, target: "", entry: "", ptx: "", synchronizes: false,
@@ -308,8 +297,8 @@ fn not_compiled(kernel: &Kernel) -> String {
     format!(
         "kernel `{}` was not compiled for the GPU: build.rs must call \
          `raddle_build::compile(\"{}\")`, or with the file of a module above it",
-        kernel.name(),
-        source_file(kernel.name().span())
+        kernel.name,
+        source_file(kernel.name.span())
     )
 }
 

@@ -3,21 +3,22 @@
 //! `'static`, the form for which `KernelParam` is implemented.
 
 use proc_macro2::{Ident, Span};
-use quote::ToTokens;
 use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::visit_mut::{self, VisitMut};
 use syn::{
-    Attribute, Error, FnArg, GenericParam, Generics, ItemFn, Lifetime, Pat, PatType, ReturnType,
-    Signature, Type, WherePredicate,
+    Error, FnArg, GenericParam, Generics, ItemFn, Lifetime, Pat, ReturnType, Signature, Type,
+    WherePredicate,
 };
 
-/// One kernel parameter.
-pub struct Param {
-    /// Its name, without `mut`.
-    pub name: Ident,
-    /// Its type, with `'static` for every lifetime.
-    pub ty: Type,
+/// A signature that a kernel may have.
+pub struct Checked {
+    /// The names of the parameters, without `mut`.
+    pub arguments: Vec<Ident>,
+    /// Their types, with `'static` for every lifetime.
+    pub types: Vec<Type>,
+    /// Type and const parameters.
+    pub generics: Generics,
 }
 
 /// Collects errors, so that all of them are shown at once.
@@ -29,24 +30,41 @@ impl Errors {
     }
 }
 
-/// Checks the signature and gives the parameters and the generics, without
-/// lifetime parameters.
-pub fn check(function: &ItemFn) -> Result<(Vec<Param>, Generics), Error> {
+/// Checks the signature of the function.
+pub fn check(function: &ItemFn) -> Result<Checked, Error> {
     let mut errors = Errors(Vec::new());
     check_qualifiers(&function.sig, &mut errors);
-    check_attributes(&function.attrs, &mut errors);
+    for attribute in &function.attrs {
+        if attribute.path().segments.last().is_some_and(|last| last.ident == "kernel") {
+            errors.at(attribute.span(), "this function is already marked as a kernel");
+        }
+    }
     let name = function.sig.ident.to_string();
     if name.starts_with("__raddle") || name.contains("__i__") {
         errors.at(function.sig.ident.span(), "this name is kept for what `#[kernel]` makes");
     }
-    let mut params = Vec::new();
+    let (mut arguments, mut types) = (Vec::new(), Vec::new());
     for input in &function.sig.inputs {
         match input {
             FnArg::Receiver(receiver) => errors.at(
                 receiver.span(),
                 "a kernel is a free function: pass what it needs from `self` as parameters",
             ),
-            FnArg::Typed(typed) => params.extend(check_param(typed, &mut errors)),
+            FnArg::Typed(typed) => {
+                TypeCheck(&mut errors).visit_type(&typed.ty);
+                let mut ty = (*typed.ty).clone();
+                StaticLifetimes.visit_type_mut(&mut ty);
+                types.push(ty);
+                match &*typed.pat {
+                    Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
+                        arguments.push(pat.ident.clone());
+                    }
+                    pat => errors.at(
+                        pat.span(),
+                        "a kernel parameter needs a name: take it apart in the body",
+                    ),
+                }
+            }
         }
     }
     let combine = |mut all: Error, error| {
@@ -55,7 +73,10 @@ pub fn check(function: &ItemFn) -> Result<(Vec<Param>, Generics), Error> {
     };
     match errors.0.into_iter().reduce(combine) {
         Some(error) => Err(error),
-        None => Ok((params, static_generics(&function.sig.generics))),
+        None => {
+            let generics = static_generics(&function.sig.generics);
+            Ok(Checked { arguments, types, generics })
+        }
     }
 }
 
@@ -81,33 +102,6 @@ fn check_qualifiers(signature: &Signature, errors: &mut Errors) {
     ];
     for (span, message) in rejected {
         span.into_iter().for_each(|span| errors.at(span, message));
-    }
-}
-
-fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes {
-        let text = attribute.meta.to_token_stream().to_string();
-        if ["no_mangle", "export_name", "link_section"].iter().any(|name| text.contains(name)) {
-            errors.at(attribute.span(), "a kernel's entry in the PTX is named by the compiler");
-        }
-        if attribute.path().segments.last().is_some_and(|last| last.ident == "kernel") {
-            errors.at(attribute.span(), "this function is already marked as a kernel");
-        }
-    }
-}
-
-fn check_param(typed: &PatType, errors: &mut Errors) -> Option<Param> {
-    TypeCheck(errors).visit_type(&typed.ty);
-    let mut ty = (*typed.ty).clone();
-    StaticLifetimes.visit_type_mut(&mut ty);
-    match &*typed.pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => {
-            Some(Param { name: pat.ident.clone(), ty })
-        }
-        pat => {
-            errors.at(pat.span(), "a kernel parameter needs a name: take it apart in the body");
-            None
-        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! What `#[kernel]` makes.
 
+use std::sync::atomic::AtomicBool;
+
 use super::{
     Functions, assert_contains, assert_lacks, errors_in, expand, expand_with, functions, index,
     items, named, squeeze, tokens,
 };
-use crate::FirstReport;
 use crate::index::Index;
 
 const SAXPY: &str = "#[doc = \"Adds.\"] #[inline] #[allow(unused)] \
@@ -168,13 +169,14 @@ fn images_of_the_same_name_are_candidates() {
     assert!(checks.iter().any(|check| check.contains("COUNT > 0")), "{checks:?}");
 }
 
-fn reports(item: &str, index: &Index, first: &FirstReport) -> Vec<(String, String)> {
+fn reports(item: &str, index: &Index, first: &AtomicBool) -> Vec<(String, String)> {
     errors_in(crate::kernel::expand(tokens(""), tokens(item), index, first))
 }
 
 #[test]
 fn a_kernel_that_the_index_lacks_is_an_error_at_its_name() {
-    let found = reports("fn k() {}", &index(&["image a::l sm_80 l l.ptx 0"]), &FirstReport::new());
+    let found =
+        reports("fn k() {}", &index(&["image a::l sm_80 l l.ptx 0"]), &AtomicBool::new(true));
     assert_eq!(
         found,
         [(
@@ -193,7 +195,7 @@ fn an_error_record_is_an_error_at_the_name_once() {
         tokens("instances(f32, f64)"),
         tokens("fn k<T>() {}"),
         &index,
-        &FirstReport::new(),
+        &AtomicBool::new(true),
     ));
     assert_eq!(found, [("k".to_owned(), "opens a file".to_owned())]);
 }
@@ -201,7 +203,7 @@ fn an_error_record_is_an_error_at_the_name_once() {
 #[test]
 fn errors_of_kernels_with_one_name_are_told_apart_by_rustc() {
     let index = index(&["error a::k opens~a~file", "error b::k starts~a~thread"]);
-    assert_eq!(reports("fn k() {}", &index, &FirstReport::new()), []);
+    assert_eq!(reports("fn k() {}", &index, &AtomicBool::new(true)), []);
     let file = expand_with("", "fn k() {}", &index);
     let checks = named(&file, "_");
     for (path, message) in [("a::k", "opens a file"), ("b::k", "starts a thread")] {
@@ -216,7 +218,7 @@ fn errors_of_kernels_with_one_name_are_told_apart_by_rustc() {
 
 #[test]
 fn reports_about_the_crate_are_made_once() {
-    let first = FirstReport::new();
+    let first = AtomicBool::new(true);
     let found = reports("fn k() {}", &Index::Missing, &first);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].0, "k");
@@ -224,14 +226,14 @@ fn reports_about_the_crate_are_made_once() {
     assert_eq!(reports("fn l() {}", &Index::Missing, &first), []);
 
     let unreadable = Index::Unreadable("index.tsv: line 1".to_owned());
-    let found = reports("fn k() {}", &unreadable, &FirstReport::new());
+    let found = reports("fn k() {}", &unreadable, &AtomicBool::new(true));
     assert_eq!(found[0].1, "the index of compiled kernels is unusable: index.tsv: line 1");
 }
 
 #[test]
 fn a_refused_device_build_is_a_denied_lint() {
     let index = index(&["rustc error[E0000]:~no"]);
-    let first = FirstReport::new();
+    let first = AtomicBool::new(true);
     assert_eq!(reports("fn k() {}", &index, &first), []);
     let file = expand_with("", "fn k() {}", &index);
     assert_contains(

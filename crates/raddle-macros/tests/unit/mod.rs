@@ -10,11 +10,11 @@ mod ptx;
 mod wrong_kernels;
 
 use std::str::FromStr;
+use std::sync::atomic::AtomicBool;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::Visit;
 
-use crate::FirstReport;
 use crate::index::Index;
 
 pub fn tokens(source: &str) -> TokenStream {
@@ -39,7 +39,7 @@ pub fn expand(options: &str, item: &str) -> syn::File {
 
 pub fn expand_with(options: &str, item: &str, index: &Index) -> syn::File {
     let expansion =
-        crate::kernel::expand(tokens(options), tokens(item), index, &FirstReport::new());
+        crate::kernel::expand(tokens(options), tokens(item), index, &AtomicBool::new(true));
     syn::parse2(expansion).expect("the expansion consists of items")
 }
 
