@@ -39,6 +39,9 @@ pub(crate) struct Grid<'a> {
     /// Counts what may let a stalled worker go on.
     events: AtomicU64,
     panicked_clusters: AtomicU32,
+    /// Threads of the clusters that have begun and not ended: the stacks they
+    /// may need.
+    active_threads: AtomicUsize,
     fault: Mutex<Option<(Rank, Fault)>>,
 }
 
@@ -63,6 +66,7 @@ impl<'a> Grid<'a> {
             busy: AtomicUsize::new(0),
             events: AtomicU64::new(0),
             panicked_clusters: AtomicU32::new(0),
+            active_threads: AtomicUsize::new(0),
             fault: Mutex::new(None),
         })
     }
@@ -158,10 +162,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn work(&mut self) {
         loop {
-            let threads = (self.active.len() + 1) * self.grid.shape.cluster_threads() as usize;
-            let has_room = threads * self.grid.workers <= LAUNCH_STACKS_MAX;
-            let may_start = self.active.is_empty() || has_room;
-            if let Some(number) = may_start.then(|| self.grid.claim(1)).flatten() {
+            if let Some(number) = self.claim() {
                 match self.runner() {
                     Ok(mut runner) => {
                         runner.start(number);
@@ -177,6 +178,20 @@ impl Worker<'_> {
             // What one cluster did may let another one of this worker go on.
             while self.run_active() && self.active.len() > 1 {}
         }
+    }
+
+    /// Takes a cluster to begin, if there is one and it finds stacks. A worker
+    /// with none under way always gets one: the number of workers is limited so.
+    fn claim(&self) -> Option<u64> {
+        let Grid { active_threads, shape, .. } = self.grid;
+        let threads = shape.cluster_threads() as usize;
+        let before = active_threads.fetch_add(threads, Ordering::Relaxed);
+        let has_room = self.active.is_empty() || before + threads <= LAUNCH_STACKS_MAX;
+        let number = has_room.then(|| self.grid.claim(1)).flatten();
+        if number.is_none() {
+            active_threads.fetch_sub(threads, Ordering::Relaxed);
+        }
+        number
     }
 
     /// A runner for one more cluster.
@@ -252,6 +267,8 @@ impl Worker<'_> {
 
     /// Takes leave of a cluster whose threads have all ended.
     fn finish(&mut self, runner: Runner, was_stalled: bool) {
+        let threads = self.grid.shape.cluster_threads() as usize;
+        self.grid.active_threads.fetch_sub(threads, Ordering::Relaxed);
         if let Some(fault) = runner.take_fault() {
             let is_consequence = was_stalled && !matches!(fault, Fault::Panic { .. });
             self.grid.report((is_consequence, runner.number()), fault);

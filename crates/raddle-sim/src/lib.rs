@@ -10,7 +10,8 @@
 //!
 //! - A thread that returns or panics counts as arrived at whole-block barriers
 //!   and drops out of warp operations; the others go on. After a panic the
-//!   launch reports that of the lowest thread of the lowest block.
+//!   launch reports that of the lowest thread of the lowest block. After panics
+//!   in some hundred blocks it begins no further ones.
 //! - Shared memory is uninitialised: each block finds it full of [`POISON`].
 //! - Blocks begin in ascending order, all blocks of a cluster together.
 //!
@@ -21,12 +22,32 @@
 //!   code uses barriers with thread counts, as `barrier.sync a, b` in PTX.
 //! - A warp operation must be one place in the source for all lanes of its mask.
 //!
+//! # How it runs
+//!
+//! A kernel whose threads never wait for each other ([`Launch::synchronizes`] is
+//! false) is a plain loop over the threads of each block. Otherwise threads run
+//! on fibres, in turn from the first to the last; one that never waits leaves its
+//! fibre to the next, so stacks are taken only for threads that wait. A thread
+//! that waits for memory looks again whenever something has happened; when
+//! nothing happens anywhere in the launch for a while, that is a deadlock.
+//!
+//! A worker whose blocks all wait for memory begins further blocks, as many as
+//! there are stacks for, so that blocks may wait for each other in either
+//! direction (grid barriers, look-back scans).
+//!
+//! | variable | meaning | default |
+//! |---|---|---|
+//! | `RADDLE_SIM_THREADS` | OS threads of a launch | those of the machine |
+//! | `RADDLE_SIM_STACK_KIB` | stack of a simulated thread | 256 |
+//! | `RADDLE_SIM_SEED` | shuffles which thread goes on at each wait | in turn |
+//! | `RADDLE_SIM_SPIN_SECONDS` | spinning longer than that is a deadlock | 30 |
+//!
 //! # Hosts built with `panic = "abort"`
 //!
 //! A panicking kernel thread prints its message with kernel, block and thread
-//! and ends the process, since nothing can unwind. Faults without a panic are
-//! returned as usual, but the stacks of threads that were waiting then are never
-//! freed.
+//! and ends the process, since nothing can unwind; so does a fault in a plain
+//! loop. Faults of kernels on fibres are returned as usual, but the stacks of
+//! threads that were waiting then are never freed.
 
 mod barrier;
 mod cluster;
