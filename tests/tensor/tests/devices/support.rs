@@ -60,11 +60,11 @@ pub fn product(a: &[i32], b: &[i32], k: usize) -> Vec<i32> {
 pub fn assert_same<T: PartialEq + std::fmt::Debug>(found: &[T], expected: &[T], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}: lengths");
     let different = || found.iter().zip(expected).enumerate().filter(|(_, (x, y))| x != y);
-    if let Some((i, (found, expected))) = different().next() {
+    if let Some((i, (first, wanted))) = different().next() {
         panic!(
-            "{what}: {} of {} differ; the first is {i}: expected {expected:x?}, found {found:x?}",
+            "{what}: {} of {} differ; the first is {i}: expected {wanted:x?}, found {first:x?}",
             different().count(),
-            expected.len()
+            found.len()
         );
     }
 }

@@ -40,8 +40,9 @@ fn expected_window(spec: &TensorMapSpec, at: &[i32], words: &[u32]) -> Vec<u32> 
 macro_rules! check_load {
     ($kernel:ident, $spec:expr, $at:expr) => {{
         let (spec, at): (TensorMapSpec, _) = ($spec, $at);
-        let words: Vec<u32> =
-            (1..=spec.tensor_bytes().div_ceil(4) as u32).map(|i| i * 0x0101_0001).collect();
+        let words: Vec<u32> = (1..=spec.tensor_bytes().div_ceil(4) as u32)
+            .map(|i| i.wrapping_mul(0x0101_0001))
+            .collect();
         let expected = expected_window(&spec, &at, &words);
         on_each_device(HOPPER, |stream: &Stream| {
             let buffer = stream.upload(&words).unwrap();
