@@ -11,7 +11,9 @@
 //! where the scope, float addition or PTX's further operations matter.
 //!
 //! On the CPU device a load, and a compare-and-swap that failed, let other
-//! threads of the block run, so that spinning on a cell ends.
+//! threads of the block run, so that spinning on a cell ends. Wait for another
+//! thread by [`Acquire`] loads (or with [`nanosleep`](crate::nanosleep) in the
+//! loop): by them the compiler knows that threads of the kernel need each other.
 //!
 //! *Source*: PTX ISA, "Memory Consistency Model"; "Parallel Synchronization and
 //! Communication Instructions: atom, red"; "Data Movement: ld, st".

@@ -3,12 +3,14 @@
 //! *Source*: PTX ISA, "Special Registers: %clock, %clock64, %globaltimer" and
 //! "Miscellaneous Instructions: nanosleep".
 
+// `nanosleep` is marked convergent, as what waits for other threads is: the mark
+// tells the CPU device that the kernel's threads need each other.
 intrinsics! {
     TIMERS, "Special Registers: %clock, %clock64, %globaltimer; nanosleep";
     fn read_clock() -> u32 = "raddle.asm.v:=r,~{memory}:mov.u32 $0, %clock;", sm 20, ptx 10;
     fn read_clock64() -> u64 = "raddle.asm.v:=l,~{memory}:mov.u64 $0, %clock64;", sm 20, ptx 20;
     fn read_globaltimer() -> u64 = "raddle.asm.v:=l,~{memory}:mov.u64 $0, %globaltimer;", sm 30, ptx 31;
-    fn sleep(nanoseconds: u32) = "raddle.asm.v:r,~{memory}:nanosleep.u32 $0;", sm 70, ptx 63;
+    fn sleep(nanoseconds: u32) = "raddle.asm.c.v:r,~{memory}:nanosleep.u32 $0;", sm 70, ptx 63;
 }
 
 /// The multiprocessor's cycle counter, cut to 32 bits: CUDA `clock()`, PTX

@@ -1,7 +1,7 @@
 //! The atomic instructions: one function for each operation and type, generic
 //! over order and scope, and the table rows of all their forms.
 
-use super::order::Order;
+use super::order::{Kind, Order};
 use super::scope::Scope;
 use crate::param::DeviceType;
 
@@ -153,10 +153,15 @@ macro_rules! bits_operations {
     ($ty:ty, $class:literal, $suffix:literal; $($name:ident: $table:ident),*) => {
         bits_operations!(@ $ty, $class, $suffix; $($name, $table),*);
     };
-    (@ $ty:ty, $class:literal, $suffix:literal; $load:ident, $loads:ident, $store:ident, $stores:ident, $swap:ident, $swaps:ident, $cas:ident, $cass:ident) => {
-        operation!($loads, $load(cell: *mut $ty) -> $ty,
+    (@ $ty:ty, $class:literal, $suffix:literal; $relaxed:ident, $relaxeds:ident, $acquire:ident, $acquires:ident, $store:ident, $stores:ident, $swap:ident, $swaps:ident, $cas:ident, $cass:ident) => {
+        operation!($relaxeds, $relaxed(cell: *mut $ty) -> $ty,
             concat!("raddle.asm.v:=", $class, ",l,~{memory}:ld."), concat!(".", $suffix, " $0, [$1];"),
-            ["relaxed" "acquire"], host::Word::load(cell));
+            ["relaxed"], host::Word::load(cell));
+        // Marked convergent, as what waits for other threads is: the mark tells the
+        // CPU device that the kernel's threads need each other.
+        operation!($acquires, $acquire(cell: *mut $ty) -> $ty,
+            concat!("raddle.asm.c.v:=", $class, ",l,~{memory}:ld."), concat!(".", $suffix, " $0, [$1];"),
+            ["acquire"], host::Word::load(cell));
         operation!($stores, $store(cell: *mut $ty, value) -> (),
             concat!("raddle.asm.v:l,", $class, ",~{memory}:st."), concat!(".", $suffix, " [$0], $1;"),
             ["relaxed" "release"], host::Word::store(cell, value));
@@ -171,8 +176,8 @@ macro_rules! bits_operations {
     };
 }
 
-bits_operations!(u32, "r", "b32"; load_b32: LOAD_B32, store_b32: STORE_B32, swap_b32: SWAP_B32, cas_b32: CAS_B32);
-bits_operations!(u64, "l", "b64"; load_b64: LOAD_B64, store_b64: STORE_B64, swap_b64: SWAP_B64, cas_b64: CAS_B64);
+bits_operations!(u32, "r", "b32"; relaxed_b32: RELAXED_B32, acquire_b32: ACQUIRE_B32, store_b32: STORE_B32, swap_b32: SWAP_B32, cas_b32: CAS_B32);
+bits_operations!(u64, "l", "b64"; relaxed_b64: RELAXED_B64, acquire_b64: ACQUIRE_B64, store_b64: STORE_B64, swap_b64: SWAP_B64, cas_b64: CAS_B64);
 
 /// Declares read-modify-write operations of one type: name, PTX operation, and
 /// the new value from the old one and the operand.
@@ -232,14 +237,15 @@ pub const OPERATIONS: &[crate::table::Intrinsic] =
 #[cfg(not(raddle_device))]
 #[rustfmt::skip]
 const GROUPS: &[&[crate::table::Intrinsic]] = &[
-    LOAD_B32, STORE_B32, SWAP_B32, CAS_B32, LOAD_B64, STORE_B64, SWAP_B64, CAS_B64,
+    RELAXED_B32, ACQUIRE_B32, STORE_B32, SWAP_B32, CAS_B32,
+    RELAXED_B64, ACQUIRE_B64, STORE_B64, SWAP_B64, CAS_B64,
     ADD_U32, MIN_U32, MAX_U32, AND_B32, OR_B32, XOR_B32, INC_U32, DEC_U32, MIN_S32, MAX_S32,
     ADD_U64, MIN_U64, MAX_U64, AND_B64, OR_B64, XOR_B64, MIN_S64, MAX_S64, ADD_F32, ADD_F64,
 ];
 
 /// Gives a type the operations of its width, with its own addition.
 macro_rules! value {
-    ($ty:ty as $bits:ty: $load:ident $store:ident $swap:ident $cas:ident;
+    ($ty:ty as $bits:ty: $relaxed:ident $acquire:ident $store:ident $swap:ident $cas:ident;
      |$a:ident| $to_bits:expr, |$b:ident| $from_bits:expr, |$c:ident| $negated:expr;
      $add:ident as $sum:ty, |$d:ident| $to_sum:expr, |$e:ident| $from_sum:expr) => {
         impl Operations for $ty {
@@ -256,7 +262,14 @@ macro_rules! value {
             #[cfg_attr(not(raddle_device), track_caller)]
             unsafe fn load<O: Order, S: Scope>(cell: *mut Self) -> Self {
                 // SAFETY: by the caller's contract; the width is the same.
-                let $b = unsafe { $load::<O, S>(cell.cast()) };
+                let $b = unsafe {
+                    // Decided before code is made, like the forms.
+                    if const { matches!(O::KIND, Kind::Acquire) } {
+                        $acquire::<O, S>(cell.cast())
+                    } else {
+                        $relaxed::<O, S>(cell.cast())
+                    }
+                };
                 $from_bits
             }
             #[inline(always)]
@@ -295,19 +308,19 @@ macro_rules! value {
     };
 }
 
-value! { u32 as u32: load_b32 store_b32 swap_b32 cas_b32;
+value! { u32 as u32: relaxed_b32 acquire_b32 store_b32 swap_b32 cas_b32;
 |a| a, |b| b, |c| c.wrapping_neg(); add_u32 as u32, |d| d, |e| e }
-value! { i32 as u32: load_b32 store_b32 swap_b32 cas_b32;
+value! { i32 as u32: relaxed_b32 acquire_b32 store_b32 swap_b32 cas_b32;
 |a| a.cast_unsigned(), |b| b.cast_signed(), |c| c.wrapping_neg();
 add_u32 as u32, |d| d.cast_unsigned(), |e| e.cast_signed() }
-value! { u64 as u64: load_b64 store_b64 swap_b64 cas_b64;
+value! { u64 as u64: relaxed_b64 acquire_b64 store_b64 swap_b64 cas_b64;
 |a| a, |b| b, |c| c.wrapping_neg(); add_u64 as u64, |d| d, |e| e }
-value! { i64 as u64: load_b64 store_b64 swap_b64 cas_b64;
+value! { i64 as u64: relaxed_b64 acquire_b64 store_b64 swap_b64 cas_b64;
 |a| a.cast_unsigned(), |b| b.cast_signed(), |c| c.wrapping_neg();
 add_u64 as u64, |d| d.cast_unsigned(), |e| e.cast_signed() }
-value! { f32 as u32: load_b32 store_b32 swap_b32 cas_b32;
+value! { f32 as u32: relaxed_b32 acquire_b32 store_b32 swap_b32 cas_b32;
 |a| a.to_bits(), |b| f32::from_bits(b), |c| -c; add_f32 as f32, |d| d, |e| e }
-value! { f64 as u64: load_b64 store_b64 swap_b64 cas_b64;
+value! { f64 as u64: relaxed_b64 acquire_b64 store_b64 swap_b64 cas_b64;
 |a| a.to_bits(), |b| f64::from_bits(b), |c| -c; add_f64 as f64, |d| d, |e| e }
 
 /// Gives an integer type its further operations, some of which are those of the

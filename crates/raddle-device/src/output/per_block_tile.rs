@@ -216,8 +216,21 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
         if vector % block_threads() as usize != thread_linear() as usize {
             return None;
         }
-        // SAFETY: inside the matrix, where rows hold whole vectors; the vector
-        // belongs to this thread only.
-        Some(unsafe { &mut *self.ptr.add(row * self.stride + col).cast::<[T; N]>() })
+        // SAFETY: inside the matrix, where rows hold whole vectors.
+        let vector = unsafe { vector_at(self.ptr, row * self.stride + col) };
+        // SAFETY: it belongs to this thread only.
+        Some(unsafe { &mut *vector })
     }
+}
+
+/// The vector that begins `offset` elements behind a tile's first, with the
+/// alignment that the optimiser does not see for itself.
+///
+/// # Safety
+///
+/// The vector lies in the matrix, and `offset` is a whole number of vectors.
+#[inline(always)]
+unsafe fn vector_at<T: DeviceType, const N: usize>(tile: *mut T, offset: usize) -> *mut [T; N] {
+    // SAFETY: in bounds; matrix, rows, tiles and vectors are aligned alike.
+    unsafe { assume_vector_align::<T, N>(tile.add(offset)).cast() }
 }

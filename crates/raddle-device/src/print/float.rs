@@ -74,8 +74,8 @@ pub(super) fn float_text<const N: usize>(parts: Parts, is_debug: bool, text: &mu
     let (digits, len, point) = shortest(mantissa, exponent, is_lower_closer);
     let digits = digits.get(..len).unwrap_or(&digits);
     // As `core` does for `{:?}`; `{}` has no exponents, but finite space here.
-    let is_plain = if is_debug { -3 <= point && point <= 16 } else { -19 <= point && point <= 40 };
-    if is_plain {
+    let plain = if is_debug { -3..=16 } else { -19..=40 };
+    if plain.contains(&point) {
         push_plain(digits, point, is_debug, text);
     } else {
         push_scientific(digits, point, text);
