@@ -4,13 +4,15 @@
 //! call on such an object first makes the context current on the calling thread
 //! (about ten nanoseconds, whatever other libraries did on the thread).
 
+use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::Arc;
 
 use crate::device::Device;
 use crate::driver::Driver;
 use crate::error::{Result, check};
-use crate::sys::{Api, CuContext};
+use crate::status::Status;
+use crate::sys::{Api, CuContext, CuResult, SUCCESS};
 
 /// A retained primary context.
 pub struct Context {
@@ -59,6 +61,7 @@ impl Context {
     pub fn make_current(&self) -> Result<()> {
         // SAFETY: the handle is retained as long as `self` lives.
         let status = unsafe { (self.device.driver.api().ctx_set_current)(self.raw) };
+        LAST.set(self.raw);
         check("cuCtxSetCurrent", status)
     }
 
@@ -108,6 +111,47 @@ impl Context {
         let status = unsafe { (api.stream_priority_range)(&raw mut least, &raw mut greatest) };
         check("cuCtxGetStreamPriorityRange", status)?;
         Ok((least, greatest))
+    }
+}
+
+thread_local! {
+    /// The context that this crate made current last on this thread.
+    static LAST: Cell<CuContext> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// A context's handle beside the one function that a launch needs to make it
+/// current, so that a launch follows few pointers.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    context: CuContext,
+    set_current: unsafe extern "system" fn(CuContext) -> CuResult,
+}
+
+impl Entry {
+    pub(crate) fn new(context: &Context) -> Self {
+        let set_current = context.device.driver.api().ctx_set_current;
+        Self { context: context.raw, set_current }
+    }
+
+    /// Runs `call` with the context current. Where this crate made it current last
+    /// on the thread, `call` is tried at once: handles of one context are refused
+    /// in another, so if somebody else changed the current context, the call fails
+    /// without effect and is made again.
+    #[inline]
+    pub(crate) fn with(self, mut call: impl FnMut() -> CuResult) -> CuResult {
+        if LAST.get() == self.context {
+            let code = call();
+            if !matches!(Status(code), Status::INVALID_CONTEXT | Status::INVALID_HANDLE) {
+                return code;
+            }
+        }
+        // SAFETY: whoever holds an entry keeps the context retained.
+        let code = unsafe { (self.set_current)(self.context) };
+        if code != SUCCESS {
+            return code;
+        }
+        LAST.set(self.context);
+        call()
     }
 }
 

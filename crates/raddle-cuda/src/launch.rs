@@ -71,24 +71,13 @@ impl Stream {
             // SAFETY: the caller's contract.
             return unsafe { self.launch_with_attributes(function, shape, params) };
         }
-        let api = self.context().enter()?;
         let ([gx, gy, gz], [bx, by, bz]) = (shape.grid, shape.block);
-        // SAFETY: the caller's contract; the handles live for the call.
-        let status = unsafe {
-            (api.launch_kernel)(
-                function.raw,
-                gx,
-                gy,
-                gz,
-                bx,
-                by,
-                bz,
-                shape.dynamic_shared_bytes,
-                self.raw,
-                params.as_mut_ptr(),
-                std::ptr::null_mut(),
-            )
-        };
+        let (shared, params) = (shape.dynamic_shared_bytes, params.as_mut_ptr());
+        let (launch, none) = (self.launch_kernel, std::ptr::null_mut());
+        let status = self.entry.with(|| {
+            // SAFETY: the caller's contract; the handles live for the call.
+            unsafe { launch(function.raw, gx, gy, gz, bx, by, bz, shared, self.raw, params, none) }
+        });
         check("cuLaunchKernel", status)
     }
 

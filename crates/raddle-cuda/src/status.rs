@@ -31,6 +31,10 @@ impl Status {
     pub const NO_DEVICE: Self = Self(100);
     /// The ordinal names no device.
     pub const INVALID_DEVICE: Self = Self(101);
+    /// The context is not current, or gone.
+    pub const INVALID_CONTEXT: Self = Self(201);
+    /// A handle belongs to another context, or is gone.
+    pub const INVALID_HANDLE: Self = Self(400);
     /// The image is neither PTX nor a cubin.
     pub const INVALID_IMAGE: Self = Self(200);
     /// The image holds no code for this device.

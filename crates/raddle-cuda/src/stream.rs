@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
-use crate::context::Context;
+use crate::context::{Context, Entry};
 use crate::error::{Result, check};
 use crate::sys::{
-    CuEvent, CuStream, ERROR_NOT_READY, EVENT_BLOCKING_SYNC, EVENT_DISABLE_TIMING,
+    CuEvent, CuStream, ERROR_NOT_READY, EVENT_BLOCKING_SYNC, EVENT_DISABLE_TIMING, LaunchKernel,
     STREAM_NON_BLOCKING, SUCCESS,
 };
 
 /// A queue of work that runs in order, apart from the legacy default stream.
 pub struct Stream {
-    context: Arc<Context>,
     pub(crate) raw: CuStream,
+    /// What a launch needs, copied to where it finds it.
+    pub(crate) entry: Entry,
+    pub(crate) launch_kernel: LaunchKernel,
+    context: Arc<Context>,
 }
 
 // SAFETY: the driver allows a stream to be used from any thread, and from several
@@ -34,7 +37,8 @@ impl Stream {
         // SAFETY: writes one handle, destroyed in `drop`.
         let status = unsafe { (api.stream_create)(&raw mut raw, STREAM_NON_BLOCKING, priority) };
         check("cuStreamCreateWithPriority", status)?;
-        Ok(Self { context: Arc::clone(context), raw })
+        let (entry, launch_kernel) = (Entry::new(context), api.launch_kernel);
+        Ok(Self { raw, entry, launch_kernel, context: Arc::clone(context) })
     }
 
     /// The stream's context.

@@ -18,6 +18,21 @@ pub(crate) type CuLinkState = *mut c_void;
 pub(crate) type CuMemPool = *mut c_void;
 pub(crate) type CuDevicePtr = u64;
 
+/// `cuLaunchKernel`.
+pub(crate) type LaunchKernel = unsafe extern "system" fn(
+    CuFunction,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    c_uint,
+    CuStream,
+    *mut *mut c_void,
+    *mut *mut c_void,
+) -> CuResult;
+
 /// `CUuuid`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

@@ -26,7 +26,7 @@ use raddle_device::param::{KernelParam, ParamRules};
 use crate::call::{Accesses, Binder, KernelArg};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::kernels::{Limited, Loaded};
+use crate::kernels::Loaded;
 use crate::panics::KernelIndex;
 use crate::sync::lock;
 
@@ -119,13 +119,11 @@ impl ForeignModule {
             Problem::Differs(reason) => declaration(reason),
             Problem::Cuda(error) => error.into(),
         })?;
-        Ok(ForeignKernel {
-            device: self.device.clone(),
-            // Its panics go nowhere, so its number is never looked at.
-            loaded: Arc::new(crate::kernels::loaded(function, KernelIndex(0))?),
-            kernel: described(name, P::RULES),
-            params: PhantomData,
-        })
+        let kernel = described(name, P::RULES);
+        // Its panics go nowhere, so its number is never looked at.
+        let number = KernelIndex(0);
+        let loaded = Arc::new(crate::kernels::loaded(&self.device, kernel, function, number)?);
+        Ok(ForeignKernel { device: self.device.clone(), loaded, kernel, params: PhantomData })
     }
 }
 
@@ -165,13 +163,6 @@ pub struct ForeignCall<'k, P: ForeignParams> {
     pub(crate) params: P::Raw,
     pub(crate) accesses: Accesses<'k>,
     pub(crate) error: Option<Box<Error>>,
-}
-
-impl<P: ForeignParams> ForeignCall<'_, P> {
-    /// What the kernel, as it is loaded, allows.
-    pub(crate) fn limits(&self) -> Limited {
-        self.loaded.limits()
-    }
 }
 
 /// Most parameters of a foreign kernel.

@@ -2,7 +2,7 @@
 //! how a launch finds it again in a few nanoseconds.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use raddle_cuda::{Function, FunctionAttribute, Module};
 use raddle_device::kernel::{Image, Kernel, PanicSlot};
@@ -10,37 +10,28 @@ use raddle_device::kernel::{Image, Kernel, PanicSlot};
 use crate::cuda::CudaDevice;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::launch::LaunchRules;
 use crate::panics::KernelIndex;
 use crate::sync::lock;
 
 /// A kernel on one GPU.
 pub(crate) struct Loaded {
+    pub(crate) rules: LaunchRules,
     pub(crate) function: Function,
     pub(crate) index: KernelIndex,
-    block_threads_max: u32,
-    static_shared_bytes: u32,
     /// Dynamic shared memory that the function may be given as it is set now.
     pub(crate) dynamic_shared_bytes_max: AtomicU32,
     /// Whether clusters of more than eight blocks have been allowed.
-    pub(crate) large_clusters: AtomicU32,
+    pub(crate) has_large_clusters: AtomicBool,
+    pub(crate) limits: FunctionLimits,
 }
 
-/// What a kernel, as it is loaded, allows of a launch.
+/// What a function, as it is loaded, allows of a launch.
 #[derive(Clone, Copy)]
-pub(crate) struct Limited {
+pub(crate) struct FunctionLimits {
     /// Threads of a block that the function's registers allow.
     pub(crate) block_threads_max: u32,
     pub(crate) static_shared_bytes: usize,
-}
-
-impl Loaded {
-    #[inline]
-    pub(crate) fn limits(&self) -> Limited {
-        Limited {
-            block_threads_max: self.block_threads_max,
-            static_shared_bytes: self.static_shared_bytes as usize,
-        }
-    }
 }
 
 /// The kernels of one GPU by the address of their [`Kernel`]. Lookups take no
@@ -230,17 +221,26 @@ fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> R
         cuda.write_bytes(address, &slot)?;
         cuda.board.set_claimed(index, address + std::mem::offset_of!(PanicSlot, claimed) as u64);
     }
-    loaded(function, index)
+    loaded(device, kernel, function, index)
 }
 
 /// The function with the limits that launches are checked against.
-pub(crate) fn loaded(function: Function, index: KernelIndex) -> Result<Loaded> {
+pub(crate) fn loaded(
+    device: &Device,
+    kernel: &'static Kernel,
+    function: Function,
+    index: KernelIndex,
+) -> Result<Loaded> {
     let get = |attribute| function.attribute(attribute).map(i32::unsigned_abs);
-    Ok(Loaded {
+    let limits = FunctionLimits {
         block_threads_max: get(FunctionAttribute::MaxThreadsPerBlock)?,
-        static_shared_bytes: get(FunctionAttribute::SharedBytes)?,
+        static_shared_bytes: get(FunctionAttribute::SharedBytes)? as usize,
+    };
+    Ok(Loaded {
+        rules: LaunchRules::new(device.limits(), kernel, limits),
         dynamic_shared_bytes_max: AtomicU32::new(get(FunctionAttribute::MaxDynamicSharedBytes)?),
-        large_clusters: AtomicU32::new(0),
+        has_large_clusters: AtomicBool::new(false),
+        limits,
         index,
         function,
     })

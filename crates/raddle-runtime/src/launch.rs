@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use raddle_cuda::{FunctionAttribute, Shape};
 use raddle_device::kernel::Kernel;
+use raddle_device::param::ParamRules;
 
 use crate::call::{Accesses, sealed};
 use crate::cuda::CudaDevice;
@@ -15,7 +16,7 @@ use crate::device::{Device, Limits};
 use crate::error::{Error, Result};
 use crate::foreign::{ForeignCall, ForeignParams};
 use crate::grid::Grid;
-use crate::kernels::{Limited, Loaded};
+use crate::kernels::{FunctionLimits, Loaded};
 use crate::queue::Queue;
 use crate::stream::Stream;
 
@@ -34,54 +35,171 @@ impl Stream {
         params_bytes: usize,
         accesses: &Accesses<'_>,
     ) -> Result<()> {
-        if params_bytes != kernel.meta.params_bytes as usize {
-            let expected = kernel.meta.params_bytes as usize;
-            return Err(Error::ParamsSize { kernel: kernel.name, expected, found: params_bytes });
-        }
         let device = self.device();
-        match &device.inner().cuda {
-            Some(cuda) => {
-                let loaded = cuda.kernels.get(device, kernel)?;
-                let checked = Checked { kernel, device, limits: loaded.limits() };
-                let mut shape = checked.shape(grid)?;
-                if grid.is_empty {
-                    return Ok(());
-                }
-                prepare(cuda, loaded, &mut shape)?;
-                self.submit(kernel.name, accesses, |raw, _| {
-                    let raw = raw.expect("queues of a GPU have a driver stream");
-                    // SAFETY: the caller's contract; the shape is within what
-                    // kernel and device allow.
-                    Ok(unsafe { raw.launch(&loaded.function, &shape, params)? })
-                })?;
-                self.queue().note_launch(kernel);
-                self.queue().touched.add(loaded.index);
-            }
-            None => {
-                let limits = Limited { block_threads_max: u32::MAX, static_shared_bytes: 0 };
-                let checked = Checked { kernel, device, limits };
-                let shape = checked.shape(grid)?;
-                if grid.is_empty {
-                    return Ok(());
-                }
-                refuse_nested(kernel)?;
-                self.submit(kernel.name, accesses, |_, _| {
-                    // SAFETY: the caller's contract.
-                    let ran = unsafe { run_on_cpu(kernel, &shape, params) };
-                    self.queue().push_pending(ran.err());
-                    Ok(())
-                })?;
-                self.queue().note_launch(kernel);
-            }
+        let Some(cuda) = &device.inner().cuda else {
+            // SAFETY: the caller's contract.
+            return unsafe { self.run_params(grid, kernel, params, params_bytes, accesses) };
+        };
+        let loaded = cuda.kernels.get(device, kernel)?;
+        if params_bytes != loaded.rules.params_bytes {
+            return Err(wrong_params(kernel, params_bytes));
         }
+        let shape = if loaded.rules.allow(grid) {
+            Shape {
+                grid: grid.grid,
+                block: grid.block,
+                cluster: [0; 3],
+                dynamic_shared_bytes: grid.shared_bytes as u32,
+                is_programmatic: grid.is_programmatic && cuda.capability() >= (9, 0),
+            }
+        } else {
+            let shape = Checked { kernel, device, limits: loaded.limits }.shape(grid)?;
+            if grid.is_empty {
+                return Ok(());
+            }
+            shape_for(cuda, loaded, shape)?
+        };
+        if shape.dynamic_shared_bytes > loaded.dynamic_shared_bytes_max.load(Ordering::Acquire) {
+            allow_shared(loaded, shape.dynamic_shared_bytes)?;
+        }
+        self.submit(Operation::Launch(kernel), accesses, |raw, _| {
+            let raw = raw.expect("queues of a GPU have a driver stream");
+            // SAFETY: the caller's contract; the shape is within what kernel and
+            // device allow.
+            Ok(unsafe { raw.launch(&loaded.function, &shape, params)? })
+        })?;
+        self.queue().note_launch(kernel);
+        self.queue().touched.add(loaded.index);
         Ok(())
+    }
+
+    /// Checks a launch and runs it on the CPU, to its end.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Stream::launch_params`].
+    unsafe fn run_params(
+        &self,
+        grid: &Grid,
+        kernel: &'static Kernel,
+        params: *const u8,
+        params_bytes: usize,
+        accesses: &Accesses<'_>,
+    ) -> Result<()> {
+        if params_bytes != kernel.meta.params_bytes as usize {
+            return Err(wrong_params(kernel, params_bytes));
+        }
+        let limits = FunctionLimits { block_threads_max: u32::MAX, static_shared_bytes: 0 };
+        let shape = Checked { kernel, device: self.device(), limits }.shape(grid)?;
+        if grid.is_empty {
+            return Ok(());
+        }
+        refuse_nested(kernel)?;
+        self.submit(Operation::Launch(kernel), accesses, |_, _| {
+            // SAFETY: the caller's contract.
+            let ran = unsafe { run_on_cpu(kernel, &shape, params) };
+            self.queue().push_pending(ran.err());
+            Ok(())
+        })?;
+        self.queue().note_launch(kernel);
+        Ok(())
+    }
+}
+
+/// What work is, for messages.
+#[derive(Clone, Copy)]
+pub(crate) enum Operation {
+    /// A copy, a fill, and the like.
+    Named(&'static str),
+    /// A launch.
+    Launch(&'static Kernel),
+}
+
+impl Operation {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Named(name) => name,
+            Self::Launch(kernel) => kernel.name,
+        }
+    }
+}
+
+#[cold]
+fn wrong_params(kernel: &'static Kernel, found: usize) -> Error {
+    let expected = kernel.meta.params_bytes as usize;
+    Error::ParamsSize { kernel: kernel.name, expected, found }
+}
+
+/// What a kernel on a device allows of plain launches, in one cache line. What
+/// these rules do not allow is looked at closely by [`Checked`], which may allow
+/// it nevertheless (clusters, empty covers) and else says what is wrong.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub(crate) struct LaunchRules {
+    pub(crate) params_bytes: usize,
+    grid_max: [u32; 3],
+    block_max: [u32; 3],
+    /// The block that is demanded, or zeros.
+    block: [u32; 3],
+    block_threads_max: u32,
+    dynamic_shared_bytes_max: u32,
+    /// How many dimensions a launch may have; 0 if clusters are demanded.
+    dimensions: u32,
+}
+
+impl LaunchRules {
+    pub(crate) fn new(device: &Limits, kernel: &Kernel, function: FunctionLimits) -> Self {
+        let meta = &kernel.meta;
+        let declared = if meta.max_threads == 0 { u32::MAX } else { meta.max_threads };
+        let shared = device.shared_bytes.saturating_sub(function.static_shared_bytes);
+        let dimensions = match kernel.rules {
+            _ if meta.cluster != [0; 3] => 0,
+            ParamRules { one_dimensional: true, .. } => 1,
+            ParamRules { two_dimensional: true, .. } => 2,
+            ParamRules { .. } => 3,
+        };
+        Self {
+            params_bytes: meta.params_bytes as usize,
+            grid_max: device.grid,
+            block_max: device.block,
+            block: meta.block,
+            block_threads_max: device.block_threads.min(declared).min(function.block_threads_max),
+            dynamic_shared_bytes_max: u32::try_from(shared).unwrap_or(u32::MAX),
+            dimensions,
+        }
+    }
+
+    /// Whether a launch is plain and allowed.
+    #[inline]
+    pub(crate) fn allow(&self, grid: &Grid) -> bool {
+        let ([gx, gy, gz], [bx, by, bz]) = (grid.grid, grid.block);
+        // Zero becomes the largest number.
+        let is_within = |size: u32, max: u32| size.wrapping_sub(1) < max;
+        let is_flat = match self.dimensions {
+            0 => false,
+            1 => gy | gz | by | bz == 1,
+            2 => gz | bz == 1,
+            _ => true,
+        };
+        is_flat
+            && is_within(gx, self.grid_max[0])
+            && is_within(gy, self.grid_max[1])
+            && is_within(gz, self.grid_max[2])
+            && is_within(bx, self.block_max[0])
+            && is_within(by, self.block_max[1])
+            && is_within(bz, self.block_max[2])
+            // At most 2^10 * 2^10 * 2^6: no overflow.
+            && bx * by * bz <= self.block_threads_max
+            && (self.block == [0; 3] || self.block == grid.block)
+            && grid.shared_bytes <= self.dynamic_shared_bytes_max as usize
+            && grid.cluster == [0; 3]
+            && !grid.is_empty
     }
 }
 
 impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
     fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<()> {
         let (kernel, device) = (self.kernel, stream.device());
-        let limits = self.limits();
         if let Some(error) = self.error {
             return Err(*error);
         }
@@ -93,13 +211,14 @@ impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
                 stream: device.to_string(),
             });
         };
-        let mut shape = Checked { kernel, device, limits }.shape(grid)?;
+        let shape = Checked { kernel, device, limits: self.loaded.limits }.shape(grid)?;
         if grid.is_empty {
             return Ok(());
         }
-        prepare(cuda, &self.loaded, &mut shape)?;
+        let shape = shape_for(cuda, &self.loaded, shape)?;
+        allow_shared(&self.loaded, shape.dynamic_shared_bytes)?;
         let mut pointers = P::pointers(&self.params);
-        stream.submit(kernel.name, &self.accesses, |raw, _| {
+        stream.submit(Operation::Launch(kernel), &self.accesses, |raw, _| {
             let raw = raw.expect("queues of a GPU have a driver stream");
             // SAFETY: whoever made the call vouches for the kernel; there is one
             // pointer for each parameter, to a value of its size.
@@ -128,7 +247,7 @@ impl Queue {
 struct Checked<'a> {
     kernel: &'static Kernel,
     device: &'a Device,
-    limits: Limited,
+    limits: FunctionLimits,
 }
 
 impl Checked<'_> {
@@ -241,29 +360,28 @@ enum Of {
     Registers,
 }
 
-/// Raises what must be raised on the function before this shape can be launched.
-#[inline]
-fn prepare(cuda: &CudaDevice, loaded: &Loaded, shape: &mut Shape) -> Result<()> {
-    if shape.dynamic_shared_bytes > loaded.dynamic_shared_bytes_max.load(Ordering::Acquire) {
-        allow_shared(loaded, shape.dynamic_shared_bytes)?;
-    }
-    if shape.cluster != [0; 3]
-        && shape.cluster.iter().product::<u32>() > PORTABLE_CLUSTER_BLOCKS_MAX
-        && loaded.large_clusters.load(Ordering::Acquire) == 0
-    {
+/// Prepares the function for clusters, and leaves out of the shape what this
+/// device does not have.
+#[cold]
+fn shape_for(cuda: &CudaDevice, loaded: &Loaded, shape: Shape) -> Result<Shape> {
+    let blocks = shape.cluster.iter().product::<u32>();
+    if blocks > PORTABLE_CLUSTER_BLOCKS_MAX && !loaded.has_large_clusters.load(Ordering::Acquire) {
         loaded.function.set_attribute(FunctionAttribute::NonPortableClusterSizeAllowed, 1)?;
-        loaded.large_clusters.store(1, Ordering::Release);
+        loaded.has_large_clusters.store(true, Ordering::Release);
     }
     // Before compute capability 9.0 a kernel always begins after the one ahead.
-    shape.is_programmatic &= cuda.capability() >= (9, 0);
-    Ok(())
+    let is_programmatic = shape.is_programmatic && cuda.capability() >= (9, 0);
+    Ok(Shape { is_programmatic, ..shape })
 }
 
+/// Lets the function have so much dynamic shared memory.
 #[cold]
 fn allow_shared(loaded: &Loaded, bytes: u32) -> Result<()> {
-    let value = i32::try_from(bytes).unwrap_or(i32::MAX);
-    loaded.function.set_attribute(FunctionAttribute::MaxDynamicSharedBytes, value)?;
-    loaded.dynamic_shared_bytes_max.fetch_max(bytes, Ordering::AcqRel);
+    if bytes > loaded.dynamic_shared_bytes_max.load(Ordering::Acquire) {
+        let value = i32::try_from(bytes).unwrap_or(i32::MAX);
+        loaded.function.set_attribute(FunctionAttribute::MaxDynamicSharedBytes, value)?;
+        loaded.dynamic_shared_bytes_max.fetch_max(bytes, Ordering::AcqRel);
+    }
     Ok(())
 }
 
@@ -307,3 +425,66 @@ unsafe fn run_on_cpu(kernel: &'static Kernel, shape: &Shape, params: *const u8) 
 
 /// Blocks of a cluster that every device with clusters allows.
 const PORTABLE_CLUSTER_BLOCKS_MAX: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use raddle_device::kernel::KernelMeta;
+
+    use super::*;
+
+    unsafe fn nothing(_params: *const u8) {}
+
+    const PLAIN: Kernel = Kernel {
+        name: "test::plain",
+        images: &[],
+        meta: KernelMeta::NONE,
+        rules: ParamRules::NONE,
+        body: nothing,
+        file: "",
+        line: 0,
+    };
+
+    static KERNELS: [Kernel; 6] = [
+        PLAIN,
+        Kernel { rules: ParamRules::ONE_D, ..PLAIN },
+        Kernel { rules: ParamRules::TWO_D, ..PLAIN },
+        Kernel { meta: KernelMeta { block: [64, 2, 1], ..KernelMeta::NONE }, ..PLAIN },
+        Kernel { meta: KernelMeta { max_threads: 200, ..KernelMeta::NONE }, ..PLAIN },
+        Kernel { meta: KernelMeta { cluster: [2, 1, 1], ..KernelMeta::NONE }, ..PLAIN },
+    ];
+
+    /// The quick rules allow what the close look allows, but for clusters and empty
+    /// covers, which they leave to it.
+    #[test]
+    fn quick_rules_and_the_close_look_agree() {
+        let device = &Device::cpu();
+        let sizes = [0, 1, 2, 3, 32, 64, 65, 128, 512, 1024, 1025, 65_535, 65_536, u32::MAX];
+        let limits = FunctionLimits { block_threads_max: 768, static_shared_bytes: 1000 };
+        let mut state = 1u64;
+        let mut pick = |len: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % len
+        };
+        let (mut allowed, mut refused) = (0, 0);
+        for _ in 0..200_000 {
+            let mut size = |often_one: bool| {
+                if often_one && pick(3) > 0 { 1 } else { sizes[pick(sizes.len())] }
+            };
+            let grid = Grid::new(
+                [size(false), size(true), size(true)],
+                [size(false), size(true), size(true)],
+            );
+            let shared = [0, 48 << 10, (227 << 10) - 1000, 227 << 10][pick(4)];
+            let cluster = [[0; 3], [0; 3], [2, 1, 1]][pick(3)];
+            let grid = grid.shared_bytes(shared).cluster(cluster);
+            let kernel = &KERNELS[pick(KERNELS.len())];
+            let quick = LaunchRules::new(device.limits(), kernel, limits).allow(&grid);
+            let close = Checked { kernel, device, limits }.shape(&grid).is_ok();
+            let is_plain = cluster == [0; 3] && kernel.meta.cluster == [0; 3];
+            assert_eq!(quick, close && is_plain, "{grid:?} {kernel:?}");
+            allowed += u32::from(quick);
+            refused += u32::from(!quick);
+        }
+        assert!(allowed > 1000 && refused > 1000, "{allowed} allowed, {refused} refused");
+    }
+}

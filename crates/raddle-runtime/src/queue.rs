@@ -22,7 +22,8 @@ use crate::staging::Chunk;
 use crate::sync::lock;
 use crate::timeline::{StreamId, Use};
 
-/// A queue of work in order.
+/// A queue of work in order. What a launch needs comes first, close together.
+#[repr(C)]
 pub(crate) struct Queue {
     pub(crate) id: StreamId,
     /// `None` on the CPU, which does its work when it is enqueued.
@@ -32,18 +33,18 @@ pub(crate) struct Queue {
     pub(crate) state: Mutex<QueueState>,
     /// Number of the last work whose enqueueing is done.
     pub(crate) enqueued: AtomicU64,
-    /// Number of the last work that is known to have ended.
-    completed: AtomicU64,
-    mark: Mutex<Mark>,
+    /// The kernel launched last.
+    pub(crate) last_kernel: AtomicPtr<Kernel>,
     /// Kernels launched here, or on a queue waited for, whose panic records were
     /// not looked at since.
     pub(crate) touched: KernelSet,
+    /// Number of the last work that is known to have ended.
+    completed: AtomicU64,
+    mark: Mutex<Mark>,
     /// The same for kernels that a thread is waiting for at the moment.
     pub(crate) settling: KernelSet,
     pending: Mutex<Vec<Error>>,
     has_pending: AtomicBool,
-    /// The kernel launched last.
-    pub(crate) last_kernel: AtomicPtr<Kernel>,
 }
 
 /// What the thread that enqueues work needs.

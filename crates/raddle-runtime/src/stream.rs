@@ -17,6 +17,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::grid::Grid;
+use crate::launch::Operation;
 use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
 use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
@@ -110,9 +111,10 @@ impl Stream {
 
     /// Enqueues `work`, which uses what `accesses` says, behind all work that it
     /// must come after.
+    #[inline]
     pub(crate) fn submit(
         &self,
-        operation: &'static str,
+        operation: Operation,
         accesses: &Accesses<'_>,
         work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
     ) -> Result<()> {
@@ -120,7 +122,7 @@ impl Stream {
         let mut state = lock(&queue.state);
         for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
-                return Err(self.wrong_device(operation, region));
+                return Err(self.wrong_device(operation.name(), region));
             }
             let mut wait = |entry| queue.wait_for(&mut state, device, entry);
             let waited = region.uses.before(queue.id, access, &mut wait);
@@ -277,7 +279,7 @@ impl Stream {
         self.write(target.reborrow().slice_mut(..run_len)?, &run)?;
         let (address, element_bytes) = (target.address, size_of::<T>());
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit("fill", &accesses, |raw, _| {
+        self.submit(Operation::Named("fill"), &accesses, |raw, _| {
             let mut done = run_len;
             while done < target.len() {
                 let len = done.min(target.len() - done);
@@ -307,7 +309,7 @@ impl Stream {
         check_len("write", target.len(), source.len())?;
         let bytes = size_of_val(source);
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit("write", &accesses, |raw, state| {
+        self.submit(Operation::Named("write"), &accesses, |raw, state| {
             let from = source.as_ptr().cast::<u8>();
             match (raw, &self.device().inner().cuda) {
                 _ if bytes == 0 => {}
@@ -368,7 +370,7 @@ impl Stream {
         let bytes = source.len() * size_of::<T>();
         let accesses = Accesses::default().with(source.region, Access::Read);
         let to = target.cast::<u8>();
-        self.submit("download", &accesses, |raw, _| {
+        self.submit(Operation::Named("download"), &accesses, |raw, _| {
             match raw {
                 _ if bytes == 0 => {}
                 // SAFETY: the caller's contract; `settle` below waits for the
@@ -398,7 +400,7 @@ impl Stream {
         let accesses = Accesses::default()
             .with(source.region, Access::Read)
             .with(target.region, target.access);
-        self.submit("copy", &accesses, |raw, _| {
+        self.submit(Operation::Named("copy"), &accesses, |raw, _| {
             let bytes = source.len() * size_of::<T>();
             // SAFETY: the lengths agree; a shared and an exclusive borrow do not
             // overlap.
