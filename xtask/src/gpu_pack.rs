@@ -13,6 +13,10 @@ use crate::{Error, Result};
 /// Largest size of the folder, so that it can be sent along with the tree.
 const PACK_BYTES_MAX: u64 = 64 << 20;
 
+/// Packages whose tests call rustc or cargo, which the machine with the GPU has
+/// not, or that have nothing to do with a GPU.
+const NEEDS_RUST: [&str; 4] = ["raddle-build", "raddle-macros", "raddle-wrong", "xtask"];
+
 /// The script that runs the programs.
 const RUNNER: &str = include_str!("gpu_pack_run.sh");
 
@@ -58,6 +62,12 @@ pub fn run() -> Result {
         )));
     }
     Ok(())
+}
+
+/// Whether a test needs neither compiler nor cargo.
+fn can_run_without_rust(program: &Program) -> bool {
+    let is_cli_from_outside = program.package == "raddle-cli" && program.target == "cli";
+    !is_cli_from_outside && !NEEDS_RUST.contains(&program.package.as_str())
 }
 
 /// What a program that is no test is run for, and with which arguments.

@@ -55,10 +55,18 @@ pub enum InspectError {
         /// What there is.
         known: Vec<String>,
     },
+    /// No image of the selection runs on that architecture.
+    #[error("no image runs on {wanted}, expected one of: {}", able.join(", "))]
+    NoArchitecture {
+        /// What was asked for.
+        wanted: String,
+        /// What the images run on.
+        able: Vec<String>,
+    },
     /// One of NVIDIA's tools is not installed.
     #[error(
-        "`{tool}` was not found on PATH or below target/ptxas: install it without the CUDA toolkit \
-         by `pip install --no-deps --target target/ptxas {wheel}`"
+        "`{tool}` was not found on PATH or below target/{tool}: install it without the CUDA toolkit \
+         by `pip install --no-deps --target target/{tool} {wheel}`"
     )]
     NoTool {
         /// The program.
@@ -333,14 +341,8 @@ pub fn sass(found: &Found, architecture: Option<&str>) -> Result<String> {
     let scratch = Scratch::new()?;
     let cubin = scratch.dir.join("image.cubin");
     let mut text = String::new();
-    for Image { record, .. } in &found.images {
-        let able = assembler::architectures_of(&record.target);
-        let chosen = match architecture {
-            Some(wanted) if !able.iter().any(|able| able == wanted) => continue,
-            Some(wanted) => wanted,
-            None => &able[0],
-        };
-        assembler::assemble(&ptxas, &record.ptx_file, &record.entry, chosen, &cubin)?;
+    for (record, chosen) in choose(found, architecture)? {
+        assembler::assemble(&ptxas, &record.ptx_file, &record.entry, &chosen, &cubin)?;
         let output = Command::new(&nvdisasm)
             .args(["--print-code", "--print-line-info"])
             .arg(&cubin)
@@ -356,15 +358,40 @@ pub fn sass(found: &Found, architecture: Option<&str>) -> Result<String> {
     Ok(text)
 }
 
-/// One of NVIDIA's tools, below `target/ptxas` here or in a folder above, or on
-/// the path.
+/// The images that run on `architecture`; all of them, each with the oldest on
+/// which it runs, if none is asked for.
+fn choose<'f>(
+    found: &'f Found,
+    architecture: Option<&str>,
+) -> Result<Vec<(&'f ImageRecord, String)>> {
+    let able = |record: &ImageRecord| assembler::architectures_of(&record.target);
+    let records = found.images.iter().map(|image| &image.record);
+    let Some(wanted) = architecture else {
+        let oldest = |record| Some((record, able(record).into_iter().next()?));
+        return Ok(records.filter_map(oldest).collect());
+    };
+    let fits = |record: &&ImageRecord| able(record).iter().any(|able| able == wanted);
+    let chosen: Vec<_> =
+        records.clone().filter(fits).map(|record| (record, wanted.to_owned())).collect();
+    if chosen.is_empty() {
+        let mut able: Vec<String> = records.flat_map(able).collect();
+        able.sort();
+        able.dedup();
+        return Err(InspectError::NoArchitecture { wanted: wanted.to_owned(), able });
+    }
+    Ok(chosen)
+}
+
+/// One of NVIDIA's tools, below `target/` here or in a folder above, or on the
+/// path.
 fn tool(name: &'static str) -> Result<PathBuf> {
     let wheel = match name {
         "ptxas" => "nvidia-cuda-nvcc==13.0.88",
         _ => "nvidia-cuda-nvdisasm==13.5.37",
     };
     let here = std::env::current_dir().unwrap_or_default();
-    let installed: Vec<PathBuf> = here.ancestors().map(|dir| dir.join("target/ptxas")).collect();
+    let installed: Vec<PathBuf> =
+        here.ancestors().map(|dir| dir.join("target").join(name)).collect();
     assembler::find_tool(name, &installed).ok_or(InspectError::NoTool { tool: name, wheel })
 }
 

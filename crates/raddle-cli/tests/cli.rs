@@ -152,6 +152,43 @@ fn an_existing_folder_is_left_alone() {
     assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
 }
 
+/// Runs where none of NVIDIA's tools can be found, on the kernels inside this
+/// very binary.
+#[test]
+fn resources_without_ptxas_name_the_remedy() {
+    for what in ["resources", "sass"] {
+        let binary = env!("CARGO_BIN_EXE_raddle");
+        let mut command = raddle(&["kernels", what, "--binary", binary]);
+        let (code, _, error) =
+            outcome(command.current_dir(std::env::temp_dir()).env("PATH", "no-such-folder"));
+        assert_eq!(code, 1);
+        assert!(error.contains("`ptxas` was not found"), "{error}");
+        assert!(error.contains("pip install --no-deps --target target/ptxas"), "{error}");
+    }
+}
+
+/// Runs fully where `cargo xtask ptx-check` has installed the assembler.
+#[test]
+fn resources_come_from_ptxas() {
+    if !checkout().join("target/ptxas/nvidia").is_dir() {
+        println!("skipped: no ptxas below target/ptxas (cargo xtask ptx-check installs it)");
+        return;
+    }
+    let binary = env!("CARGO_BIN_EXE_raddle");
+    let mut command = raddle(&["kernels", "resources", "probe", "--json", "--binary", binary]);
+    let (code, text, error) = outcome(&mut command);
+    assert_eq!(code, 0, "{error}");
+    let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let architectures: Vec<_> =
+        rows.as_array().unwrap().iter().map(|row| row["architecture"].as_str().unwrap()).collect();
+    assert_eq!(architectures, ["sm_80", "sm_90", "sm_100", "sm_120"]);
+    for row in rows.as_array().unwrap() {
+        assert!(row["registers"].as_u64().unwrap() > 0, "{row}");
+        assert!(row["shared_bytes"].as_u64().unwrap() >= 4 * 33, "slots of a block's warps: {row}");
+        assert_eq!(row["barriers"], 1, "{row}");
+    }
+}
+
 #[test]
 fn a_program_without_kernels_is_refused() {
     let (code, _, error) = outcome(raddle(&["kernels", "list", "--binary"]).arg("no-such-program"));

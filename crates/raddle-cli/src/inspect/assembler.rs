@@ -78,12 +78,13 @@ pub enum AssembleError {
 pub fn architectures_of(target: &str) -> Vec<String> {
     let number = target.strip_prefix("sm_").and_then(|digits| digits.parse::<u32>().ok());
     match number {
-        Some(lowest) => PORTABLE
+        // Known to be older than the newest here, else only itself is certain.
+        Some(lowest) if lowest <= PORTABLE[PORTABLE.len() - 1].0 => PORTABLE
             .iter()
             .filter(|(number, _)| *number >= lowest)
             .map(|(_, name)| (*name).to_owned())
             .collect(),
-        None => vec![target.to_owned()],
+        _ => vec![target.to_owned()],
     }
 }
 
@@ -223,6 +224,7 @@ ptxas info    : Used 90 registers, used 2 barriers, 49152 bytes smem, 360 bytes 
     fn portable_images_go_to_every_later_architecture() {
         assert_eq!(architectures_of("sm_80"), ["sm_80", "sm_90", "sm_100", "sm_120"]);
         assert_eq!(architectures_of("sm_90a"), ["sm_90a"]);
+        assert_eq!(architectures_of("sm_130"), ["sm_130"]);
     }
 
     #[test]

@@ -15,32 +15,6 @@ pub struct Embedded {
     pub ptx: String,
 }
 
-/// What a line outside of all braces begins with.
-const LINE_STARTS: [&str; 22] = [
-    "\t",
-    " ",
-    "//",
-    "(",
-    ")",
-    "{",
-    "}",
-    ";",
-    ".address_size",
-    ".alias",
-    ".common",
-    ".const",
-    ".extern",
-    ".file",
-    ".func",
-    ".global",
-    ".noreturn",
-    ".section",
-    ".shared",
-    ".target",
-    ".visible",
-    ".weak",
-];
-
 const VERSION: &[u8] = b".version ";
 
 /// Finds all PTX texts with an entry in the bytes of a program. The same text
@@ -73,10 +47,7 @@ fn ptx_at(bytes: &[u8]) -> &str {
     let text = std::str::from_utf8(&bytes[..len]).unwrap_or_default();
     let (mut end, mut depth) = (0, 0_i64);
     for (number, line) in text.split_inclusive('\n').enumerate() {
-        let is_ptx = depth > 0
-            || number == 0
-            || line == "\n"
-            || LINE_STARTS.iter().any(|start| line.starts_with(start));
+        let is_ptx = depth > 0 || number == 0 || is_outer_line(line);
         if !is_ptx || !line.ends_with('\n') {
             break;
         }
@@ -88,6 +59,17 @@ fn ptx_at(bytes: &[u8]) -> &str {
         end += line.len();
     }
     &text[..end]
+}
+
+/// Whether a line can stand outside of all braces: a directive other than
+/// `.version`, with which the next text begins, or a part of one.
+fn is_outer_line(line: &str) -> bool {
+    match *line.as_bytes() {
+        [b'.', second, ..] => second.is_ascii_lowercase() && !line.starts_with(".version "),
+        [b'/', second, ..] => second == b'/',
+        [first, ..] => matches!(first, b'\n' | b'\t' | b' ' | b'(' | b')' | b'{' | b'}' | b';'),
+        [] => false,
+    }
 }
 
 /// Target and entry of a PTX text; `None` if it has no entry.
@@ -103,7 +85,7 @@ mod tests {
     use super::*;
 
     const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64\n\n\
-        .visible .entry axpy(\n\t.param .b64 p\n)\n{\n\tret; // }\n$L__BB0_1:\n}\n\
+        .visible .entry axpy(\n\t.param .b64 p\n)\n.reqntid 128, 1, 1\n{\n\tret; // }\n$L__BB0_1:\n}\n\
         \t.file\t1 \"src/{kernels}.rs\"\n";
 
     #[test]
