@@ -97,14 +97,13 @@ struct Cancelled;
 
 impl Cluster {
     /// A cluster of `launch`, to be [`reset`](Self::reset) before use.
-    pub fn new(grid: &Grid<'_>, watch: Rc<Watch>) -> Result<Self, Fault> {
+    pub fn new(grid: &Grid<'_>, watch: Rc<Watch>) -> Self {
         let Grid { launch, shape, options, .. } = grid;
         let blocks = shape.cluster_blocks;
-        let shared = SharedMemory::new(blocks, launch.dynamic_shared_bytes)
-            .map_err(|reason| Fault::SharedMemory { reason, block: [0; 3] })?;
+        let shared = SharedMemory::new(blocks, launch.dynamic_shared_bytes);
         let block_words = (shape.block_threads as usize).div_ceil(WORD);
         let words = block_words * blocks as usize;
-        Ok(Self {
+        Self {
             launch: **launch,
             shape: *shape,
             options: **options,
@@ -121,7 +120,7 @@ impl Cluster {
             is_cancelled: Cell::new(false),
             fault: RefCell::default(),
             panic: RefCell::default(),
-        })
+        }
     }
 
     /// Makes this cluster number `number` of the grid, with no thread started.

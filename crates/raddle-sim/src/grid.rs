@@ -21,6 +21,7 @@ use crate::panics::Watch;
 use crate::plain::Plain;
 use crate::pool;
 use crate::runner::{Progress, Runner};
+use crate::shared;
 
 /// A launch under way.
 pub(crate) struct Grid<'a> {
@@ -52,6 +53,8 @@ impl<'a> Grid<'a> {
     /// Checks a launch.
     pub fn new(launch: &'a Launch, options: &'a Options) -> Result<Self, Fault> {
         let shape = Shape::new(launch)?;
+        shared::check_size(launch.dynamic_shared_bytes)
+            .map_err(|reason| Fault::SharedMemory { reason, block: [0; 3] })?;
         let most = usize::try_from(shape.clusters).unwrap_or(usize::MAX);
         let stacks = LAUNCH_STACKS_MAX / shape.cluster_threads() as usize;
         let most = if launch.synchronizes { most.min(stacks.max(1)) } else { most };
@@ -88,10 +91,7 @@ impl<'a> Grid<'a> {
     /// One worker's part of a launch whose threads never wait.
     fn work_plainly(&self) {
         let watch = self.watch();
-        let plain = match Plain::new(self, &watch) {
-            Ok(plain) => plain,
-            Err(fault) => return self.report((false, 0), fault),
-        };
+        let plain = Plain::new(self, &watch);
         let share = self.shape.clusters / (self.workers as u64 * SHARES);
         let share = share.clamp(1, SHARE_CLUSTERS_MAX);
         watch.during(|| {
@@ -161,22 +161,19 @@ struct Worker<'a> {
 
 impl Worker<'_> {
     fn work(&mut self) {
+        let mut has_progressed = true;
         loop {
             if let Some(number) = self.claim() {
-                match self.runner() {
-                    Ok(mut runner) => {
-                        runner.start(number);
-                        self.active.push(runner);
-                    }
-                    Err(fault) => return self.grid.report((false, number), fault),
-                }
+                let spare = self.spare.pop();
+                let mut runner = spare.unwrap_or_else(|| Runner::new(self.grid, &self.watch));
+                runner.start(number);
+                self.active.push(runner);
             } else if self.active.is_empty() {
                 return;
-            } else if !self.wait() {
+            } else if !has_progressed && !self.wait() {
                 return self.fail_stalled();
             }
-            // What one cluster did may let another one of this worker go on.
-            while self.run_active() && self.active.len() > 1 {}
+            has_progressed = self.run_active();
         }
     }
 
@@ -194,22 +191,18 @@ impl Worker<'_> {
         number
     }
 
-    /// A runner for one more cluster.
-    fn runner(&mut self) -> Result<Runner, Fault> {
-        self.spare.pop().map_or_else(|| Runner::new(self.grid, &self.watch), Ok)
-    }
-
-    /// Runs each active cluster until it waits; returns whether anything
+    /// Runs each active cluster until it cannot go on; returns whether anything
     /// happened.
     fn run_active(&mut self) -> bool {
         let mut any = false;
+        let turns_max = TURNS << self.active.len().min(TURNS_DOUBLED_MAX);
         for mut runner in std::mem::take(&mut self.active) {
             runner.poll_again();
-            let progress = runner.run(&mut self.idle);
-            any |= !matches!(progress, Progress::Stalled { has_progressed: false });
+            let progress = runner.run(turns_max, &mut self.idle);
+            any |= !matches!(progress, Progress::Unfinished { has_progressed: false });
             match progress {
                 Progress::Done => self.finish(runner, false),
-                Progress::Stalled { .. } => self.active.push(runner),
+                Progress::Unfinished { .. } => self.active.push(runner),
             }
         }
         if any {
@@ -280,6 +273,11 @@ impl Worker<'_> {
 /// How long nothing may happen anywhere in a launch before waits for memory are
 /// a deadlock: another launch or the host may still write that memory.
 const GRACE: Duration = Duration::from_millis(200);
+/// Half the switches (some milliseconds) after which a lone cluster gives way to
+/// another one: its warps may be looping around an exchange until another block
+/// has done something. Doubled for each cluster under way, since few kernels do.
+const TURNS: u64 = 1 << 17;
+const TURNS_DOUBLED_MAX: usize = 16;
 const PAUSE_STEP: Duration = Duration::from_micros(5);
 const PAUSE_MAX: Duration = Duration::from_millis(1);
 /// Shares of a worker in a launch of plain loops, to even out their lengths.

@@ -49,9 +49,8 @@ struct Cancelled;
 
 impl<'w> Plain<'w> {
     /// A loop for clusters of `grid`.
-    pub fn new(grid: &Grid<'_>, watch: &'w Watch) -> Result<Self, Fault> {
-        let shared = SharedMemory::new(grid.shape.cluster_blocks, grid.launch.dynamic_shared_bytes)
-            .map_err(|reason| Fault::SharedMemory { reason, block: [0; 3] })?;
+    pub fn new(grid: &Grid<'_>, watch: &'w Watch) -> Self {
+        let shared = SharedMemory::new(grid.shape.cluster_blocks, grid.launch.dynamic_shared_bytes);
         let state = PlainState {
             launch: *grid.launch,
             shape: grid.shape,
@@ -66,7 +65,7 @@ impl<'w> Plain<'w> {
             fault: RefCell::new(None),
             has_failed: Cell::new(false),
         };
-        Ok(Self { state: Box::new(state), watch })
+        Self { state: Box::new(state), watch }
     }
 
     /// Runs cluster number `number`.

@@ -21,8 +21,9 @@ pub(crate) struct Runner {
 pub(crate) enum Progress {
     /// All threads have exited, or the cluster has failed.
     Done,
-    /// All threads wait, some of them for memory to change.
-    Stalled {
+    /// All threads wait, some of them for memory to change, or they have run
+    /// for so long that others should have a turn.
+    Unfinished {
         /// Whether anything happened since the call.
         has_progressed: bool,
     },
@@ -30,10 +31,10 @@ pub(crate) enum Progress {
 
 impl Runner {
     /// A runner for clusters of `grid`.
-    pub fn new(grid: &Grid<'_>, watch: &Rc<Watch>) -> Result<Self, Fault> {
-        let cluster = Box::new(Cluster::new(grid, Rc::clone(watch))?);
+    pub fn new(grid: &Grid<'_>, watch: &Rc<Watch>) -> Self {
+        let cluster = Box::new(Cluster::new(grid, Rc::clone(watch)));
         let fibres = cluster.slots.iter().map(|_| None).collect();
-        Ok(Self { cluster, fibres })
+        Self { cluster, fibres }
     }
 
     /// Begins cluster number `number` of the grid.
@@ -46,20 +47,28 @@ impl Runner {
         self.cluster.number.get()
     }
 
-    /// Runs until all threads have exited or wait. Fibres come from and go to
+    /// Runs until all threads have exited or wait, or for `turns_max` switches.
+    /// Fibres come from and go to
     /// `idle`.
-    pub fn run(&mut self, idle: &mut Vec<Fibre>) -> Progress {
+    pub fn run(&mut self, turns_max: u64, idle: &mut Vec<Fibre>) -> Progress {
         let before = self.cluster.events();
+        let mut turns = 0;
         let progress = loop {
             if self.cluster.is_cancelled.get() {
                 self.cancel(idle);
                 break Progress::Done;
             }
             match self.cluster.next() {
-                Step::Run(thread) => self.resume(thread, idle),
+                Step::Run(thread) => {
+                    self.resume(thread, idle);
+                    turns += 1;
+                    if turns == turns_max {
+                        break Progress::Unfinished { has_progressed: true };
+                    }
+                }
                 Step::Done => break Progress::Done,
                 Step::Stalled if self.cluster.is_polling() => {
-                    break Progress::Stalled { has_progressed: self.cluster.events() != before };
+                    break Progress::Unfinished { has_progressed: self.cluster.events() != before };
                 }
                 // Only threads of this cluster could have released these.
                 Step::Stalled => self.cluster.set_fault(self.cluster.stall_fault(0)),

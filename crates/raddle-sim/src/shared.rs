@@ -35,15 +35,15 @@ struct Variable {
 }
 
 impl SharedMemory {
-    /// Memory for clusters of `blocks` blocks.
-    pub fn new(blocks: u32, dynamic_bytes: usize) -> Result<Self, SharedMisuse> {
-        check_size(dynamic_bytes)?;
-        Ok(Self {
+    /// Memory for clusters of `blocks` blocks. The size has been checked.
+    pub fn new(blocks: u32, dynamic_bytes: usize) -> Self {
+        debug_assert!(check_size(dynamic_bytes).is_ok());
+        Self {
             arenas: (0..blocks).map(|_| Cell::new(std::ptr::null_mut())).collect(),
             variables: RefCell::default(),
             dynamic_bytes,
             used_bytes: Cell::new(dynamic_bytes),
-        })
+        }
     }
 
     /// Poisons everything for the next cluster.
@@ -151,7 +151,8 @@ fn is_identical(a: &SharedKey, b: &SharedKey) -> bool {
     std::ptr::eq(a.site, b.site) && std::ptr::eq(a.instance, b.instance)
 }
 
-fn check_size(bytes: usize) -> Result<(), SharedMisuse> {
+/// Whether a block may use so many bytes.
+pub(crate) fn check_size(bytes: usize) -> Result<(), SharedMisuse> {
     if bytes <= SHARED_BYTES_MAX {
         Ok(())
     } else {
@@ -176,7 +177,7 @@ mod tests {
 
     #[test]
     fn variables_are_found_again_and_apart() {
-        let memory = SharedMemory::new(2, 100).unwrap();
+        let memory = SharedMemory::new(2, 100);
         let first = memory.variable(0, KEY, 64, 4).unwrap();
         assert_eq!(memory.variable(0, KEY, 64, 4), Ok(first));
         let moved = SharedKey { site: String::from(KEY.site).leak(), instance: KEY.instance };
@@ -191,7 +192,7 @@ mod tests {
 
     #[test]
     fn memory_is_poisoned_for_each_cluster() {
-        let memory = SharedMemory::new(1, 16).unwrap();
+        let memory = SharedMemory::new(1, 16);
         let variable = memory.variable(0, KEY, 4, 4).unwrap();
         let dynamic = memory.dynamic(0).0;
         // SAFETY: both point to live bytes of the arena.
@@ -211,8 +212,8 @@ mod tests {
     fn limits_hold() {
         let too_large = |bytes| SharedMisuse::TooLarge { bytes, limit_bytes: SHARED_BYTES_MAX };
         let bytes = SHARED_BYTES_MAX + 1;
-        assert_eq!(SharedMemory::new(1, bytes).err(), Some(too_large(bytes)));
-        let memory = SharedMemory::new(1, SHARED_BYTES_MAX - 128).unwrap();
+        assert_eq!(check_size(bytes), Err(too_large(bytes)));
+        let memory = SharedMemory::new(1, SHARED_BYTES_MAX - 128);
         assert!(memory.variable(0, KEY, 128, 1).is_ok());
         let other = SharedKey { instance: "u8", ..KEY };
         assert_eq!(memory.variable(0, other, 1, 1), Err(too_large(SHARED_BYTES_MAX + 1)));

@@ -182,6 +182,20 @@ fn polling_threads_get_a_turn_while_others_are_busy() {
 }
 
 #[test]
+fn a_block_that_never_rests_does_not_keep_others_from_beginning() {
+    let flag = words(1);
+    let mut case = fibres(3, 32);
+    case.options.threads = 1;
+    let result = case.run(|| {
+        if block() == 2 {
+            put(&flag[0], 1);
+        }
+        while collect(u32::MAX, get(&flag[0])).0.contains(&0) {}
+    });
+    assert_eq!(result, Ok(()));
+}
+
+#[test]
 fn locals_of_threads_that_never_return_are_dropped() {
     struct Guard<'a>(&'a AtomicU32);
     impl Drop for Guard<'_> {
