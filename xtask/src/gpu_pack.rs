@@ -20,17 +20,21 @@ const NEEDS_RUST: [&str; 4] = ["raddle-build", "raddle-macros", "raddle-wrong", 
 /// The script that runs the programs.
 const RUNNER: &str = include_str!("gpu_pack_run.sh");
 
-/// Runs the task.
-pub fn run() -> Result {
+/// Runs the task for some crates, or for all if none is named.
+pub fn run(packages: &[&str]) -> Result {
     let root = workspace::root();
     let pack = root.join("gpu-pack");
     if pack.exists() {
         io(&pack, std::fs::remove_dir_all(&pack))?;
     }
     io(&pack, std::fs::create_dir_all(pack.join("bin")))?;
-    let strip = ["--release", "--config", "profile.release.strip=true", "--workspace"];
-    let tests = workspace::build(&[&["test", "--no-run"][..], &strip].concat())?.programs;
-    let programs = workspace::build(&[&["build", "--bins", "--examples"][..], &strip].concat())?;
+    let mut scope = vec!["--release", "--config", "profile.release.strip=true"];
+    if packages.is_empty() {
+        scope.push("--workspace");
+    }
+    scope.extend(packages.iter().flat_map(|package| ["--package", package]));
+    let tests = workspace::build(&[&["test", "--no-run"][..], &scope].concat())?.programs;
+    let programs = workspace::build(&[&["build", "--bins", "--examples"][..], &scope].concat())?;
 
     let mut manifest =
         String::from("# kind\tname\tprogram\tfolder below the repository\targuments\n");

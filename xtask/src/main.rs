@@ -32,7 +32,7 @@ tasks:
   tidy                  source rules: headers, SAFETY notes, budgets, layers
   ptx-check [-p CRATE]  assembles every PTX image of the build with ptxas
   ptx-check --bless     the same, and rewrites xtask/spills.txt
-  gpu-pack              test and bench binaries in gpu-pack/, for a machine with a GPU
+  gpu-pack [CRATE…]     test and bench binaries in gpu-pack/, for a machine with a GPU
 ";
 
 /// Why a task failed.
@@ -80,7 +80,9 @@ fn main() -> ExitCode {
         ["ptx-check"] => ptx_check::run(ptx_check::Mode::Check, None),
         ["ptx-check", "-p", package] => ptx_check::run(ptx_check::Mode::Check, Some(package)),
         ["ptx-check", "--bless"] => ptx_check::run(ptx_check::Mode::Bless, None),
-        ["gpu-pack"] => gpu_pack::run(),
+        ["gpu-pack", ref packages @ ..] if !packages.iter().any(|name| name.starts_with('-')) => {
+            gpu_pack::run(packages)
+        }
         [] | ["help" | "--help" | "-h", ..] => {
             print!("{USAGE}");
             Ok(())
