@@ -12,17 +12,8 @@ use syn::{Data, DataEnum, DeriveInput, Error, Fields, Path, Type, parse_quote};
 const PRIMITIVES: [&str; 12] =
     ["u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize"];
 
-/// `unsafe impl DeviceType`.
-pub fn device_type(item: TokenStream) -> TokenStream {
-    expand(item, device_type_impl)
-}
-
-/// `unsafe impl Zeroable`.
-pub fn zeroable(item: TokenStream) -> TokenStream {
-    expand(item, zeroable_impl)
-}
-
-fn expand(
+/// Parses the item and gives what `derive` makes of it, or its error.
+pub fn expand(
     item: TokenStream,
     derive: fn(&DeriveInput) -> Result<TokenStream, Error>,
 ) -> TokenStream {
@@ -30,7 +21,8 @@ fn expand(
     expansion.unwrap_or_else(Error::into_compile_error)
 }
 
-fn device_type_impl(input: &DeriveInput) -> Result<TokenStream, Error> {
+/// `unsafe impl DeviceType`.
+pub fn device_type(input: &DeriveInput) -> Result<TokenStream, Error> {
     let name = &input.ident;
     let representation = representation(input)?;
     let is = |wanted: &str| representation.iter().any(|given| given == wanted);
@@ -49,7 +41,8 @@ fn device_type_impl(input: &DeriveInput) -> Result<TokenStream, Error> {
     implementation(input, "DeviceType")
 }
 
-fn zeroable_impl(input: &DeriveInput) -> Result<TokenStream, Error> {
+/// `unsafe impl Zeroable`.
+pub fn zeroable(input: &DeriveInput) -> Result<TokenStream, Error> {
     let name = &input.ident;
     let check = match &input.data {
         Data::Struct(_) => TokenStream::new(),

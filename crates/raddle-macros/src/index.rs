@@ -55,11 +55,8 @@ impl Index {
     /// The index in the folder `dir`.
     pub fn read(dir: &Path) -> Self {
         let file = dir.join("index.tsv");
-        let Some(dir) = dir.to_str() else {
-            return Self::Unreadable(format!("{} is not UTF-8", dir.display()));
-        };
         match std::fs::read_to_string(&file) {
-            Ok(text) => match parse(&text, dir) {
+            Ok(text) => match parse(&text, &dir.display().to_string()) {
                 Ok(records) => Self::Built(records),
                 Err(problem) => Self::Unreadable(format!("{}: {problem}", file.display())),
             },

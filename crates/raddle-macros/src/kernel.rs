@@ -71,10 +71,9 @@ pub fn expand(
     });
     match function.and_then(|function| Kernel::check(function, options)) {
         Ok(kernel) => {
-            let module = kernel.module();
-            let device = device::expand(&kernel);
+            let (module, function) = (kernel.module(), &kernel.function);
             let host = host::expand(&kernel, index, first_report);
-            quote!(#module #device #host)
+            quote!(#module #[cfg(raddle_device)] #function #host)
         }
         Err(error) => {
             let error = error.to_compile_error();
@@ -122,10 +121,9 @@ impl Kernel {
             #(#cfgs)*
             #[doc(hidden)]
             #[allow(
-                dead_code, missing_docs, non_camel_case_types, non_snake_case,
-                non_upper_case_globals, unreachable_pub, unsafe_code, unused_imports,
-                clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks,
-                clippy::multiple_unsafe_ops_per_block, clippy::missing_safety_doc, trivial_bounds
+                dead_code, missing_docs, nonstandard_style, trivial_bounds, unreachable_pub,
+                unsafe_code, unused_imports, clippy::all, clippy::pedantic,
+                clippy::multiple_unsafe_ops_per_block, clippy::undocumented_unsafe_blocks
             )]
             #vis mod #module {
                 use super::*;
@@ -155,9 +153,7 @@ impl Kernel {
             #where_clause {}
             impl #impl_generics ::core::clone::Clone for __RaddleParams #type_generics
             #where_clause {
-                fn clone(&self) -> Self {
-                    unsafe { ::core::ptr::read(self) }
-                }
+                fn clone(&self) -> Self { unsafe { ::core::ptr::read(self) } }
             }
             impl #impl_generics __RaddleParams #type_generics #where_clause {
                 pub(super) const META: #private::KernelMeta = #private::KernelMeta {

@@ -62,7 +62,7 @@ pub fn kernel(options: TokenStream, item: TokenStream) -> TokenStream {
 /// `DeviceType`, and the type must be `Copy`.
 #[proc_macro_derive(DeviceType, attributes(raddle))]
 pub fn derive_device_type(item: TokenStream) -> TokenStream {
-    derive::device_type(item.into()).into()
+    derive::expand(item.into(), derive::device_type).into()
 }
 
 /// Derives `Zeroable`: all-zero bytes are a valid value.
@@ -70,7 +70,7 @@ pub fn derive_device_type(item: TokenStream) -> TokenStream {
 /// For structs of `Zeroable` fields, and for enums one of whose variants is 0.
 #[proc_macro_derive(Zeroable, attributes(raddle))]
 pub fn derive_zeroable(item: TokenStream) -> TokenStream {
-    derive::zeroable(item.into()).into()
+    derive::expand(item.into(), derive::zeroable).into()
 }
 
 /// Inline PTX in a kernel, for what the vocabulary of device code lacks.

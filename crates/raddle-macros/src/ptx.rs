@@ -109,10 +109,9 @@ impl Operand {
     fn parse(name: Ident, input: ParseStream) -> syn::Result<Self> {
         let word = input.call(Ident::parse_any)?;
         let direction = match word.to_string().as_str() {
-            "in" => Direction::In,
+            "in" | "const" => Direction::In,
             "out" => Direction::Out,
             "inout" => Direction::InOut,
-            "const" => Direction::In,
             _ => {
                 let message = "an operand is `in(..)`, `out(..)`, `inout(..)` or `const`";
                 return Err(Error::new(word.span(), message));
@@ -298,12 +297,9 @@ impl Ptx {
         };
         quote! {
             unsafe fn ptx() {}
-            #[allow(dead_code)]
-            #[track_caller]
+            #[allow(dead_code)] #[track_caller]
             fn no_cpu_body<T>() -> T {
-                ::core::panic!(
-                    "this `ptx!` has no CPU body: add `host = {{ .. }}`, or use a GPU"
-                )
+                ::core::panic!("this `ptx!` has no CPU body: add `host = {{ .. }}`, or use a GPU")
             }
             ptx();
             let (#(#locals,)*) = {

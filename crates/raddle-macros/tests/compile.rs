@@ -90,17 +90,17 @@ const PROGRAMS: &[Program] = &[
                     }
                 }
 
-                /// Multiplies; calls itself.
+                /// Multiplies; calls itself; has names that the macro uses.
                 #[kernel(instances(f32, f64), max_threads = 64)]
-                pub fn k<'a, T>(depth: u32, a: &'a [T], mut y: PerThread<T>, _k: Kernel<T>)
+                pub fn k<'a, T>(params: u32, kernel: &'a [T], mut y: PerThread<T>, _k: Kernel<T>)
                 where
                     T: DeviceType + Mul<Output = T>,
                 {
-                    if depth > 0 {
-                        return k(depth - 1, a, y, _k);
+                    if params > 0 {
+                        return k(params - 1, kernel, y, _k);
                     }
                     if let Some((i, y)) = y.mine() {
-                        *y = a[i] * a[0];
+                        *y = kernel[i] * kernel[0];
                     }
                 }
             }

@@ -1,20 +1,11 @@
-//! The device side: the function as written, and for each instance an entry that
-//! takes the parameter block, with its `KernelMeta` beside it. The compiler
-//! finds both by the last segment of their symbols.
+//! The device side: for each instance an entry that takes the parameter block and
+//! calls the function as it was written, with its `KernelMeta` beside it. The
+//! compiler finds both by the last segment of their symbols.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::{Kernel, Scope};
-
-/// The function itself.
-pub fn expand(kernel: &Kernel) -> TokenStream {
-    let function = &kernel.function;
-    quote! {
-        #[cfg(raddle_device)]
-        #function
-    }
-}
 
 /// Entries and facts, for the hidden module.
 pub fn entries(kernel: &Kernel) -> TokenStream {
@@ -29,11 +20,9 @@ pub fn entries(kernel: &Kernel) -> TokenStream {
         let meta = format_ident!("__raddle_meta__{}", instance.name);
         let keep = format_ident!("__raddle_keep__{}", instance.name);
         quote! {
-            #[cfg(raddle_device)]
-            #[used]
+            #[cfg(raddle_device)] #[used]
             pub static #meta: #private::KernelMeta = #params::META;
-            #[cfg(raddle_device)]
-            #[used]
+            #[cfg(raddle_device)] #[used]
             static #keep: unsafe extern "C" fn(*const #params) = #entry;
             #[cfg(raddle_device)]
             pub unsafe extern "C" fn #entry(params: *const #params) {
@@ -42,8 +31,7 @@ pub fn entries(kernel: &Kernel) -> TokenStream {
         }
     });
     quote! {
-        #[cfg(raddle_device)]
-        #[inline(always)]
+        #[cfg(raddle_device)] #[inline(always)]
         unsafe fn __raddle_run #impl_generics (params: *const __RaddleParams #type_generics)
         #where_clause
         {

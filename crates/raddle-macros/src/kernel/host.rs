@@ -46,6 +46,7 @@ pub fn instance_traits(kernel: &Kernel) -> TokenStream {
     bare.type_params_mut().for_each(|param| param.bounds = parse_quote!(?::core::marker::Sized));
     let texts: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
     let message = format!("kernel `{name}` was not compiled for `{}`", texts.join(", "));
+    let label = "add it to `#[kernel(instances(..))]`";
     // A second implementation, so that rustc does not infer the only instance
     // where the arguments say another.
     let decoy = kernel.generics.type_params().next().map(|_| {
@@ -57,24 +58,16 @@ pub fn instance_traits(kernel: &Kernel) -> TokenStream {
         quote! {
             #[cfg(not(raddle_device))]
             pub enum __RaddleNoType {}
-            #[cfg(not(raddle_device))]
-            #[diagnostic::do_not_recommend]
+            #[cfg(not(raddle_device))] #[diagnostic::do_not_recommend]
             impl<#(#consts),*> #name<#(#arguments),*> for #private::Kernel {
-                fn kernel() -> &'static Self {
-                    ::core::unreachable!()
-                }
+                fn kernel() -> &'static Self { ::core::unreachable!() }
             }
         }
     });
     quote! {
         #[cfg(not(raddle_device))]
-        #[diagnostic::on_unimplemented(
-            message = #message,
-            label = "add it to `#[kernel(instances(..))]`"
-        )]
-        pub trait #name #bare {
-            fn kernel() -> &'static Self;
-        }
+        #[diagnostic::on_unimplemented(message = #message, label = #label)]
+        pub trait #name #bare { fn kernel() -> &'static Self; }
         #decoy
         #[cfg(not(raddle_device))]
         pub trait #facts #bare {
@@ -187,13 +180,10 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
                 #left_out
                 const {
                     &#private::Kernel {
-                        name: PATH,
-                        images: &IMAGES,
+                        name: PATH, images: &IMAGES, file: ::core::file!(), line: ::core::line!(),
                         meta: <Self as #module::#facts<#(#arguments),*>>::META,
                         rules: <Self as #module::#facts<#(#arguments),*>>::RULES,
                         body: <Self as #module::#facts<#(#arguments),*>>::BODY,
-                        file: ::core::file!(),
-                        line: ::core::line!(),
                     }
                 }
             }
@@ -267,11 +257,10 @@ fn error_of_path(kernel: &Kernel, segment: &str, path: &str, message: &str) -> T
     let private = &kernel.outer.private;
     quote_spanned! {kernel.name.span()=>
         const _: () = {
-            const IMAGE: #private::Image = #private::Image {
-                path: #path, target: "", entry: "", ptx: "", synchronizes: false,
-            };
+            use #private::{Image, count_images};
             const PATH: &str = ::core::concat!(::core::module_path!(), "::", #segment);
-            ::core::assert!(#private::count_images(&[IMAGE], PATH) == 0, "{}", #message)
+            let image = Image { path: #path, target: "", entry: "", ptx: "", synchronizes: false };
+            ::core::assert!(count_images(&[image], PATH) == 0, "{}", #message)
         };
     }
 }
@@ -286,9 +275,7 @@ fn refused(span: Span, message: &str) -> TokenStream {
             struct DeviceBuildError;
             #[allow(dead_code)]
             #[deny(unused_results, reason = #reason)]
-            fn device_build(run: fn() -> DeviceBuildError) {
-                run();
-            }
+            fn device_build(run: fn() -> DeviceBuildError) { run(); }
         };
     }
 }

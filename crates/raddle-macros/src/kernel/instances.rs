@@ -31,9 +31,7 @@ impl Instance {
     /// The generic arguments for use inside the kernel's hidden module.
     pub fn inner_arguments(&self) -> Vec<GenericArgument> {
         let mut arguments = self.arguments.clone();
-        arguments
-            .iter_mut()
-            .for_each(|argument| OneModuleDown.visit_generic_argument_mut(argument));
+        arguments.iter_mut().for_each(|one| OneModuleDown.visit_generic_argument_mut(one));
         arguments
     }
 }
@@ -47,35 +45,29 @@ pub fn resolve(
     let plain = name.unraw().to_string();
     let is_type = generics.params.iter().map(|param| matches!(param, GenericParam::Type(_)));
     let params: Vec<Parameter> = generic_names(generics).into_iter().zip(is_type).collect();
-    match &options.instances {
-        None if params.is_empty() => Ok(vec![Instance {
-            name: plain.clone(),
-            segment: plain,
-            arguments: Vec::new(),
-            ends: (name.span(), name.span()),
-        }]),
+    let (span, tokens) = match &options.instances {
+        Some((span, tokens)) => (*span, tokens.clone()),
+        None if params.is_empty() => {
+            let (name, ends) = (plain.clone(), (name.span(), name.span()));
+            return Ok(vec![Instance { name, segment: plain, arguments: Vec::new(), ends }]);
+        }
         None => {
             let example = |(_, is_type): &Parameter| if *is_type { "f32" } else { "4" };
             let example = tuple(params.iter().map(|param| example(param).to_owned()));
-            let message = format!(
-                "a generic kernel names what it is compiled for: add `#[kernel(instances({example}))]`"
-            );
-            Err(Error::new(generics.params.span(), message))
+            let message = "a generic kernel names what it is compiled for: add";
+            let message = format!("{message} `#[kernel(instances({example}))]`");
+            return Err(Error::new(generics.params.span(), message));
         }
-        Some((span, _)) if params.is_empty() => {
-            let message =
-                format!("kernel `{name}` has no type or const parameters, so it has one form only");
-            Err(Error::new(*span, message))
-        }
-        Some((span, tokens)) => {
-            let parse = |input: ParseStream| parse_all(input, name, &params);
-            let instances = parse.parse2(tokens.clone())?;
-            if instances.is_empty() {
-                return Err(Error::new(*span, "list at least one instance"));
-            }
-            Ok(instances)
-        }
+    };
+    if params.is_empty() {
+        let message = "has no type or const parameters, so it has one form only";
+        return Err(Error::new(span, format!("kernel `{name}` {message}")));
     }
+    let instances = (|input: ParseStream| parse_all(input, name, &params)).parse2(tokens)?;
+    if instances.is_empty() {
+        return Err(Error::new(span, "list at least one instance"));
+    }
+    Ok(instances)
 }
 
 fn parse_all(input: ParseStream, name: &Ident, params: &[Parameter]) -> syn::Result<Vec<Instance>> {
@@ -151,10 +143,9 @@ fn argument(input: ParseStream, (name, is_type): &Parameter) -> syn::Result<Gene
 }
 
 fn text(arguments: &[GenericArgument]) -> String {
-    let text = |argument: &GenericArgument| argument.to_token_stream().to_string();
     let texts: Vec<String> =
-        arguments.iter().map(|one| text(one).replace([' ', '{', '}'], "")).collect();
-    texts.join(", ")
+        arguments.iter().map(|argument| argument.to_token_stream().to_string()).collect();
+    texts.join(",").replace([' ', '{', '}'], "").replace(',', ", ")
 }
 
 /// The name of an instance: letters and digits stay, every run of others is one

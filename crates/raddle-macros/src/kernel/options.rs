@@ -135,6 +135,10 @@ impl Limit {
             expr => vec![expr],
         };
         // What is written as numbers is judged here, other constants by rustc.
+        let literal = |extent: &Expr| match extent {
+            Expr::Lit(ExprLit { lit: Lit::Int(literal), .. }) => literal.base10_parse().ok(),
+            _ => None,
+        };
         let literals: Option<Vec<u32>> = extents.iter().map(literal).collect();
         let product = literals.map(|all| all.into_iter().map(u128::from).product::<u128>());
         match product {
@@ -169,12 +173,5 @@ impl Limit {
             ::core::assert!(shape[0] * shape[1] * shape[2] <= #most, #rule);
             shape
         }}
-    }
-}
-
-fn literal(expr: &Expr) -> Option<u32> {
-    match expr {
-        Expr::Lit(ExprLit { lit: Lit::Int(literal), .. }) => literal.base10_parse().ok(),
-        _ => None,
     }
 }

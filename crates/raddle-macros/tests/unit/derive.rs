@@ -1,15 +1,22 @@
 //! What the derives make and refuse.
 
+use proc_macro2::TokenStream;
+
 use super::{assert_contains, errors_in, tokens};
 
-fn device_type(item: &str) -> String {
-    crate::derive::device_type(tokens(item)).to_string()
+fn device_type(item: &str) -> TokenStream {
+    crate::derive::expand(tokens(item), crate::derive::device_type)
+}
+
+fn zeroable(item: &str) -> TokenStream {
+    crate::derive::expand(tokens(item), crate::derive::zeroable)
 }
 
 #[test]
 fn structs_check_every_field() {
     let found =
-        device_type("#[repr(C, align(16))] struct S<T, const N: usize> { a: [T; N], b: u8 }");
+        device_type("#[repr(C, align(16))] struct S<T, const N: usize> { a: [T; N], b: u8 }")
+            .to_string();
     assert_contains(
         &found,
         "unsafe impl<T: ::raddle::__private::DeviceType, const N: usize> \
@@ -28,19 +35,19 @@ fn representations_that_fix_the_layout() {
         "#[repr(u8)] enum E { A, B = 7 }",
         "#[repr(isize)] enum E { A }",
     ] {
-        assert_eq!(errors_in(crate::derive::device_type(tokens(item))), [], "{item}");
+        assert_eq!(errors_in(device_type(item)), [], "{item}");
     }
 }
 
 #[test]
 fn the_crate_may_have_another_name() {
-    let found = device_type("#[raddle(crate = gpu::api)] #[repr(C)] struct S;");
+    let found = device_type("#[raddle(crate = gpu::api)] #[repr(C)] struct S;").to_string();
     assert_contains(&found, "unsafe impl gpu::api::__private::DeviceType for S {}");
 }
 
 #[test]
 fn zeroable_enums_are_checked_by_their_values() {
-    let found = crate::derive::zeroable(tokens("#[repr(u8)] enum E { A = 1, B = X }")).to_string();
+    let found = zeroable("#[repr(u8)] enum E { A = 1, B = X }").to_string();
     assert_contains(&found, "E::A as i128 == 0 || E::B as i128 == 0");
     assert_contains(&found, "\"all-zero bytes are no value of `E`: none of its variants is 0\"");
 }
@@ -65,13 +72,13 @@ fn wrong_types() {
             "there is no such option: a derive has `crate = path`",
         ),
     ] {
-        let found = errors_in(crate::derive::device_type(tokens(item)));
+        let found = errors_in(device_type(item));
         assert_eq!(found, [(at.to_owned(), message.to_owned())], "{item}");
     }
     for (item, at, message) in
         [("union U { a: f32 }", "union", UNION), ("enum E { A(u8) }", "A(u8)", PAYLOAD)]
     {
-        let found = errors_in(crate::derive::zeroable(tokens(item)));
+        let found = errors_in(zeroable(item));
         assert_eq!(found, [(at.to_owned(), message.to_owned())], "{item}");
     }
 }
