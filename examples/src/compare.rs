@@ -22,6 +22,11 @@ pub enum Failure {
         /// The device's value.
         found: String,
     },
+    /// Something that must fail did not, or with another error.
+    NoSuchError {
+        /// Words of the error that was expected.
+        expected: String,
+    },
     /// There are more or fewer results than expected.
     Count {
         /// What was computed.
@@ -46,6 +51,7 @@ impl fmt::Display for Failure {
             Self::Wrong { what, index, expected, found } => {
                 write!(f, "{what}: element {index}: expected {expected}, found {found}")
             }
+            Self::NoSuchError { expected } => write!(f, "no error that says `{expected}`"),
             Self::Count { what, expected, found } => {
                 write!(f, "{what}: expected {expected} elements, found {found}")
             }
@@ -64,15 +70,17 @@ pub fn expect_equal<T: PartialEq + fmt::Debug>(what: &str, found: &[T], expected
     expect(what, found, expected, |found, expected| found == expected)
 }
 
-/// Demands that each element is within `tolerance`, relative to the expected
-/// value or, near zero, absolute. A value that is not a number is never close.
+/// Demands that each element differs from the expected one by at most `tolerance`
+/// times the largest expected magnitude. A value that is not a number is never
+/// close.
 ///
 /// ## Errors
 ///
 /// [`Failure::Wrong`] with the first that is not, [`Failure::Count`].
 pub fn expect_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> Outcome {
+    let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     expect(what, found, expected, |found, expected| {
-        (found - expected).abs() <= tolerance * expected.abs().max(1.0)
+        (found - expected).abs() <= tolerance * largest
     })
 }
 
@@ -108,7 +116,7 @@ mod tests {
         assert_eq!(error.to_string(), "sum: element 1: expected 2, found 3");
         let error = expect_equal("sum", &[1], &[1, 2]).unwrap_err();
         assert_eq!(error.to_string(), "sum: expected 2 elements, found 1");
-        assert!(expect_close("mean", &[100.01], &[100.0], 1e-3).is_ok());
+        assert!(expect_close("mean", &[100.01, 0.1], &[100.0, 0.0], 1e-2).is_ok());
         assert!(expect_close("mean", &[101.0], &[100.0], 1e-3).is_err());
         assert!(expect_close("mean", &[f32::NAN], &[100.0], 1e-3).is_err());
         assert!(expect_close("mean", &[0.0], &[f32::NAN], 1e-3).is_err());

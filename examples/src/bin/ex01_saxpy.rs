@@ -26,14 +26,6 @@ mod kernels {
             *y += a * x[i];
         }
     }
-
-    /// Four elements for each thread: one load and one store of 16 bytes each.
-    #[kernel]
-    pub fn saxpy_by_four(a: f32, x: &[F32x4], mut y: PerThread<F32x4>) {
-        if let Some((i, y)) = y.mine() {
-            *y = *y + x[i] * F32x4::splat(a);
-        }
-    }
 }
 
 fn main() -> ExitCode {
