@@ -236,6 +236,11 @@ impl Cluster {
         resume_unwind(Box::new(Cancelled))
     }
 
+    /// Whether a thread has panicked.
+    pub fn has_panicked(&self) -> bool {
+        self.panic.borrow().is_some()
+    }
+
     /// What went wrong in this cluster: a panic of the lowest thread, else the
     /// fault that ended it.
     pub fn take_fault(&self) -> Option<Fault> {

@@ -33,6 +33,8 @@ pub(crate) struct Grid<'a> {
     next: AtomicU64,
     /// Whether no further cluster is to begin.
     is_stopped: AtomicBool,
+    /// Whether there is a fault.
+    has_failed: AtomicBool,
     /// Whether some worker found that nothing can go on.
     is_deadlocked: AtomicBool,
     /// Workers with a thread that runs.
@@ -65,6 +67,7 @@ impl<'a> Grid<'a> {
             workers: options.threads.min(most).max(1),
             next: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
             is_deadlocked: AtomicBool::new(false),
             busy: AtomicUsize::new(0),
             events: AtomicU64::new(0),
@@ -135,6 +138,7 @@ impl<'a> Grid<'a> {
     fn report(&self, rank: Rank, fault: Fault) {
         // Clusters are claimed in order: those below a fault have all begun, so
         // stopping here cannot change which fault is the first.
+        self.has_failed.store(true, Ordering::Relaxed);
         let is_panic = matches!(fault, Fault::Panic { .. });
         let panicked = self.panicked_clusters.fetch_add(u32::from(is_panic), Ordering::Relaxed);
         if !is_panic || panicked >= PANICKED_CLUSTERS_MAX {
@@ -162,6 +166,7 @@ struct Worker<'a> {
 impl Worker<'_> {
     fn work(&mut self) {
         let mut has_progressed = true;
+        let mut failed_since = None;
         loop {
             if let Some(number) = self.claim() {
                 let spare = self.spare.pop();
@@ -174,7 +179,21 @@ impl Worker<'_> {
                 return self.fail_stalled();
             }
             has_progressed = self.run_active();
+            if self.is_overdue(&mut failed_since) {
+                return self.fail_stalled();
+            }
         }
+    }
+
+    /// Whether the launch has failed so long ago that the clusters still under
+    /// way must be looping for something that the failed thread would have done.
+    fn is_overdue(&self, failed_since: &mut Option<Instant>) -> bool {
+        if failed_since.is_none() {
+            let has_failed = self.grid.has_failed.load(Ordering::Relaxed)
+                || self.active.iter().any(Runner::has_panicked);
+            *failed_since = has_failed.then(Instant::now);
+        }
+        failed_since.is_some_and(|since| since.elapsed() > self.grid.options.spin_max)
     }
 
     /// Takes a cluster to begin, if there is one and it finds stacks. A worker

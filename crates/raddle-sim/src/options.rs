@@ -21,7 +21,8 @@ pub struct Options {
     /// default threads take turns in order. Other orders find missing barriers.
     pub seed: Option<u64>,
     /// How long the threads of a launch may spin on atomics or `yield_now` with
-    /// nothing else happening before that is a deadlock. From
+    /// nothing else happening before that is a deadlock, and how long the others
+    /// may go on after one of them has failed. From
     /// `RADDLE_SIM_SPIN_SECONDS`, by default 30.
     pub spin_max: Duration,
     /// Takes each line that kernels print, with its line feed.

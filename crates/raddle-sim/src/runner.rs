@@ -48,8 +48,7 @@ impl Runner {
     }
 
     /// Runs until all threads have exited or wait, or for `turns_max` switches.
-    /// Fibres come from and go to
-    /// `idle`.
+    /// Fibres come from and go to `idle`.
     pub fn run(&mut self, turns_max: u64, idle: &mut Vec<Fibre>) -> Progress {
         let before = self.cluster.events();
         let mut turns = 0;
@@ -93,6 +92,11 @@ impl Runner {
     /// Whether a thread waits by yielding again and again.
     pub fn is_spinning(&self) -> bool {
         self.cluster.slots.iter().any(|slot| matches!(slot.wait.get(), Wait::Yielded))
+    }
+
+    /// Whether a thread of the present cluster has panicked.
+    pub fn has_panicked(&self) -> bool {
+        self.cluster.has_panicked()
     }
 
     /// What went wrong in the present cluster.

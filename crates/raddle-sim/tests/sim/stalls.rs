@@ -196,6 +196,23 @@ fn a_block_that_never_rests_does_not_keep_others_from_beginning() {
 }
 
 #[test]
+fn loops_for_what_a_panicked_thread_would_have_done_end() {
+    let flag = words(1);
+    for (blocks, threads) in [(2, 32), (1, 64)] {
+        let mut case = fibres(blocks, threads);
+        case.options.spin_max = Duration::from_millis(50);
+        let result = case.run(|| {
+            assert!(block() + thread() / 32 != 1 || thread() % 32 != 1, "lost");
+            while collect(u32::MAX, get(&flag[0])).0.contains(&0) {}
+        });
+        assert!(
+            matches!(&result, Err(Fault::Panic { message, .. }) if message == "lost"),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
 fn locals_of_threads_that_never_return_are_dropped() {
     struct Guard<'a>(&'a AtomicU32);
     impl Drop for Guard<'_> {
