@@ -22,7 +22,9 @@ pub struct PerBlockTile<T, const ROWS: usize, const COLS: usize, const N: usize 
     ptr: *mut T,
     rows: usize,
     cols: usize,
-    stride: usize,
+    /// Vectors from the start of one row to the next: places are counted in
+    /// vectors, so that the optimiser sees that each is aligned.
+    stride_vectors: usize,
 }
 
 /// How [`PerBlockTile`] travels.
@@ -66,7 +68,7 @@ unsafe impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
                 ptr: assume_vector_align::<T, N>(RawSlice::pointer(&raw const (*raw).slice)),
                 rows: (*raw).rows as usize,
                 cols: (*raw).cols as usize,
-                stride: (*raw).stride as usize,
+                stride_vectors: (*raw).stride as usize / N,
             }
         }
     }
@@ -103,7 +105,7 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
             ptr: self.ptr,
             rows: self.rows,
             cols: self.cols,
-            stride: self.stride,
+            stride_vectors: self.stride_vectors,
             first_row: block_y() as usize * ROWS,
             first_col: block_x() as usize * COLS,
             life: PhantomData,
@@ -116,7 +118,7 @@ pub struct PerBlockTileIter<'a, T, const ROWS: usize, const COLS: usize, const N
     ptr: *mut T,
     rows: usize,
     cols: usize,
-    stride: usize,
+    stride_vectors: usize,
     /// Where the next tile begins.
     first_row: usize,
     first_col: usize,
@@ -140,8 +142,8 @@ impl<'a, T, const ROWS: usize, const COLS: usize, const N: usize> Iterator
         self.first_col += grid_dim_x() as usize * COLS;
         Some(BlockTile {
             // SAFETY: the tile's first element lies in the matrix.
-            ptr: unsafe { self.ptr.add(first_row * self.stride + first_col) },
-            stride: self.stride,
+            ptr: unsafe { self.ptr.add((first_row * self.stride_vectors + first_col / N) * N) },
+            stride_vectors: self.stride_vectors,
             first_row,
             first_col,
             rows: self.rows - first_row,
@@ -155,7 +157,7 @@ impl<'a, T, const ROWS: usize, const COLS: usize, const N: usize> Iterator
 pub struct BlockTile<'a, T, const ROWS: usize, const COLS: usize, const N: usize = 1> {
     /// The tile's first element.
     ptr: *mut T,
-    stride: usize,
+    stride_vectors: usize,
     first_row: usize,
     first_col: usize,
     /// Rows of the matrix from the tile's first on.
@@ -186,22 +188,23 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
     /// column of the vector within the tile.
     #[inline(always)]
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (usize, usize, &mut [T; N])> {
-        let (ptr, stride, rows, cols) = (self.ptr, self.stride, self.rows, self.cols);
+        let (ptr, stride, rows, cols) = (self.ptr, self.stride_vectors, self.rows, self.cols);
         let threads = block_threads() as usize;
         // Counted in rounds, whose number is a constant where the block's shape is
         // stated; see `write_strided`.
-        (0..(ROWS * COLS / N).div_ceil(threads)).filter_map(move |round| {
-            let vector = thread_linear() as usize + round * threads;
-            let (row, col) = (vector * N / COLS, vector * N % COLS);
-            if vector < ROWS * COLS / N && row < rows && col < cols {
+        (0..(ROWS * COLS / N).div_ceil(threads))
+            .map(move |round| {
+                let vector = thread_linear() as usize + round * threads;
+                (vector, vector * N / COLS, vector * N % COLS)
+            })
+            .filter(move |&(vector, row, col)| vector < ROWS * COLS / N && row < rows && col < cols)
+            .map(move |(_, row, col)| {
                 // SAFETY: inside the matrix, where rows hold whole vectors; the
                 // vector belongs to this thread only and is yielded once.
-                let vector = unsafe { &mut *ptr.add(row * stride + col).cast::<[T; N]>() };
-                Some((row, col, vector))
-            } else {
-                None
-            }
-        })
+                let vector =
+                    unsafe { &mut *ptr.add((row * stride + col / N) * N).cast::<[T; N]>() };
+                (row, col, vector)
+            })
     }
 
     /// The vector that begins at `row` and `col` of the tile, if it lies in the
@@ -216,21 +219,10 @@ impl<T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
         if vector % block_threads() as usize != thread_linear() as usize {
             return None;
         }
-        // SAFETY: inside the matrix, where rows hold whole vectors.
-        let vector = unsafe { vector_at(self.ptr, row * self.stride + col) };
-        // SAFETY: it belongs to this thread only.
-        Some(unsafe { &mut *vector })
+        // SAFETY: inside the matrix, where rows hold whole vectors; the vector
+        // belongs to this thread only.
+        Some(unsafe {
+            &mut *self.ptr.add((row * self.stride_vectors + col / N) * N).cast::<[T; N]>()
+        })
     }
-}
-
-/// The vector that begins `offset` elements behind a tile's first, with the
-/// alignment that the optimiser does not see for itself.
-///
-/// # Safety
-///
-/// The vector lies in the matrix, and `offset` is a whole number of vectors.
-#[inline(always)]
-unsafe fn vector_at<T: DeviceType, const N: usize>(tile: *mut T, offset: usize) -> *mut [T; N] {
-    // SAFETY: in bounds; matrix, rows, tiles and vectors are aligned alike.
-    unsafe { assume_vector_align::<T, N>(tile.add(offset)).cast() }
 }
