@@ -97,7 +97,15 @@ fn collect_globals(module: &Module<'_>, value: Value, found: &mut Vec<Value>, de
 
 /// Offences that show at the reference itself.
 fn judge_place(module: &Module<'_>, value: Value) -> Option<Offence> {
+    /// `LLVMInlineAsmDialectIntel`: what rustc uses for x86 and we never do.
+    const DIALECT_INTEL: i32 = 1;
     let api = module.api();
+    if api.is_inline_asm(value) != Value::NULL && api.inline_asm_dialect(value) == DIALECT_INTEL {
+        return Some(Offence {
+            what: "it holds assembly of the host processor (`asm!`)".to_owned(),
+            help: "use `ptx!` for instructions of the GPU",
+        });
+    }
     if api.is_global(value) == Value::NULL {
         return None;
     }

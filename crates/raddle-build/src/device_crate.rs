@@ -128,7 +128,7 @@ pub fn build(
         let diagnostics = without_progress(&String::from_utf8_lossy(&output.stderr));
         return Ok(Outcome::Refused { diagnostics });
     }
-    Ok(read_artifacts(&String::from_utf8_lossy(&output.stdout)))
+    Ok(read_artifacts(&String::from_utf8_lossy(&output.stdout), &folder))
 }
 
 /// `cargo metadata` of the package in `folder`, with its dependencies if asked.
@@ -436,9 +436,11 @@ fn without_progress(stderr: &str) -> String {
     stderr.lines().filter(|line| !is_progress(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// Cargo's artifact messages name the crates in the order in which they were
-/// finished; dependents come after what they depend on.
-fn read_artifacts(messages: &str) -> Outcome {
+/// The bitcode of the crates that cargo's artifact messages name, the device crate
+/// first. The order of the messages says nothing: crates that were compiled before
+/// are reported as cargo comes across them.
+fn read_artifacts(messages: &str, folder: &Path) -> Outcome {
+    let own_manifest = folder.join("Cargo.toml");
     let mut crates = Vec::new();
     let mut sources = BTreeSet::new();
     for message in messages.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()) {
@@ -453,12 +455,14 @@ fn read_artifacts(messages: &str) -> Outcome {
             let bitcode = metadata.with_file_name(format!("{stem}.bc"));
             if bitcode.is_file() {
                 let name = message["target"]["name"].as_str().unwrap_or_default().replace('-', "_");
-                crates.push(CrateBitcode { name, path: bitcode });
+                let is_own =
+                    message["manifest_path"].as_str().is_some_and(|m| Path::new(m) == own_manifest);
+                let place = if is_own { 0 } else { crates.len() };
+                crates.insert(place, CrateBitcode { name, path: bitcode });
                 sources.extend(sources_in(&metadata.with_file_name(format!("{stem}.d"))));
             }
         }
     }
-    crates.reverse();
     Outcome::Compiled { crates, sources: sources.into_iter().collect() }
 }
 

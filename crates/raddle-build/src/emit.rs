@@ -1,6 +1,6 @@
 //! One kernel from the prepared module to PTX: cut out, optimise, rename, print.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -113,7 +113,8 @@ pub fn compile(
         module.verify()?;
     }
     let ptx = machine.emit(&module)?;
-    Ok(Compiled { target, ptx: tidy(&ptx), synchronizes })
+    let mark = if has_unbounded_stack(&module) { "// recursion\n" } else { "" };
+    Ok(Compiled { target, ptx: format!("{mark}{}", tidy(&ptx)), synchronizes })
 }
 
 /// Everything but the kernels' entries and the panic slot becomes internal, so
@@ -195,6 +196,42 @@ fn has_convergent_call(module: &Module<'_>) -> bool {
                     .is_some()
         })
     })
+}
+
+/// Whether functions call themselves, directly or in a circle, or through pointers:
+/// then the image begins with `raddle_device::kernel::RECURSION_MARK`.
+fn has_unbounded_stack(module: &Module<'_>) -> bool {
+    let api = module.api();
+    let mut calls: HashMap<Value, Vec<Value>> = HashMap::new();
+    for function in module.functions() {
+        let mut callees = Vec::new();
+        for instruction in module.instructions(function) {
+            if api.is_call(instruction) == Value::NULL {
+                continue;
+            }
+            let callee = api.callee(instruction);
+            if api.is_function(callee) != Value::NULL {
+                callees.push(callee);
+            } else if api.is_inline_asm(callee) == Value::NULL {
+                return true;
+            }
+        }
+        calls.insert(function, callees);
+    }
+    // Take away what calls nothing that is left, until only circles remain.
+    loop {
+        let leaves: Vec<Value> = calls
+            .iter()
+            .filter(|(_, to)| !to.iter().any(|c| calls.contains_key(c)))
+            .map(|(f, _)| *f)
+            .collect();
+        if leaves.is_empty() {
+            return !calls.is_empty();
+        }
+        for leaf in leaves {
+            calls.remove(&leaf);
+        }
+    }
 }
 
 /// Functions that are called but defined nowhere; PTX's own are fine.

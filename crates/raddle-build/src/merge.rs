@@ -24,17 +24,17 @@ pub fn merge<'c>(
     if let Some(runtime) = dependencies.iter().find(|c| c.name == "raddle_device") {
         retarget::declare_runtime(&module, &context.parse(&read(&runtime.path)?, &runtime.name)?);
     }
-    // Cargo's order is topological, but a crate may still need another one that
-    // was linked before it (a function instance placed upstream), so repeat while
-    // something new is found.
-    for dependency in dependencies {
-        link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
+    // What one crate brings in may need another that was looked at before: repeat
+    // while something new is found.
+    loop {
+        let mut is_done = true;
+        for dependency in dependencies {
+            is_done &= !link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
+        }
+        if is_done {
+            break;
+        }
     }
-    let before = undefined_count(&module);
-    for dependency in dependencies {
-        link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
-    }
-    debug_assert!(undefined_count(&module) <= before);
     if needs_core(&module) {
         for bitcode in toolchain.core_bitcode()? {
             let core = context.parse(&bitcode, "core")?;
@@ -45,27 +45,28 @@ pub fn merge<'c>(
     Ok(module)
 }
 
+/// Whether the dependency had something that was needed.
 fn link_needed<'c>(
     context: &'c Context,
     module: &Module<'c>,
     bitcode: &[u8],
     name: &str,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     link_module(module, context.parse(bitcode, name)?)
 }
 
-fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<(), Error> {
+fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<bool, Error> {
     let is_needed = dependency.functions().into_iter().chain(dependency.globals()).any(|value| {
         let name = dependency.name(value);
         let wanted = module.function(&name).or_else(|| module.global(&name));
         !dependency.is_declaration(value)
             && wanted.is_some_and(|wanted| module.is_declaration(wanted))
     });
-    if !is_needed {
-        return Ok(());
+    if is_needed {
+        retarget::make_linkable_on_demand(&dependency);
+        module.link(dependency)?;
     }
-    retarget::make_linkable_on_demand(&dependency);
-    module.link(dependency)
+    Ok(is_needed)
 }
 
 /// Panics must reach the host as records and formatting must not happen silently,
@@ -88,10 +89,6 @@ fn keep_out_panics_and_formatting(core: &Module<'_>) {
         }
         api.replace_uses(function, outside);
     }
-}
-
-fn undefined_count(module: &Module<'_>) -> usize {
-    module.functions().into_iter().filter(|&f| module.is_declaration(f)).count()
 }
 
 /// Whether the module calls functions that only `core`'s library holds. Panics

@@ -84,6 +84,27 @@ impl Context {
         check("cuCtxSynchronize", status)
     }
 
+    /// Gives every thread of later launches a stack of at least `bytes`. The driver
+    /// reserves it for all threads that can be resident, once a kernel needs it.
+    ///
+    /// # Errors
+    ///
+    /// A failed driver call; not enough memory for the stacks among others.
+    pub fn raise_stack_limit(&self, bytes: usize) -> Result<()> {
+        const LIMIT_STACK_SIZE: u32 = 0;
+        let api = self.enter()?;
+        let mut current = 0usize;
+        // SAFETY: writes one size.
+        let status = unsafe { (api.ctx_get_limit)(&raw mut current, LIMIT_STACK_SIZE) };
+        check("cuCtxGetLimit", status)?;
+        if current >= bytes {
+            return Ok(());
+        }
+        // SAFETY: takes numbers only.
+        let status = unsafe { (api.ctx_set_limit)(LIMIT_STACK_SIZE, bytes) };
+        check("cuCtxSetLimit", status)
+    }
+
     /// Free and total memory of the device in bytes.
     ///
     /// # Errors

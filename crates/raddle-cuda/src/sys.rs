@@ -171,6 +171,8 @@ driver_functions! {
         primary_ctx_release: "cuDevicePrimaryCtxRelease", "cuDevicePrimaryCtxRelease_v2", 11000, (CuDevice);
         ctx_set_current: "cuCtxSetCurrent", "cuCtxSetCurrent", 4000, (CuContext);
         ctx_synchronize: "cuCtxSynchronize", "cuCtxSynchronize", 2000, ();
+        ctx_get_limit: "cuCtxGetLimit", "cuCtxGetLimit", 3010, (*mut usize, u32);
+        ctx_set_limit: "cuCtxSetLimit", "cuCtxSetLimit", 3010, (u32, usize);
         mem_get_info: "cuMemGetInfo", "cuMemGetInfo_v2", 3020, (*mut usize, *mut usize);
         mem_alloc: "cuMemAlloc", "cuMemAlloc_v2", 3020, (*mut CuDevicePtr, usize);
         mem_free: "cuMemFree", "cuMemFree_v2", 3020, (CuDevicePtr);

@@ -41,6 +41,10 @@ impl KernelMeta {
     };
 }
 
+/// First line of an image whose kernel recurses or calls through pointers, so that
+/// nobody can add up how much stack its threads need.
+pub const RECURSION_MARK: &str = "// recursion";
+
 /// One compiled form of a kernel, embedded by the build.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {

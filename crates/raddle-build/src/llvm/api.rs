@@ -272,6 +272,8 @@ api! {
     LLVMBuildUnreachable => fn build_unreachable(builder: BuilderRef) -> Value;
     LLVMGetInlineAsm => fn inline_asm(ty: Type, text: *const c_char, text_bytes: usize, constraints: *const c_char, constraint_bytes: usize, side_effects: c_int, align_stack: c_int, dialect: c_int, can_throw: c_int) -> Value;
 
+    LLVMGetInlineAsmDialect => fn inline_asm_dialect(code: Value) -> c_int;
+    LLVMGetInlineAsmAsmString => fn inline_asm_text(code: Value, bytes: *mut usize) -> *const c_char;
     LLVMInstructionGetDebugLoc => fn debug_location(instruction: Value) -> Metadata;
     LLVMDILocationGetLine => fn location_line(location: Metadata) -> c_uint;
     LLVMDILocationGetColumn => fn location_column(location: Metadata) -> c_uint;

@@ -327,6 +327,18 @@ impl<'c> Module<'c> {
         self.api().set_value_name(value, name.as_ptr().cast(), name.len());
     }
 
+    /// The template of the inline assembly that `call` runs, if it does.
+    pub fn inline_asm_text(&self, call: Value) -> Option<String> {
+        let api = self.api();
+        api.is_call(call).some()?;
+        let code = api.is_inline_asm(api.callee(call)).some()?;
+        let mut bytes = 0;
+        let text = api.inline_asm_text(code, &mut bytes);
+        // SAFETY: LLVM returns `bytes` bytes at `text`, alive with the context.
+        let slice = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), bytes) };
+        Some(String::from_utf8_lossy(slice).into_owned())
+    }
+
     /// The function called `name`.
     pub fn function(&self, name: &str) -> Option<Value> {
         let name = CString::new(name).ok()?;

@@ -33,6 +33,19 @@ pub fn lower_intrinsics(module: &Module<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// `core::hint::black_box` is assembly without text whose operand class NVPTX does
+/// not have; its only effect is on the optimiser, which we let go.
+pub fn drop_empty_assembly(module: &Module<'_>) {
+    for function in module.functions() {
+        for call in module.instructions(function) {
+            let is_empty = module.inline_asm_text(call).is_some_and(|text| text.is_empty());
+            if is_empty && module.users(call).is_empty() {
+                module.api().erase(call);
+            }
+        }
+    }
+}
+
 /// Replaces each call of a `raddle.asm…` declaration by inline assembly.
 pub fn lower_inline_asm(module: &Module<'_>) -> Result<(), Error> {
     for function in module.functions() {

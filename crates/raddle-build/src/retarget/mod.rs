@@ -36,6 +36,7 @@ pub fn prepare(
     api.set_layout(module.raw, machine.layout);
     api.set_module_asm(module.raw, c"".as_ptr(), 0);
     drop_used_lists(module);
+    asm::drop_empty_assembly(module);
     asm::lower_intrinsics(module)?;
     asm::lower_inline_asm(module)?;
     shared::lower_static(module)?;
