@@ -292,10 +292,10 @@ impl Worker<'_> {
 /// How long nothing may happen anywhere in a launch before waits for memory are
 /// a deadlock: another launch or the host may still write that memory.
 const GRACE: Duration = Duration::from_millis(200);
-/// Half the switches (some milliseconds) after which a lone cluster gives way to
+/// Half the switches (about a millisecond) after which a lone cluster gives way to
 /// another one: its warps may be looping around an exchange until another block
 /// has done something. Doubled for each cluster under way, since few kernels do.
-const TURNS: u64 = 1 << 17;
+const TURNS: u64 = 1 << 14;
 const TURNS_DOUBLED_MAX: usize = 16;
 const PAUSE_STEP: Duration = Duration::from_micros(5);
 const PAUSE_MAX: Duration = Duration::from_millis(1);
