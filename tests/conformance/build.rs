@@ -31,7 +31,11 @@ fn main() {
     sources.extend(find_area(&out.join("generated")));
     write_if_changed(&out.join("kernels.rs"), &kernels(&sources));
     write_if_changed(&out.join("table.rs"), &table(&sources));
-    raddle_build::compile(out.join("kernels.rs"));
+    let mut kernels = raddle_build::Kernels::new().file(out.join("kernels.rs"));
+    for dependency in ["fixed", "glam", "libm", "oorandom"] {
+        kernels = kernels.dependency(dependency);
+    }
+    kernels.run();
 }
 
 fn root() -> PathBuf {

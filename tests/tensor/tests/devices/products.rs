@@ -184,7 +184,8 @@ fn double_products_of_hopper() {
 /// The argument for a [`TileMut`].
 struct Tiles<'k, T: AnyBits>(&'k mut Buffer<T>, usize, usize);
 
-impl<'k, T: AnyBits, S: TileShape> KernelArg<'k, TileMut<T, S>> for Tiles<'k, T> {
+// SAFETY: the buffer is borrowed exclusively and holds the rows, one after the other.
+unsafe impl<'k, T: AnyBits, S: TileShape> KernelArg<'k, TileMut<T, S>> for Tiles<'k, T> {
     fn bind(self, binder: &mut Binder<'k>) -> RawMatrix {
         let (len, rows, cols) = (self.0.len() as u64, self.1 as u64, self.2 as u64);
         let ptr = KernelArg::<*mut T>::bind(self.0, binder);

@@ -1,0 +1,12 @@
+//! A channel between threads of the operating system.
+//! expect: cannot run on a GPU: it
+use raddle::prelude::*;
+
+#[kernel]
+pub fn channel(mut out: PerThread<u32>) {
+    if let Some((i, out)) = out.mine() {
+        let (sender, receiver) = std::sync::mpsc::channel(); //~ HERE
+        let _ = sender.send(i as u32);
+        *out = receiver.recv().unwrap_or(0);
+    }
+}

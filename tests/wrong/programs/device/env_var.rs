@@ -1,0 +1,10 @@
+//! Reading an environment variable.
+//! expect: cannot run on a GPU: it
+use raddle::prelude::*;
+
+#[kernel]
+pub fn env_var(mut out: PerThread<u32>) {
+    if let Some((_, out)) = out.mine() {
+        *out = u32::from(std::env::var_os("HOME").is_some()); //~ HERE
+    }
+}

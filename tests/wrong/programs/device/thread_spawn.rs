@@ -1,0 +1,11 @@
+//! Starting a thread of the operating system.
+//! expect: cannot run on a GPU: it
+use raddle::prelude::*;
+
+#[kernel]
+pub fn thread_spawn(mut out: PerThread<u32>) {
+    if let Some((i, out)) = out.mine() {
+        let handle = std::thread::spawn(move || i as u32); //~ HERE
+        *out = handle.join().unwrap_or(0);
+    }
+}

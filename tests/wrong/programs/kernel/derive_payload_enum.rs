@@ -1,0 +1,9 @@
+//! An enum with payloads has no layout that host and device agree to fix.
+use raddle::prelude::*;
+
+#[derive(Clone, Copy, DeviceType)]
+#[repr(u32)]
+pub enum Shape {
+    Point,
+    Circle(f32), //~ ERROR payload
+}

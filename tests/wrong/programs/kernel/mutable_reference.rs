@@ -1,0 +1,7 @@
+//! Every thread would hold the same `&mut T`.
+use raddle::prelude::*;
+
+#[kernel]
+pub fn mutable_reference(out: &mut f32) { //~ ERROR every thread would hold this `&mut`
+    *out = 1.0;
+}

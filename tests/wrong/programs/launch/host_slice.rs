@@ -1,0 +1,9 @@
+//! A slice of the host is no device memory.
+use raddle::{Buffer, Error, Grid, Stream};
+
+use crate::kernels;
+
+pub fn run(stream: &Stream, x: &[f32], y: &mut Buffer<f32>) -> Result<(), Error> {
+    stream.launch(Grid::cover(4, 32), kernels::saxpy(2.0, x, y))?; //~ ERROR
+    Ok(())
+}
