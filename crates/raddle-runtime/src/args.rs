@@ -5,13 +5,16 @@ use raddle_device::output::{
     PerBlock, PerBlockTile, PerThread, PerThreadChunks, RawChunks, RawMatrix, vector_align,
 };
 use raddle_device::param::{DeviceType, RawSlice};
+use raddle_device::tile::{TileMut, TileShape};
 
 use crate::buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
 use crate::call::{Binder, KernelArg};
 use crate::error::Error;
 use crate::timeline::Access;
 
-impl<'k, T: DeviceType> KernelArg<'k, &'static [T]> for Slice<'k, T> {
+// SAFETY: the elements of the slice, read-only as long as the call borrows them,
+// and in stream order afterwards.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, &'static [T]> for Slice<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         binder.touch(self.region, Access::Read);
@@ -19,14 +22,16 @@ impl<'k, T: DeviceType> KernelArg<'k, &'static [T]> for Slice<'k, T> {
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, &'static [T]> for &'k Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, &'static [T]> for &'k Buffer<T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         KernelArg::<&'static [T]>::bind(self.as_slice(), binder)
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for SliceMut<'k, T> {
+// SAFETY: the elements of the slice, which nobody else holds.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for SliceMut<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         binder.touch(self.region, self.access);
@@ -34,14 +39,17 @@ impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for SliceMut<'k, T> {
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for &'k mut Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for &'k mut Buffer<T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         KernelArg::<PerThread<T>>::bind(self.as_slice_mut(), binder)
     }
 }
 
-impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerBlock<T, N>> for ChunksMut<'k, T> {
+// SAFETY: the elements of the slice, which nobody else holds; the lengths are
+// checked.
+unsafe impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerBlock<T, N>> for ChunksMut<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawChunks {
         let (slice, chunk_len) = (self.slice, self.chunk_len);
@@ -62,7 +70,11 @@ impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerBlock<T, N>> for Chunks
     }
 }
 
-impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>> for SliceMut<'k, T> {
+// SAFETY: the elements of the slice, which nobody else holds; length and
+// alignment are checked.
+unsafe impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>>
+    for SliceMut<'k, T>
+{
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         let (kernel, len) = (binder.kernel().name, self.len());
@@ -75,30 +87,51 @@ impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>> for
     }
 }
 
-impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>> for &'k mut Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerThreadChunks<T, N>>
+    for &'k mut Buffer<T>
+{
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         KernelArg::<PerThreadChunks<T, N>>::bind(self.as_slice_mut(), binder)
     }
 }
 
-impl<'k, T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
+// SAFETY: the elements of the matrix, which nobody else holds; shape and
+// alignment are checked.
+unsafe impl<'k, T: DeviceType, const ROWS: usize, const COLS: usize, const N: usize>
     KernelArg<'k, PerBlockTile<T, ROWS, COLS, N>> for MatrixMut<'k, T>
 {
     fn bind(self, binder: &mut Binder<'k>) -> RawMatrix {
-        let Self { slice, rows, cols, stride } = self;
-        let (kernel, len) = (binder.kernel().name, slice.len());
-        if let Err(reason) = check_matrix(rows, cols, stride, len, N) {
-            binder.refuse(Error::Matrix { kernel, rows, cols, stride, len, reason });
-        }
-        check_align::<T, N>(binder, slice.address);
-        binder.touch(slice.region, slice.access);
-        RawMatrix {
-            slice: RawSlice { ptr: slice.address, len: len as u64 },
-            rows: rows as u64,
-            cols: cols as u64,
-            stride: stride as u64,
-        }
+        check_align::<T, N>(binder, self.slice.address);
+        bind_matrix(self, N, binder)
+    }
+}
+
+// SAFETY: the elements of the matrix, which nobody else holds; its shape is
+// checked.
+unsafe impl<'k, T: DeviceType, S: TileShape> KernelArg<'k, TileMut<T, S>> for MatrixMut<'k, T> {
+    fn bind(self, binder: &mut Binder<'k>) -> RawMatrix {
+        bind_matrix(self, 1, binder)
+    }
+}
+
+fn bind_matrix<'k, T: DeviceType>(
+    matrix: MatrixMut<'k, T>,
+    vector_len: usize,
+    binder: &mut Binder<'k>,
+) -> RawMatrix {
+    let MatrixMut { slice, rows, cols, stride } = matrix;
+    let (kernel, len) = (binder.kernel().name, slice.len());
+    if let Err(reason) = check_matrix(rows, cols, stride, len, vector_len) {
+        binder.refuse(Error::Matrix { kernel, rows, cols, stride, len, reason });
+    }
+    binder.touch(slice.region, slice.access);
+    RawMatrix {
+        slice: RawSlice { ptr: slice.address, len: len as u64 },
+        rows: rows as u64,
+        cols: cols as u64,
+        stride: stride as u64,
     }
 }
 
@@ -136,7 +169,8 @@ fn check_align<T: DeviceType, const N: usize>(binder: &mut Binder<'_>, address: 
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, *const T> for Slice<'k, T> {
+// SAFETY: an address; using it is up to unsafe code.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, *const T> for Slice<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         binder.touch(self.region, Access::Read);
@@ -144,14 +178,16 @@ impl<'k, T: DeviceType> KernelArg<'k, *const T> for Slice<'k, T> {
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, *const T> for &'k Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, *const T> for &'k Buffer<T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         KernelArg::<*const T>::bind(self.as_slice(), binder)
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, *mut T> for SliceMut<'k, T> {
+// SAFETY: an address; using it is up to unsafe code.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, *mut T> for SliceMut<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         binder.touch(self.region, self.access);
@@ -159,7 +195,8 @@ impl<'k, T: DeviceType> KernelArg<'k, *mut T> for SliceMut<'k, T> {
     }
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, *mut T> for &'k mut Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, *mut T> for &'k mut Buffer<T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         KernelArg::<*mut T>::bind(self.as_slice_mut(), binder)
@@ -169,7 +206,10 @@ impl<'k, T: DeviceType> KernelArg<'k, *mut T> for &'k mut Buffer<T> {
 // Atomic cells are bound from exclusive borrows: bound from a shared one, the
 // same memory could be a `&[T]` of the same launch.
 
-impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]> for SliceMut<'k, T> {
+// SAFETY: the elements of the slice, which nobody else holds.
+unsafe impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]>
+    for SliceMut<'k, T>
+{
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         binder.touch(self.region, self.access);
@@ -177,14 +217,18 @@ impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]> for Sl
     }
 }
 
-impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]> for &'k mut Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static [Atomic<T, S>]>
+    for &'k mut Buffer<T>
+{
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawSlice {
         KernelArg::<&'static [Atomic<T, S>]>::bind(self.as_slice_mut(), binder)
     }
 }
 
-impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for SliceMut<'k, T> {
+// SAFETY: the one element of the slice, which nobody else holds.
+unsafe impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for SliceMut<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         if self.len() != 1 {
@@ -196,7 +240,10 @@ impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for Slic
     }
 }
 
-impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>> for &'k mut Buffer<T> {
+// SAFETY: as for its slice.
+unsafe impl<'k, T: AtomicValue, S: Scope> KernelArg<'k, &'static Atomic<T, S>>
+    for &'k mut Buffer<T>
+{
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> u64 {
         KernelArg::<&'static Atomic<T, S>>::bind(self.as_slice_mut(), binder)

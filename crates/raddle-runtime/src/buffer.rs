@@ -128,23 +128,23 @@ impl<T: DeviceType> Buffer<T> {
         self.as_slice_mut().matrix_mut(rows, cols)
     }
 
-    /// Waits for the elements and copies them to the host.
+    /// Waits for the elements and copies them to the host, on the stream that wrote
+    /// the buffer last: as [`Stream::to_vec`] of that stream.
     ///
     /// ## Errors
     ///
-    /// A panic or fault of a kernel that wrote them, or a failed driver call.
+    /// A panic or fault of a kernel on that stream, or a failed driver call.
     pub fn to_vec(&self) -> Result<Vec<T>> {
         self.as_slice().to_vec()
     }
 
-    /// Copies `source` from the host, on the stream that used the buffer last.
+    /// Copies `source` from the host, on the stream that wrote the buffer last.
     ///
     /// ## Errors
     ///
     /// [`Error::Length`] if the lengths differ, or a failed driver call.
     pub fn copy_from(&mut self, source: &[T]) -> Result<()> {
-        let stream = Stream::of_region(&self.region);
-        stream.write(self, source)
+        Stream::of_region(&self.region)?.write(self, source)
     }
 }
 
@@ -201,13 +201,14 @@ impl<'a, T: DeviceType> Slice<'a, T> {
         Ok(Self { address, len, ..self })
     }
 
-    /// Waits for the elements and copies them to the host.
+    /// Waits for the elements and copies them to the host, on the stream that wrote
+    /// the buffer last: as [`Stream::to_vec`] of that stream.
     ///
     /// ## Errors
     ///
-    /// A panic or fault of a kernel that wrote them, or a failed driver call.
+    /// A panic or fault of a kernel on that stream, or a failed driver call.
     pub fn to_vec(self) -> Result<Vec<T>> {
-        Stream::of_region(self.region).to_vec(self)
+        Stream::of_region(self.region)?.to_vec(self)
     }
 }
 

@@ -19,16 +19,23 @@ use crate::timeline::Access;
 ///
 /// `'k` is how long the value's memory stays borrowed: until the call has been
 /// enqueued.
+///
+/// # Safety
+///
+/// `bind` gives a raw parameter from which `P::from_raw` makes a valid `P` in
+/// every thread of the launch, on the device whose memory it names, and touches
+/// every region that `P` can reach, for writing if `P` can write.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel parameter `{P}`",
     note = "pass device types by value, `&buffer` for `&[T]`, `&mut buffer` for `PerThread<T>`, `buffer.chunks_mut(len)` for `PerBlock<T, N>`"
 )]
-pub trait KernelArg<'k, P: KernelParam> {
+pub unsafe trait KernelArg<'k, P: KernelParam> {
     /// Writes down what the launch will touch and gives the raw parameter.
     fn bind(self, binder: &mut Binder<'k>) -> P::Raw;
 }
 
-impl<'k, T: DeviceType> KernelArg<'k, T> for T {
+// SAFETY: plain data, which names no memory.
+unsafe impl<'k, T: DeviceType> KernelArg<'k, T> for T {
     #[inline]
     fn bind(self, _binder: &mut Binder<'k>) -> T {
         self
@@ -73,7 +80,6 @@ impl<'k> Binder<'k> {
 
     /// The call, ready to be launched.
     #[inline]
-    #[must_use]
     pub fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
         let Self { kernel, accesses, error } = self;
         KernelCall { kernel, params, accesses, error }

@@ -97,8 +97,8 @@ impl Device {
     /// GPU falls back to the CPU.
     pub fn best() -> Result<Self> {
         match std::env::var("RADDLE_DEVICE") {
-            Ok(setting) => Self::from_setting(&setting),
-            Err(_) => match raddle_cuda::Driver::load().and_then(|driver| driver.device_count()) {
+            Ok(setting) if !setting.is_empty() => Self::from_setting(&setting),
+            _ => match raddle_cuda::Driver::load().and_then(|driver| driver.device_count()) {
                 Ok(0) => Ok(Self::cpu()),
                 Ok(_) => Self::cuda(0),
                 Err(error) if error.is_absent() => Ok(Self::cpu()),

@@ -66,7 +66,8 @@ impl Stream {
             let raw = raw.expect("queues of a GPU have a driver stream");
             // SAFETY: the caller's contract; the shape is within what kernel and
             // device allow.
-            Ok(unsafe { raw.launch(&loaded.function, &shape, params)? })
+            unsafe { raw.launch(&loaded.function, &shape, params)? };
+            Ok(())
         })?;
         self.queue().note_launch(kernel);
         self.queue().touched.add(loaded.index);
@@ -222,7 +223,8 @@ impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
             let raw = raw.expect("queues of a GPU have a driver stream");
             // SAFETY: whoever made the call vouches for the kernel; there is one
             // pointer for each parameter, to a value of its size.
-            Ok(unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? })
+            unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? };
+            Ok(())
         })?;
         stream.queue().note_launch(kernel);
         Ok(())
@@ -336,7 +338,7 @@ impl Checked<'_> {
         if blocks == 0 || blocks > max {
             return Err(self.over("blocks of a cluster", 1, max, blocks, Of::Device));
         }
-        if (0..3).any(|axis| grid.grid[axis] % cluster[axis] != 0) {
+        if (0..3).any(|axis| !grid.grid[axis].is_multiple_of(cluster[axis])) {
             return Err(Error::ClusterShape { kernel, grid: grid.grid, cluster });
         }
         Ok(())

@@ -58,9 +58,9 @@ impl Region {
         Ok(region)
     }
 
-    /// The stream on which the memory was used last.
-    pub(crate) fn main_stream(&self) -> StreamId {
-        self.uses.main_stream().unwrap_or(self.home)
+    /// The stream on which the memory was written last, and the number of the use.
+    pub(crate) fn last_write(&self) -> (StreamId, u64) {
+        self.uses.last_write().map_or((self.home, 0), |entry| (entry.stream, entry.sequence))
     }
 }
 
@@ -88,10 +88,10 @@ impl Drop for Region {
             return;
         };
         // Where the memory was used last nothing needs to wait for the free.
-        let queue = device.queue(self.main_stream());
+        let queue = device.queue(self.uses.last_user().unwrap_or(self.home));
         let Some(raw) = &queue.raw else { return };
         let mut state = lock(&queue.state);
-        let waited = self.uses.before(queue.id, Access::Exclusive, &mut |entry| {
+        let waited = self.uses.before((queue.id, 0), Access::Exclusive, &mut |entry| {
             queue.wait_for(&mut state, device, entry)
         });
         if waited.is_ok() {

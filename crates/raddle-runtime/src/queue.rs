@@ -11,7 +11,7 @@
 //! [`Stream`]: crate::Stream
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use raddle_device::kernel::Kernel;
 
@@ -19,6 +19,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::panics::KernelSet;
 use crate::staging::Chunk;
+use crate::stream::StreamInner;
 use crate::sync::lock;
 use crate::timeline::{StreamId, Use};
 
@@ -43,8 +44,15 @@ pub(crate) struct Queue {
     mark: Mutex<Mark>,
     /// The same for kernels that a thread is waiting for at the moment.
     pub(crate) settling: KernelSet,
+    /// The stream that has the queue.
+    pub(crate) owner: Mutex<Weak<StreamInner>>,
     pending: Mutex<Vec<Error>>,
     has_pending: AtomicBool,
+    /// Errors of streams that were dropped before anybody waited for them, each
+    /// with the number of the stream's last work. Whoever uses memory from then
+    /// is told.
+    orphans: Mutex<Vec<(u64, Error)>>,
+    has_orphans: AtomicBool,
 }
 
 /// What the thread that enqueues work needs.
@@ -81,13 +89,17 @@ impl Queue {
             mark: Mutex::default(),
             touched: KernelSet::default(),
             settling: KernelSet::default(),
+            owner: Mutex::default(),
             pending: Mutex::default(),
             has_pending: AtomicBool::new(false),
+            orphans: Mutex::default(),
+            has_orphans: AtomicBool::new(false),
             last_kernel: AtomicPtr::default(),
         }))
     }
 
-    /// Makes later work of this queue wait for `entry`, a use on another queue.
+    /// Makes later work of this queue wait for `entry`, a use on another queue or
+    /// by an earlier stream on this one.
     #[cold]
     pub(crate) fn wait_for(
         &self,
@@ -95,6 +107,13 @@ impl Queue {
         device: &Device,
         entry: Use,
     ) -> Result<()> {
+        let other = device.queue(entry.stream);
+        if other.has_orphans.load(Ordering::Acquire) {
+            self.push_pending(other.take_orphans(entry.sequence));
+        }
+        if entry.stream == self.id {
+            return Ok(());
+        }
         let slot = match state.waited.binary_search_by_key(&entry.stream, |wait| wait.0) {
             Ok(slot) if state.waited[slot].1 >= entry.sequence => return Ok(()),
             Ok(slot) => slot,
@@ -103,7 +122,6 @@ impl Queue {
                 slot
             }
         };
-        let other = device.queue(entry.stream);
         self.touched.add_all(&other.touched);
         self.touched.add_all(&other.settling);
         if let (Some(raw), Some(other_raw)) = (&self.raw, &other.raw) {
@@ -162,8 +180,36 @@ impl Queue {
         }
         let mut pending = lock(&self.pending);
         self.has_pending.store(false, Ordering::Release);
-        let first = pending.drain(..).next();
-        first
+        pending.drain(..).next()
+    }
+
+    /// Makes the queue, which has no work left, ready for another stream: errors
+    /// that nobody asked for are kept for those who use the memory.
+    fn retire(&self, device: &Device) {
+        let mut errors = Vec::new();
+        if let Some(cuda) = &device.inner().cuda {
+            let watch = cuda.board.begin_wait(self);
+            errors.extend(cuda.board.end_wait(device, self, &watch));
+        }
+        errors.extend(self.take_pending());
+        if let Some(error) = errors.into_iter().next() {
+            let mut orphans = lock(&self.orphans);
+            orphans.truncate(PENDING_LEN_MAX - 1);
+            orphans.push((self.enqueued.load(Ordering::Acquire), error));
+            self.has_orphans.store(true, Ordering::Release);
+        }
+    }
+
+    /// The errors of dropped streams that can concern work number `sequence`.
+    #[cold]
+    fn take_orphans(&self, sequence: u64) -> Vec<Error> {
+        let mut orphans = lock(&self.orphans);
+        let (taken, kept) =
+            orphans.drain(..).partition(|orphan: &(u64, Error)| orphan.0 >= sequence);
+        *orphans = kept;
+        self.has_orphans.store(!orphans.is_empty(), Ordering::Release);
+        let taken: Vec<(u64, Error)> = taken;
+        taken.into_iter().map(|(_, error)| error).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -228,23 +274,31 @@ impl Queues {
     /// A queue that nobody has: an idle one that was given back, else a new one.
     pub(crate) fn lease(&self, device: &Device) -> Result<Arc<Queue>> {
         self.default_queue(device)?;
+        let Some(queue) = self.take_free() else {
+            return self.make(device, &mut lock(&self.alloc));
+        };
+        // Without a lock: the panic board looks at all queues.
+        if let Some(raw) = &queue.raw {
+            raw.synchronize()?;
+        }
+        queue.retire(device);
+        Ok(queue)
+    }
+
+    /// A queue that was given back: one without work or, when there are as many
+    /// streams as there can be, any.
+    fn take_free(&self) -> Option<Arc<Queue>> {
         let mut alloc = lock(&self.alloc);
-        let oldest = alloc.free.iter().take(FREE_LOOKED_AT_MAX).position(|queue| queue.is_idle());
-        if let Some(position) = oldest {
-            return Ok(alloc.free.remove(position));
+        let idle = alloc.free.iter().take(FREE_LOOKED_AT_MAX).position(|queue| queue.is_idle());
+        match idle {
+            Some(position) => Some(alloc.free.remove(position)),
+            None if alloc.last == u16::MAX => alloc.free.pop(),
+            None => None,
         }
-        if alloc.last == u16::MAX {
-            // As many streams as there can be: share one that is still busy.
-            if let Some(queue) = alloc.free.pop() {
-                return Ok(queue);
-            }
-        }
-        self.make(device, &mut alloc)
     }
 
     /// Takes back the queue of a dropped stream.
     pub(crate) fn give_back(&self, device: &Device, queue: Arc<Queue>) {
-        queue.take_pending();
         let chunk = lock(&queue.state).chunk.take();
         if let (Some(cuda), Some(raw), Some(chunk)) = (&device.inner().cuda, &queue.raw, chunk) {
             cuda.staging.give_back(raw, chunk);

@@ -29,9 +29,11 @@ pub struct Stream {
     inner: Arc<StreamInner>,
 }
 
-struct StreamInner {
+pub(crate) struct StreamInner {
     device: Device,
     queue: Arc<Queue>,
+    /// Number of the first work that can be this stream's.
+    first_sequence: u64,
     /// Whether the queue goes back to the device's pool at the end.
     is_leased: bool,
 }
@@ -64,18 +66,37 @@ impl Launched<'_> {
 }
 
 impl Stream {
+    /// A stream with a queue of its own.
     pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
-        Self { inner: Arc::new(StreamInner { device, queue, is_leased: true }) }
+        let first_sequence = queue.enqueued.load(Ordering::Acquire) + 1;
+        let inner = StreamInner { device, queue, first_sequence, is_leased: true };
+        Self::owning(inner)
     }
 
+    /// The device's own stream.
     pub(crate) fn shared(device: Device, queue: Arc<Queue>) -> Self {
-        Self { inner: Arc::new(StreamInner { device, queue, is_leased: false }) }
+        let owner = lock(&queue.owner).upgrade();
+        if let Some(inner) = owner {
+            return Self { inner };
+        }
+        Self::owning(StreamInner { device, queue, first_sequence: 0, is_leased: false })
     }
 
-    /// The stream on which the memory was used last.
-    pub(crate) fn of_region(region: &Region) -> Self {
-        let queue = Arc::clone(region.device.queue(region.main_stream()));
-        Self::shared(region.device.clone(), queue)
+    fn owning(inner: StreamInner) -> Self {
+        let inner = Arc::new(inner);
+        *lock(&inner.queue.owner) = Arc::downgrade(&inner);
+        Self { inner }
+    }
+
+    /// The stream on which the memory was written last, if somebody still has it;
+    /// else one of its own, so that nobody else's errors are taken.
+    pub(crate) fn of_region(region: &Region) -> Result<Self> {
+        let (id, sequence) = region.last_write();
+        let owner = lock(&region.device.queue(id).owner).upgrade();
+        match owner {
+            Some(inner) if sequence >= inner.first_sequence => Ok(Self { inner }),
+            _ => region.device.stream(),
+        }
     }
 
     /// The stream's device.
@@ -118,22 +139,23 @@ impl Stream {
         accesses: &Accesses<'_>,
         work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
     ) -> Result<()> {
-        let (device, queue) = (self.device(), self.queue());
+        let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
         let mut state = lock(&queue.state);
         for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
                 return Err(self.wrong_device(operation.name(), region));
             }
             let mut wait = |entry| queue.wait_for(&mut state, device, entry);
-            let waited = region.uses.before(queue.id, access, &mut wait);
+            let waited = region.uses.before((queue.id, first), access, &mut wait);
             waited.map_err(|error| self.with_context(error))?;
         }
-        work(queue.raw.as_ref(), &mut state).map_err(|error| self.with_context(error))?;
+        let worked = work(queue.raw.as_ref(), &mut state);
+        // Noted even if it failed, since a part of it may have been enqueued.
         let sequence = queue.next(&mut state);
         for (region, access) in accesses.iter() {
             region.uses.note(queue.id, access, sequence);
         }
-        Ok(())
+        worked.map_err(|error| self.with_context(error))
     }
 
     #[cold]

@@ -75,21 +75,24 @@ impl<T: TensorType> Buffer<T> {
     }
 }
 
-impl<'k> KernelArg<'k, &'static TensorMap> for Tensor<'k> {
+// SAFETY: the map of elements that nobody writes while the call borrows them.
+unsafe impl<'k> KernelArg<'k, &'static TensorMap> for Tensor<'k> {
     fn bind(self, binder: &mut Binder<'k>) -> <&'static TensorMap as KernelParam>::Raw {
         binder.touch(self.region, Access::Read);
         self.map
     }
 }
 
-impl<'k> KernelArg<'k, &'static TensorMap> for &Tensor<'k> {
+// SAFETY: as above.
+unsafe impl<'k> KernelArg<'k, &'static TensorMap> for &Tensor<'k> {
     fn bind(self, binder: &mut Binder<'k>) -> <&'static TensorMap as KernelParam>::Raw {
         binder.touch(self.region, Access::Read);
         self.map
     }
 }
 
-impl<'k> KernelArg<'k, TensorMapMut> for &'k mut TensorMut<'_> {
+// SAFETY: the map of elements that nobody else holds.
+unsafe impl<'k> KernelArg<'k, TensorMapMut> for &'k mut TensorMut<'_> {
     fn bind(self, binder: &mut Binder<'k>) -> <TensorMapMut as KernelParam>::Raw {
         binder.touch(self.region, self.access);
         self.map

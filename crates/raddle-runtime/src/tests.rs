@@ -395,6 +395,22 @@ fn a_panic_reaches_whoever_reads_the_result_on_another_stream() {
 }
 
 #[test]
+fn a_panic_outlives_its_stream_and_reaches_only_those_who_use_the_memory() {
+    let device = Device::cpu();
+    let x = stream().zeros::<f32>(36).unwrap();
+    for leases in 0..3 {
+        let first = device.stream().unwrap();
+        let mut y = first.zeros::<f32>(64).unwrap();
+        launch_panic(&first, &x, &mut y);
+        drop(first);
+        let others: Vec<Stream> = (0..leases * 8).map(|_| device.stream().unwrap()).collect();
+        assert!(others.iter().all(|other| other.synchronize().is_ok()));
+        assert_is_panic(&y.to_vec().unwrap_err());
+        assert!(others.iter().all(|other| other.synchronize().is_ok()));
+    }
+}
+
+#[test]
 fn faults_that_are_no_panics_are_reported_too() {
     unsafe fn diverge(_params: *const u8) {
         if thread_x() == 0 {

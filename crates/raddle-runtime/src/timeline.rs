@@ -72,6 +72,12 @@ impl Packed {
     }
 }
 
+#[inline]
+fn is_before(entry: Use, (stream, first): (StreamId, u64), access: Access) -> bool {
+    let is_other = entry.stream != stream || entry.sequence < first;
+    is_other && (entry.is_write || access != Access::Read)
+}
+
 const SEQUENCE_MASK: u64 = (1 << 47) - 1;
 const INLINE_LEN: usize = 4;
 
@@ -86,8 +92,9 @@ pub(crate) struct Uses {
 }
 
 impl Uses {
-    /// Calls `wait` for each use of another stream that work on `stream` with
-    /// this access must come after.
+    /// Calls `wait` for each use that work on `stream` with this access must come
+    /// after, but for those that it comes after anyway: uses on the same stream,
+    /// from number `first` on.
     ///
     /// # Errors
     ///
@@ -95,7 +102,7 @@ impl Uses {
     #[inline]
     pub(crate) fn before<E>(
         &self,
-        stream: StreamId,
+        (stream, first): (StreamId, u64),
         access: Access,
         wait: &mut dyn FnMut(Use) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -103,12 +110,12 @@ impl Uses {
             // Relaxed: conflicting uses are ordered by Rust's borrow rules, and
             // whatever handed the reference over between threads synchronised.
             let Some(entry) = Packed(word.load(Ordering::Relaxed)).get() else { return Ok(()) };
-            if entry.stream != stream && (entry.is_write || access != Access::Read) {
+            if is_before(entry, (stream, first), access) {
                 wait(entry)?;
             }
         }
         if self.has_more.load(Ordering::Acquire) {
-            self.before_more(stream, access, wait)?;
+            self.before_more((stream, first), access, wait)?;
         }
         Ok(())
     }
@@ -116,13 +123,13 @@ impl Uses {
     #[cold]
     fn before_more<E>(
         &self,
-        stream: StreamId,
+        stream: (StreamId, u64),
         access: Access,
         wait: &mut dyn FnMut(Use) -> Result<(), E>,
     ) -> Result<(), E> {
         let entries: Vec<u64> = lock(&self.more).clone();
         for entry in entries.into_iter().filter_map(|word| Packed(word).get()) {
-            if entry.stream != stream && (entry.is_write || access != Access::Read) {
+            if is_before(entry, stream, access) {
                 wait(entry)?;
             }
         }
@@ -182,15 +189,22 @@ impl Uses {
         words.into_iter().filter_map(|word| Packed(word).get()).collect()
     }
 
-    /// The stream to free or read the memory on: one that wrote it last if there
-    /// is one, else one that used it.
-    pub(crate) fn main_stream(&self) -> Option<StreamId> {
+    /// The use on whose stream to read the memory: that of a last writer if there
+    /// is one.
+    pub(crate) fn last_write(&self) -> Option<Use> {
+        let all = self.all();
+        all.iter().rev().find(|entry| entry.is_write).or(all.last()).copied()
+    }
+
+    /// The stream on which to free the memory: the latest to join its users, so
+    /// that those who had it before need not wait.
+    #[inline]
+    pub(crate) fn last_user(&self) -> Option<StreamId> {
         let first = Packed(self.inline[0].load(Ordering::Relaxed)).get()?;
         if Packed(self.inline[1].load(Ordering::Relaxed)) == Packed::NONE {
             return Some(first.stream);
         }
-        let all = self.all();
-        all.iter().rev().find(|entry| entry.is_write).or(all.last()).map(|entry| entry.stream)
+        self.all().last().map(|entry| entry.stream)
     }
 }
 
@@ -200,7 +214,7 @@ mod tests {
 
     fn waits(uses: &Uses, stream: u16, access: Access) -> Vec<(u16, bool, u64)> {
         let mut found = Vec::new();
-        let result: Result<(), ()> = uses.before(StreamId(stream), access, &mut |entry| {
+        let result: Result<(), ()> = uses.before((StreamId(stream), 0), access, &mut |entry| {
             found.push((entry.stream.0, entry.is_write, entry.sequence));
             Ok(())
         });
@@ -290,6 +304,9 @@ mod tests {
         uses.note(StreamId(1), Access::Write, 1);
         uses.note(StreamId(2), Access::Write, 1);
         assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 1), (2, true, 1)]);
-        assert!(matches!(uses.main_stream(), Some(StreamId(1 | 2))));
+        assert!(uses.last_write().is_some_and(|entry| entry.is_write));
+        uses.note(StreamId(3), Access::Read, 1);
+        assert_eq!(uses.last_user(), Some(StreamId(3)));
+        assert!(uses.last_write().is_some_and(|entry| entry.stream != StreamId(3)));
     }
 }

@@ -294,6 +294,14 @@ fn panics_show_at_the_next_wait_and_the_device_goes_on() {
         };
         assert_is_panic(&mark.synchronize().unwrap_err());
         first.synchronize().unwrap();
+        // By a stream that is dropped before anybody waits.
+        let short = device.stream().unwrap();
+        panicking_launch(&short, &x, &mut y);
+        drop(short);
+        let other = device.stream().unwrap();
+        other.synchronize().unwrap();
+        assert_is_panic(&y.to_vec().unwrap_err());
+        other.synchronize().unwrap();
     }
 }
 
@@ -409,6 +417,7 @@ fn dropped_buffers_are_used_again_without_a_wait() {
     let source = stream.zeros::<u32>(64).unwrap();
     let bytes = 64 << 20;
     for _ in 0..1000 {
+        // SAFETY: the elements are only overwritten.
         let mut buffer = unsafe { stream.uninitialized::<u32>(bytes / 4) }.unwrap();
         let part = buffer.slice_mut(..64).unwrap();
         stream.launch(Grid::new(1, 64), mix(10_000, part, &source, 0)).unwrap();
