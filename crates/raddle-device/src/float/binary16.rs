@@ -87,6 +87,11 @@ impl f16 {
     #[inline(always)]
     #[must_use]
     pub fn from_f64(value: f64) -> Self {
+        // The instruction keeps the payload of a NaN.
+        #[cfg(raddle_device)]
+        if value.is_nan() {
+            return Self::NAN;
+        }
         #[cfg(raddle_device)]
         // SAFETY: a conversion has no requirements.
         return Self(unsafe { ptx::from_f64(value) });
@@ -109,6 +114,11 @@ impl f16 {
     #[inline(always)]
     #[must_use]
     pub fn to_f64(self) -> f64 {
+        // The instruction keeps the payload of a NaN.
+        #[cfg(raddle_device)]
+        if self.is_nan() {
+            return f64::NAN;
+        }
         #[cfg(raddle_device)]
         // SAFETY: a conversion has no requirements.
         return unsafe { ptx::to_f64(self.0) };

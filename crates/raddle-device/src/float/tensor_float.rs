@@ -33,8 +33,12 @@ impl tf32 {
     #[must_use]
     pub fn from_f32(value: f32) -> Self {
         #[cfg(raddle_device)]
-        // SAFETY: a conversion has no requirements.
-        let bits = unsafe { ptx::from_f32(value) } & !0x1fff;
+        let bits = match value.is_nan() {
+            // The instruction keeps a payload, which may be all in the lost bits.
+            true => 0x7fff_e000,
+            // SAFETY: a conversion has no requirements.
+            false => unsafe { ptx::from_f32(value) & !0x1fff },
+        };
         #[cfg(not(raddle_device))]
         let bits = match value.to_bits() {
             _ if value.is_nan() => 0x7fff_e000,

@@ -91,6 +91,15 @@ impl HostMap {
         })
     }
 
+    /// Bytes from one row of the box in shared memory to the next: a swizzled row
+    /// takes its whole span.
+    fn row_bytes(&self) -> usize {
+        match SWIZZLES[self.swizzle as usize] {
+            Swizzle::None => self.box_len()[0] * self.element_bytes(),
+            swizzle => swizzle.span_bytes() as usize,
+        }
+    }
+
     /// Calls `visit` with each element of the box at `at`: its address in `shared`
     /// and in the tensor, the latter null if it lies out of bounds.
     fn visit(&self, shared: *mut u8, at: &[i32], mut visit: impl FnMut(*mut u8, *mut u8)) {
@@ -109,7 +118,8 @@ impl HostMap {
                 };
                 global = global.wrapping_add_signed((coordinate * stride) as isize);
             }
-            let linear = shared.wrapping_add(index * bytes);
+            let (row, column) = (index / len[0], index % len[0]);
+            let linear = shared.wrapping_add(row * self.row_bytes() + column * bytes);
             let chunks = swizzle.span_bytes() as usize / 16;
             let swizzled = linear.addr() ^ (((linear.addr() >> 7) & (chunks - 1)) << 4);
             let place = linear.wrapping_add(swizzled.wrapping_sub(linear.addr()));

@@ -307,7 +307,19 @@ impl TensorMapSpec {
         self.fill
     }
 
-    /// Bytes that one load writes to shared memory and counts at its barrier.
+    /// Bytes of shared memory from the begin of a box to behind its last row, which a
+    /// load may leave gaps in: a swizzled row takes its whole span.
+    #[must_use]
+    pub fn shared_bytes(&self) -> u32 {
+        let bytes = self.box_bytes();
+        if self.swizzle == Swizzle::None {
+            return bytes;
+        }
+        let row_bytes = self.box_dims[0].div_ceil(self.element_strides[0]) * self.element.bytes();
+        bytes / row_bytes * self.swizzle.span_bytes()
+    }
+
+    /// Bytes that one load counts at its barrier.
     #[must_use]
     pub fn box_bytes(&self) -> u32 {
         let axes = self.box_dims().iter().zip(self.element_strides());
@@ -496,7 +508,7 @@ mod tests {
             .and_then(|spec| spec.with_swizzle(Swizzle::Span128))
             .expect("keeps the rules");
         assert_eq!(spec.strides_bytes(), [8192]);
-        assert_eq!(spec.box_bytes(), 16384);
+        assert_eq!((spec.box_bytes(), spec.shared_bytes()), (16384, 16384));
         assert_eq!(spec.tensor_bytes(), 4096 * 1024 * 2);
         assert_eq!(spec.check_address(0x1008), Err(TensorMapError::Address { found: 0x1008 }));
         let strided = spec.with_element_strides(&[2, 1]).expect("strides of at most 8");

@@ -29,7 +29,12 @@ fn expected_window(spec: &TensorMapSpec, at: &[i32], words: &[u32]) -> Vec<u32> 
             let stride = if axis == 0 { size as u64 } else { spec.strides_bytes()[axis - 1] };
             offset += coordinate * stride as i64;
         }
-        let place = spec.swizzle().apply((index * size) as u32) as usize;
+        let row_bytes = match spec.swizzle() {
+            Swizzle::None => lens[0] * size,
+            swizzle => swizzle.span_bytes() as usize,
+        };
+        let linear = index / lens[0] * row_bytes + index % lens[0] * size;
+        let place = spec.swizzle().apply(linear as u32) as usize;
         let source =
             if is_inside { bytes[offset as usize..][..size].to_vec() } else { vec![0; size] };
         window[place..place + size].copy_from_slice(&source);
@@ -95,7 +100,7 @@ fn loads_with_every_swizzle() {
         let spec = dense(&[64, 64], &[width, 32]).with_swizzle(swizzle).unwrap();
         check_load!(load_2d, spec, [4, 3]);
         check_load!(load_2d, spec, [60, 50]);
-        // Rows narrower than the span are not padded.
+        // Rows narrower than the span are padded to it.
         let narrow = dense(&[64, 64], &[width / 2, 16]).with_swizzle(swizzle).unwrap();
         check_load!(load_2d, narrow, [0, 0]);
     }
