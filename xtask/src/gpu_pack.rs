@@ -39,13 +39,12 @@ pub fn run(packages: &[&str]) -> Result {
     let mut manifest =
         String::from("# kind\tname\tprogram\tfolder below the repository\targuments\n");
     let mut bytes = 0;
-    let runs =
-        tests.iter().filter(|program| program.is_test).map(|program| ("test", program, "")).chain(
-            programs.programs.iter().filter_map(|program| {
-                let (kind, arguments) = role(program)?;
-                Some((kind, program, arguments))
-            }),
-        );
+    let runs = tests.iter().filter(is_for_gpu).map(|program| ("test", program, "")).chain(
+        programs.programs.iter().filter_map(|program| {
+            let (kind, arguments) = role(program)?;
+            Some((kind, program, arguments))
+        }),
+    );
     for (kind, program, arguments) in runs {
         let name = file_name(kind, program);
         let file = pack.join("bin").join(&name);
@@ -68,10 +67,10 @@ pub fn run(packages: &[&str]) -> Result {
     Ok(())
 }
 
-/// Whether a test needs neither compiler nor cargo.
-fn can_run_without_rust(program: &Program) -> bool {
+/// Whether a program is a test that needs neither compiler nor cargo.
+fn is_for_gpu(program: &&Program) -> bool {
     let is_cli_from_outside = program.package == "raddle-cli" && program.target == "cli";
-    !is_cli_from_outside && !NEEDS_RUST.contains(&program.package.as_str())
+    program.is_test && !is_cli_from_outside && !NEEDS_RUST.contains(&program.package.as_str())
 }
 
 /// What a program that is no test is run for, and with which arguments.
