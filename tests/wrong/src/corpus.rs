@@ -75,6 +75,12 @@ fn read_group(folder: &Path, group: Group) -> Vec<Program> {
 }
 
 impl Program {
+    /// Why what is reported is known not to be what the file says.
+    #[must_use]
+    pub fn gap(&self) -> Option<&str> {
+        self.source.lines().find_map(|line| line.strip_prefix("//! gap: "))
+    }
+
     /// The errors that the program must cause, in the order of their lines.
     #[must_use]
     pub fn expected(&self) -> Vec<Expected> {

@@ -1,5 +1,7 @@
 //! What cargo and rustc report, read from `--message-format=json`.
 
+use std::collections::HashSet;
+
 use serde_json::Value as Json;
 
 /// An error of a program.
@@ -17,22 +19,25 @@ pub struct Diagnostic {
     pub rendered: String,
 }
 
-/// The errors in cargo's output, without rustc's closing words.
+/// The errors in cargo's output as a terminal shows them: without rustc's closing
+/// words, and what is the same to the letter only once.
 #[must_use]
 pub fn errors(output: &str) -> Vec<Diagnostic> {
+    let mut shown = HashSet::new();
     let messages = output.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
     messages
         .filter(|message| message["reason"] == "compiler-message")
         .filter(|message| message["message"]["level"] == "error")
         .map(|message| diagnostic(&message))
         .filter(|error| !error.message.starts_with("aborting due to"))
+        .filter(|error| shown.insert((error.target.clone(), error.rendered.clone())))
         .collect()
 }
 
 fn diagnostic(cargo: &Json) -> Diagnostic {
     let message = &cargo["message"];
     let spans = message["spans"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let primary = spans.iter().find(|span| span["is_primary"] == true).map(outermost);
+    let primary = spans.iter().find(|span| span["is_primary"] == true).map(in_source);
     let path = primary.and_then(|span| span["file_name"].as_str()).unwrap_or_default();
     let file = path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs");
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
@@ -45,10 +50,16 @@ fn diagnostic(cargo: &Json) -> Diagnostic {
     }
 }
 
-/// Where in the source the macro stands that a place comes from.
-fn outermost(span: &Json) -> &Json {
+/// The place itself, or for code that a macro of another crate wrote, where in the
+/// program that macro stands.
+fn in_source(span: &Json) -> &Json {
+    let is_program = |span: &Json| {
+        span["file_name"].as_str().is_some_and(|name| {
+            ["src/kernels/", "/programs/"].iter().any(|folder| name.contains(folder))
+        })
+    };
     let mut span = span;
-    while span["expansion"]["span"].is_object() {
+    while !is_program(span) && span["expansion"]["span"].is_object() {
         span = &span["expansion"]["span"];
     }
     span

@@ -7,7 +7,8 @@
 //!
 //! In the latter two `//~ ERROR text` marks each error: its line, and a part of its
 //! message. No error may appear twice or without a mark, and none may show a name that
-//! Raddle made up. A program without marks must be accepted.
+//! Raddle made up. A program without marks must be accepted. `//! gap: reason` states
+//! that the comparison is known to fail; an unexpected success is a failure too.
 
 pub mod corpus;
 pub mod diagnostic;

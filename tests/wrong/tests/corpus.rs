@@ -25,7 +25,15 @@ fn main() -> ExitCode {
         if shows {
             found.iter().for_each(|error| println!("{}", error.rendered));
         }
-        let wrong = compare(program, &found);
+        let mut wrong = compare(program, &found);
+        if let Some(reason) = program.gap() {
+            println!("gap: {}/{}: {reason}", program.group.name(), program.name);
+            let is_closed = wrong.is_empty();
+            wrong.clear();
+            if is_closed {
+                wrong.push("the gap is closed: remove it from the file".to_owned());
+            }
+        }
         if !wrong.is_empty() {
             failed += 1;
             eprintln!("FAILED {}", program.file.display());

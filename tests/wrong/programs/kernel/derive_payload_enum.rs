@@ -5,5 +5,5 @@ use raddle::prelude::*;
 #[repr(u32)]
 pub enum Shape {
     Point,
-    Circle(f32), //~ ERROR payload
+    Circle(f32), //~ ERROR a variant with fields has no fixed layout on the device
 }

@@ -1,8 +1,8 @@
 //! A device type is copied byte by byte.
 use raddle::prelude::*;
 
-#[derive(DeviceType)] //~ ERROR the trait bound `Cell: Copy` is not satisfied
+#[derive(DeviceType)]
 #[repr(C)]
-pub struct Cell {
+pub struct Cell { //~ ERROR Cell: Copy` is not satisfied
     pub value: f32,
 }

@@ -3,5 +3,5 @@ use raddle::prelude::*;
 
 #[kernel]
 pub fn every_thread_writes_first(x: &[f32], mut out: PerThread<f32>) {
-    out[0] = x[0]; //~ ERROR cannot index into a value of type `PerThread<f32>`
+    out[0] = x[0]; //~ ERROR cannot index into a value of type
 }

@@ -1,4 +1,5 @@
 //! Two kernels of one name.
+//! gap: rustc also names the hidden module and traits that both kernels make
 use raddle::prelude::*;
 
 #[kernel]
@@ -8,8 +9,8 @@ pub fn kernel_twice(mut out: PerThread<f32>) {
     }
 }
 
-#[kernel]
-pub fn kernel_twice(mut out: PerThread<u32>) { //~ ERROR the name `kernel_twice` is defined multiple times
+#[kernel] //~ ERROR the name `kernel_twice` is defined multiple times
+pub fn kernel_twice(mut out: PerThread<u32>) {
     if let Some((_, out)) = out.mine() {
         *out = 1;
     }

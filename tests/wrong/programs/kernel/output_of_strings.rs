@@ -2,4 +2,4 @@
 use raddle::prelude::*;
 
 #[kernel]
-pub fn output_of_strings(_out: PerThread<String>) {} //~ ERROR `String` has no fixed layout on the device
+pub fn output_of_strings(_out: PerThread<String>) {} //~ ERROR PerThread<String>` cannot be a kernel parameter

@@ -8,7 +8,7 @@ pub struct Point {
 }
 
 #[kernel]
-pub fn plain_struct_parameter(points: &[Point], mut out: PerThread<f32>) { //~ ERROR `Point` has no fixed layout on the device
+pub fn plain_struct_parameter(points: &[Point], mut out: PerThread<f32>) { //~ ERROR Point]` cannot be a kernel parameter
     if let Some((i, out)) = out.mine() {
         *out = points[i].y;
     }

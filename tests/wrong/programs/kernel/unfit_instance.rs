@@ -11,7 +11,7 @@ impl Scale for f32 {
     }
 }
 
-#[kernel(instances(f32, u8))] //~ ERROR the trait bound `u8: Scale` is not satisfied
+#[kernel(instances(f32, u8))] //~ ERROR Scale` is not satisfied
 pub fn unfit_instance<T: Scale>(x: T, mut out: PerThread<T>) {
     if let Some((_, out)) = out.mine() {
         *out = x.scaled();

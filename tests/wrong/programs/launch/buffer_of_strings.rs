@@ -1,8 +1,6 @@
 //! Device memory holds device types.
-use raddle::{Error, Stream};
+use raddle::Buffer;
 
-pub fn run(stream: &Stream) -> Result<(), Error> {
-    let names = stream.upload(&[String::from("warp")])?; //~ ERROR `String` has no fixed layout on the device
-    drop(names);
-    Ok(())
+pub struct Names {
+    pub names: Buffer<String>, //~ ERROR `String` has no fixed layout on the device
 }
