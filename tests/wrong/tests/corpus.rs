@@ -19,6 +19,9 @@ fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("wrong");
     let messages = Scratch::write(&folder, workspace, &programs).check();
     let errors = diagnostic::errors(&messages);
+    let of_none: Vec<_> =
+        errors.iter().filter(|error| !programs.iter().any(|one| is_of(error, one))).collect();
+    of_none.iter().for_each(|error| eprintln!("FAILED: of no program:\n{}", error.rendered));
     let mut failed = 0;
     for program in programs.iter().filter(|program| is_chosen(program, &filter)) {
         let found = errors.iter().filter(|error| is_of(error, program)).collect::<Vec<_>>();
@@ -40,9 +43,6 @@ fn main() -> ExitCode {
             wrong.iter().for_each(|line| eprintln!("    {}", line.replace('\n', "\n    ")));
         }
     }
-    let of_none: Vec<_> =
-        errors.iter().filter(|error| !programs.iter().any(|one| is_of(error, one))).collect();
-    of_none.iter().for_each(|error| eprintln!("FAILED: of no program:\n{}", error.rendered));
     for group in Group::ALL {
         let count = programs.iter().filter(|program| program.group == group).count();
         println!("{:<8}{count:>5} programs", group.name());

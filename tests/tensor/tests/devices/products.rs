@@ -1,11 +1,8 @@
 //! `mma.sync` and tiles.
 
-use raddle::device::bits::AnyBits;
 use raddle::device::float::*;
-use raddle::device::output::RawMatrix;
-use raddle::device::param::RawSlice;
-use raddle::device::tile::{MmaElement, TileMut, TileShape};
-use raddle::{Binder, Buffer, Grid, KernelArg, Stream};
+use raddle::device::tile::MmaElement;
+use raddle::{Grid, Stream};
 use raddle_tensor_tests::kernels::products::*;
 
 use crate::support::*;
@@ -181,18 +178,6 @@ fn double_products_of_hopper() {
     });
 }
 
-/// The argument for a [`TileMut`].
-struct Tiles<'k, T: AnyBits>(&'k mut Buffer<T>, usize, usize);
-
-// SAFETY: the buffer is borrowed exclusively and holds the rows, one after the other.
-unsafe impl<'k, T: AnyBits, S: TileShape> KernelArg<'k, TileMut<T, S>> for Tiles<'k, T> {
-    fn bind(self, binder: &mut Binder<'k>) -> RawMatrix {
-        let (len, rows, cols) = (self.0.len() as u64, self.1 as u64, self.2 as u64);
-        let ptr = KernelArg::<*mut T>::bind(self.0, binder);
-        RawMatrix { slice: RawSlice { ptr, len }, rows, cols, stride: cols }
-    }
-}
-
 /// Sizes with whole tiles, partial ones, and less than one.
 const SIZES: [[usize; 3]; 4] = [[64, 128, 128], [72, 64, 32], [129, 65, 96], [3, 5, 16]];
 
@@ -209,7 +194,7 @@ macro_rules! check_tiles {
             let (a, b) = (stream.upload(&a).unwrap(), stream.upload(&b).unwrap());
             let mut c = stream.upload(&c).unwrap();
             let grid = Grid::new((n.div_ceil(64) as u32, m.div_ceil(64) as u32), Shape::THREADS);
-            stream.launch(grid, tiles::<$ty>(&a, &b, Tiles(&mut c, m, n), k)).unwrap();
+            stream.launch(grid, tiles::<$ty>(&a, &b, c.matrix_mut(m, n), k)).unwrap();
             assert_same(&c.to_vec().unwrap(), &expected, &format!("{m}x{n}x{k} tiles of {}", stringify!($ty)));
         });
     } )* };
@@ -234,7 +219,7 @@ fn products_with_rows_of_b() {
             let (a, b) = (stream.upload(&a).unwrap(), stream.upload(&b).unwrap());
             let mut c = stream.zeros::<f16>(m * n).unwrap();
             let grid = Grid::new((n.div_ceil(64) as u32, m.div_ceil(64) as u32), Shape::THREADS);
-            stream.launch(grid, tiles_of_rows(&a, &b, Tiles(&mut c, m, n), k)).unwrap();
+            stream.launch(grid, tiles_of_rows(&a, &b, c.matrix_mut(m, n), k)).unwrap();
             let found: Vec<u16> = c.to_vec().unwrap().into_iter().map(f16::to_bits).collect();
             assert_same(&found, &expected, &format!("{m}x{n}x{k}, B by rows"));
         });

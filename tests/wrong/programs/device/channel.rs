@@ -5,8 +5,8 @@ use raddle::prelude::*;
 #[kernel]
 pub fn channel(mut out: PerThread<u32>) {
     if let Some((i, out)) = out.mine() {
-        let (sender, receiver) = std::sync::mpsc::channel(); //~ HERE
-        let _ = sender.send(i as u32);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let _ = sender.send(i as u32); //~ HERE
         *out = receiver.recv().unwrap_or(0);
     }
 }

@@ -6,6 +6,6 @@ use raddle::prelude::*;
 pub fn thread_spawn(mut out: PerThread<u32>) {
     if let Some((i, out)) = out.mine() {
         let handle = std::thread::spawn(move || i as u32); //~ HERE
-        *out = handle.join().unwrap_or(0);
+        *out = u32::from(handle.is_finished());
     }
 }

@@ -1,5 +1,5 @@
 //! Inline assembly for the host's processor.
-//! expect: inline assembly
+//! expect: it holds assembly of the host processor
 use std::arch::asm;
 
 use raddle::prelude::*;
