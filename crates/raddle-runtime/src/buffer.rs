@@ -23,12 +23,6 @@ pub struct Buffer<T: DeviceType> {
     element: PhantomData<T>,
 }
 
-// SAFETY: device types are `Send` and `Sync`, and the region's uses are noted
-// atomically.
-unsafe impl<T: DeviceType> Send for Buffer<T> {}
-// SAFETY: as above.
-unsafe impl<T: DeviceType> Sync for Buffer<T> {}
-
 impl<T: DeviceType> Buffer<T> {
     /// # Safety
     ///

@@ -93,15 +93,15 @@ impl Device {
     ///
     /// [`Error::DeviceSetting`] if `RADDLE_DEVICE` names no device; what
     /// [`Device::cuda`] returns if it names a GPU, or if there is an NVIDIA
-    /// driver that does not work. Only a machine without a driver or without a
-    /// GPU falls back to the CPU.
+    /// driver that does not work, or `RADDLE_CUDA_LIBRARY` names none. Only a
+    /// machine without a driver or without a GPU falls back to the CPU.
     pub fn best() -> Result<Self> {
         match std::env::var("RADDLE_DEVICE") {
             Ok(setting) if !setting.is_empty() => Self::from_setting(&setting),
             _ => match raddle_cuda::Driver::load().and_then(|driver| driver.device_count()) {
                 Ok(0) => Ok(Self::cpu()),
                 Ok(_) => Self::cuda(0),
-                Err(error) if error.is_absent() => Ok(Self::cpu()),
+                Err(error) if error.is_absent() && !is_library_named() => Ok(Self::cpu()),
                 Err(error) => Err(error.into()),
             },
         }
@@ -314,6 +314,11 @@ impl fmt::Debug for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Device({self})")
     }
+}
+
+/// Whether somebody said which driver to use, and so wants a GPU.
+fn is_library_named() -> bool {
+    std::env::var_os("RADDLE_CUDA_LIBRARY").is_some()
 }
 
 fn cuda_limits(raw: raddle_cuda::Device) -> Result<Limits> {

@@ -214,7 +214,9 @@ fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> R
     let module = load_module(cuda, kernel.name, image)?;
     let function = module.function(image.entry)?;
     let (index, record) = cuda.board.add(cuda, kernel.name)?;
-    if let Some((address, bytes)) = module.global("__raddle_panic_slot")? {
+    // Asking the driver for what is not there would be an error in its eyes.
+    let slot = if image.ptx.contains(PANIC_SLOT) { module.global(PANIC_SLOT)? } else { None };
+    if let Some((address, bytes)) = slot {
         if bytes != size_of::<PanicSlot>() {
             let (expected, kernel) = (size_of::<PanicSlot>(), kernel.name.to_owned());
             let reason = format!(
@@ -252,6 +254,9 @@ pub(crate) fn loaded(
         function,
     })
 }
+
+/// The global variable through which a module's threads report panics.
+const PANIC_SLOT: &str = "__raddle_panic_slot";
 
 /// Loads an image: from the cache of cubins, or assembled now and kept there.
 fn load_module(

@@ -29,13 +29,13 @@ pub(crate) struct Queue {
     pub(crate) id: StreamId,
     /// `None` on the CPU, which does its work when it is enqueued.
     pub(crate) raw: Option<raddle_cuda::Stream>,
-    /// Held while work is enqueued, so that numbers rise in the order in which
-    /// the driver sees the work.
-    pub(crate) state: Mutex<QueueState>,
     /// Number of the last work whose enqueueing is done.
     pub(crate) enqueued: AtomicU64,
     /// The kernel launched last.
     pub(crate) last_kernel: AtomicPtr<Kernel>,
+    /// Held while work is enqueued, so that numbers rise in the order in which
+    /// the driver sees the work.
+    pub(crate) state: Mutex<QueueState>,
     /// Kernels launched here, or on a queue waited for, whose panic records were
     /// not looked at since.
     pub(crate) touched: KernelSet,
@@ -58,8 +58,6 @@ pub(crate) struct Queue {
 /// What the thread that enqueues work needs.
 #[derive(Default)]
 pub(crate) struct QueueState {
-    /// Number of the last work.
-    pub(crate) sequence: u64,
     /// How far this queue has waited for others, by their ids.
     waited: Vec<(StreamId, u64)>,
     /// Pinned memory that copies from the host are going through.

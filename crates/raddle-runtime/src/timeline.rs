@@ -83,6 +83,7 @@ const INLINE_LEN: usize = 4;
 
 /// The last uses of one allocation.
 #[derive(Default)]
+#[repr(C)]
 pub(crate) struct Uses {
     /// Filled from the front; an entry's stream and kind never change while the
     /// allocation is shared.

@@ -77,6 +77,25 @@ fn the_device_describes_itself() {
 }
 
 #[test]
+fn devices_keep_their_memory_apart() {
+    let Some(first) = gpu("devices_keep_their_memory_apart") else { return };
+    let Ok(second) = Device::cuda(1) else {
+        let _ = writeln!(std::io::stderr(), "devices_keep_their_memory_apart: skipped: one GPU");
+        return;
+    };
+    let (here, there) = (first.stream().unwrap(), second.stream().unwrap());
+    for (stream, other) in [(&here, &there), (&there, &here)] {
+        let x = stream.upload(&[1.0f32; 100]).unwrap();
+        let mut y = stream.zeros(100).unwrap();
+        stream.launch(Grid::cover(100, 32), saxpy(3.0, &x, &mut y)).unwrap();
+        assert_eq!(y.to_vec().unwrap(), [3.0; 100]);
+        let error = other.launch(Grid::cover(100, 32), saxpy(3.0, &x, &mut y)).unwrap_err();
+        assert!(matches!(error, Error::WrongDevice { .. }), "{error}");
+        assert!(other.to_vec(&x).is_err() && other.copy(&x, &mut y).is_err());
+    }
+}
+
+#[test]
 fn a_kernel_computes_what_it_says() {
     let Some(device) = gpu("a_kernel_computes_what_it_says") else { return };
     let stream = device.stream().unwrap();
