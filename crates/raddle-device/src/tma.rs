@@ -160,7 +160,7 @@ intrinsics! {
     fn bulk_load(shared: u32, global: u64, bytes: u32, barrier: u32) = "raddle.asm.v:r,l,r,r,~{memory}:cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", sm 90, ptx 80;
     fn bulk_store(global: u64, shared: u32, bytes: u32) = "raddle.asm.v:l,r,r,~{memory}:cp.async.bulk.global.shared::cta.bulk_group [$0], [$1], $2;", sm 90, ptx 80;
     fn bulk_send(target: u32, source: u32, bytes: u32, barrier: u32) = "raddle.asm.v:r,r,r,r,~{memory}:cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", sm 90, ptx 80;
-    fn arrive_remote(barrier: u32, rank: u32) = "raddle.asm.v:r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }", sm 90, ptx 80;
+    fn arrive_remote(barrier: u32, rank: u32) = "raddle.asm.c.v:r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }", sm 90, ptx 80;
     fn map_shared(address: u32, rank: u32) -> u32 = "raddle.asm:=r,r,r:mapa.shared::cluster.u32 $0, $1, $2;", sm 90, ptx 78;
     fn bulk_commit() = "raddle.asm.v:~{memory}:cp.async.bulk.commit_group;", sm 90, ptx 80;
     fn wait_0() = "raddle.asm.v:~{memory}:cp.async.bulk.wait_group 0;", sm 90, ptx 80;
