@@ -11,9 +11,9 @@ mod kernels;
 
 use std::error::Error;
 
-use kernels::gemm::{SHARED_BYTES, THREADS, TILE_K, TILE_M, TILE_N, gemm_f16};
-use kernels::memory::{self, TILE, noise};
-use kernels::rows;
+use kernels::gemm::{CLUSTER, SHARED_BYTES, THREADS, TILE_K, TILE_M, TILE_N, gemm_f16};
+use kernels::memory::{self, TILE, TRANSPOSE_THREADS, noise};
+use kernels::rows::{self, Half8};
 use raddle::device::matrix::Swizzle;
 use raddle::device::tma::{L2Promotion, TensorElement, TensorMapSpec};
 use raddle::prelude::*;
@@ -92,7 +92,7 @@ impl Bench {
         Ok(buffer)
     }
 
-    fn noise_f16(&self, seed: u64, vectors: usize) -> Outcome<Buffer<F16x8>> {
+    fn noise_f16(&self, seed: u64, vectors: usize) -> Outcome<Buffer<Half8>> {
         // SAFETY: as in `noise_f32`.
         let mut buffer = unsafe { self.stream.uninitialized(vectors)? };
         self.stream.launch(self.persistent(8, 256), memory::fill_f16(seed, &mut buffer))?;
@@ -148,38 +148,41 @@ fn sum(bench: &Bench) -> Outcome {
 
 fn transpose(bench: &Bench) -> Outcome {
     let edge = 16_384usize;
-    let elements: Vec<f32> = (0..edge * edge).map(|i| i as f32).collect();
-    let x = bench.stream.upload(&elements)?;
+    let x = bench.noise_f32(13, edge * edge / 4)?;
     let mut y = bench.stream.zeros::<f32>(edge * edge)?;
     let tiles = (edge / TILE) as u32;
     let ms = bench.median_ms(40, || {
         let call = memory::transpose(&x, edge as u32, y.matrix_mut(edge, edge));
-        bench.stream.launch(Grid::new((tiles, tiles), 512), call)?;
+        bench.stream.launch(Grid::new((tiles, tiles), TRANSPOSE_THREADS), call)?;
         Ok(())
     })?;
     let found = y.to_vec()?;
     for i in (0..edge * edge).step_by(4_097) {
         let (row, column) = (i / edge, i % edge);
-        expect_close("transpose", found[i].into(), elements[column * edge + row].into(), 0.0)?;
+        let expected = noise(13, (column * edge + row) as u64);
+        expect_close("transpose", found[i].into(), expected.into(), 0.0)?;
     }
     bench.report("transpose", "f32 16384^2", ms, tb_per_s(8 * edge * edge, ms), "TB/s");
     Ok(())
 }
 
-/// Rows, columns, threads of a block and vectors of a thread.
-const ROW_SHAPES: [(usize, usize, u32, usize); 3] =
-    [(16_384, 4_096, 512, 1), (65_536, 1_024, 128, 1), (4_096, 32_768, 1_024, 4)];
+/// Threads on a multiprocessor at 64 registers each.
+const RESIDENT_THREADS: u32 = 1024;
+/// Rows, columns and threads of a block.
+const ROW_SHAPES: [(usize, usize, u32); 3] =
+    [(16_384, 4_096, 256), (65_536, 1_024, 64), (4_096, 32_768, 1_024)];
 
 fn softmax(bench: &Bench) -> Outcome {
-    for (rows, columns, threads, vectors) in ROW_SHAPES {
+    for (rows, columns, threads) in ROW_SHAPES {
         let x = bench.noise_f16(5, rows * columns / 8)?;
         let mut y = bench.noise_f16(6, rows * columns / 8)?;
-        let grid = bench.persistent(2048 / threads, threads);
+        let grid = bench.persistent(RESIDENT_THREADS / threads, threads);
         let ms = bench.median_ms(60, || {
             let y = y.chunks_mut(columns / 8);
-            match vectors {
-                1 => bench.stream.launch(grid, rows::softmax::<1>(&x, y))?,
-                _ => bench.stream.launch(grid, rows::softmax::<4>(&x, y))?,
+            match threads {
+                256 => bench.stream.launch(grid, rows::softmax::<2, 256>(&x, y))?,
+                64 => bench.stream.launch(grid, rows::softmax::<2, 64>(&x, y))?,
+                _ => bench.stream.launch(grid, rows::softmax::<4, 1024>(&x, y))?,
             };
             Ok(())
         })?;
@@ -200,20 +203,23 @@ fn softmax(bench: &Bench) -> Outcome {
 
 fn layer_norm(bench: &Bench) -> Outcome {
     let epsilon = 1e-5f32;
-    for (rows, columns, threads, vectors) in ROW_SHAPES {
+    for (rows, columns, threads) in ROW_SHAPES {
         let x = bench.noise_f16(7, rows * columns / 8)?;
         let (weight, bias) = (bench.noise_f16(8, columns / 8)?, bench.noise_f16(9, columns / 8)?);
         let mut y = bench.noise_f16(10, rows * columns / 8)?;
-        let grid = bench.persistent(2048 / threads, threads);
+        let grid = bench.persistent(RESIDENT_THREADS / threads, threads);
         let ms = bench.median_ms(60, || {
             let y = y.chunks_mut(columns / 8);
-            match vectors {
-                1 => bench
+            match threads {
+                256 => bench
                     .stream
-                    .launch(grid, rows::layer_norm::<1>(&x, &weight, &bias, epsilon, y))?,
+                    .launch(grid, rows::layer_norm::<2, 256>(&x, &weight, &bias, epsilon, y))?,
+                64 => bench
+                    .stream
+                    .launch(grid, rows::layer_norm::<2, 64>(&x, &weight, &bias, epsilon, y))?,
                 _ => bench
                     .stream
-                    .launch(grid, rows::layer_norm::<4>(&x, &weight, &bias, epsilon, y))?,
+                    .launch(grid, rows::layer_norm::<4, 1024>(&x, &weight, &bias, epsilon, y))?,
             };
             Ok(())
         })?;
@@ -240,10 +246,10 @@ fn layer_norm(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-fn host_row(buffer: &Buffer<F16x8>, row: usize, columns: usize) -> Outcome<Vec<f64>> {
+fn host_row(buffer: &Buffer<Half8>, row: usize, columns: usize) -> Outcome<Vec<f64>> {
     let range = row * columns / 8..(row + 1) * columns / 8;
     let vectors = buffer.slice(range)?.to_vec()?;
-    Ok(vectors.iter().flat_map(|v| v.to_array()).map(|v| f64::from(v.to_f32())).collect())
+    Ok(vectors.iter().flat_map(|v| v.to_array()).flat_map(f16x2::to_f32s).map(f64::from).collect())
 }
 
 fn gemm(bench: &Bench) -> Outcome {
@@ -261,8 +267,10 @@ fn gemm(bench: &Bench) -> Outcome {
             .and_then(|spec| spec.with_swizzle(Swizzle::Span128))
             .map(|spec| spec.with_l2_promotion(L2Promotion::Bytes256))
         };
-        let (map_a, map_b) = (a.tensor(&spec(m, TILE_M)?)?, b.tensor(&spec(n, TILE_N)?)?);
-        let grid = Grid::new(bench.blocks, THREADS).shared_bytes(SHARED_BYTES);
+        // Each block of a cluster loads its share of B for all of them.
+        let (map_a, map_b) = (a.tensor(&spec(m, TILE_M)?)?, b.tensor(&spec(n, TILE_N / CLUSTER)?)?);
+        let blocks = bench.blocks / CLUSTER as u32 * CLUSTER as u32;
+        let grid = Grid::new(blocks, THREADS).cluster(CLUSTER as u32).shared_bytes(SHARED_BYTES);
         let ms = bench.median_ms(20, || {
             // SAFETY: the maps have the tile's boxes, `c` has `m * n` elements, and
             // the shape is a multiple of the tile.

@@ -121,9 +121,11 @@ pub fn build(
             source,
         })?;
     }
-    let flags = rustc_flags(package, &workspace, &folder)?;
+    let resolved = read_metadata(package, &folder, true)?;
+    let flags = rustc_flags(package, &workspace, &folder, &resolved);
     let target_folder = shared_target_folder(&package.out);
-    let output = run_cargo(package, toolchain, &folder, &target_folder, &flags)?;
+    let output =
+        run_cargo(package, toolchain, &folder, &target_folder, &flags, &bootstrap(&resolved))?;
     if !output.status.success() {
         let diagnostics = without_progress(&String::from_utf8_lossy(&output.stderr));
         return Ok(Outcome::Refused { diagnostics });
@@ -188,6 +190,8 @@ fn manifest(
          [package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"{}\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n\n\
          [profile.release]\nopt-level = 3\ndebug = \"line-tables-only\"\ncodegen-units = 1\npanic = \"abort\"\n\
          incremental = false\nstrip = \"none\"\noverflow-checks = {}\ndebug-assertions = {}\n\n\
+         # The vocabulary is checked by its own tests.\n\
+         [profile.release.package.raddle-device]\noverflow-checks = false\ndebug-assertions = false\n\n\
          [profile.release.build-override]\nopt-level = 0\ncodegen-units = 16\ndebug = false\n\n[features]\n",
         package.name,
         package.name,
@@ -337,20 +341,23 @@ fn root_source(roots: &[Root]) -> String {
 /// Paths in panics and line tables are relative to the user's workspace, as those
 /// of the host build are, and begin with `NAME/` for other packages; nothing of
 /// the machine stays. Later prefixes win.
-fn rustc_flags(package: &Package, workspace: &Path, folder: &Path) -> Result<Vec<String>, Error> {
+fn rustc_flags(package: &Package, workspace: &Path, folder: &Path, metadata: &Json) -> Vec<String> {
     let mut flags: Vec<String> = [
         "--cfg=raddle_device",
         "--check-cfg=cfg(raddle_device)",
         "--emit=llvm-bc",
         "-Cno-prepopulate-passes",
         "-Awarnings",
+        // MIR jump threading knows nothing of convergence: it copies a call that holds a
+        // barrier into both sides of a branch, and the lanes of a warp then wait at
+        // different copies. Only an unstable flag turns the pass off; see `bootstrap`.
+        "-Zmir-enable-passes=-JumpThreading",
     ]
     .map(str::to_owned)
     .to_vec();
     let mut remap = |from: &Path, to: &str| {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     };
-    let metadata = read_metadata(package, folder, true)?;
     for dependency in metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default() {
         let manifest = Path::new(dependency["manifest_path"].as_str().unwrap_or_default());
         if let (Some(home), Some(name)) = (manifest.parent(), dependency["name"].as_str()) {
@@ -366,7 +373,22 @@ fn rustc_flags(package: &Package, workspace: &Path, folder: &Path) -> Result<Vec
     let with_slash = relative.join("").display().to_string();
     remap(&package.folder.join(""), &with_slash);
     remap(&folder.join("program").join(""), &with_slash);
-    Ok(flags)
+    flags
+}
+
+/// `RUSTC_BOOTSTRAP` for the device build: the crates, by name, for which the stable
+/// compiler accepts the one unstable flag that we pass. Naming them keeps build
+/// scripts from taking the compiler for a nightly one. Cargo itself asks rustc for
+/// its settings under the name `___`.
+fn bootstrap(metadata: &Json) -> String {
+    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let targets = packages
+        .iter()
+        .flat_map(|p| p["targets"].as_array().map(Vec::as_slice).unwrap_or_default());
+    let mut names: BTreeSet<String> =
+        targets.filter_map(|t| t["name"].as_str()).map(|name| name.replace('-', "_")).collect();
+    names.insert("___".to_owned());
+    names.into_iter().collect::<Vec<_>>().join(",")
 }
 
 fn run_cargo(
@@ -375,6 +397,7 @@ fn run_cargo(
     folder: &Path,
     target_folder: &Path,
     flags: &[String],
+    bootstrap: &str,
 ) -> Result<std::process::Output, Error> {
     let attempt = |is_offline: bool| {
         let mut command = Command::new(&package.cargo);
@@ -392,6 +415,7 @@ fn run_cargo(
         command
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
             .env("CARGO_TERM_COLOR", "never")
+            .env("RUSTC_BOOTSTRAP", bootstrap)
             .env("RUSTC", &toolchain.rustc);
         command.current_dir(folder);
         command

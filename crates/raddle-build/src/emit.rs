@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::llvm::api::Value;
 use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
-use crate::retarget::{KernelEntry, PANIC_SLOT};
+use crate::retarget::{KernelEntry, Meta, PANIC_SLOT};
 
 /// What to compile a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +21,21 @@ pub struct Target {
 /// Runs on every GPU from Ampere on.
 pub const PORTABLE: Target = Target { name: "sm_80", features: "+ptx80" };
 /// Hopper with its own instructions; runs on compute capability 9.0 only.
-pub const HOPPER: Target = Target { name: "sm_90a", features: "+ptx80" };
+pub const HOPPER: Target = Target { name: "sm_90a", features: "+ptx81" };
+
+/// Compute capability 9.0 and later, for kernels with clusters.
+pub const CLUSTERS: Target = Target { name: "sm_90", features: "+ptx80" };
 
 impl Target {
-    /// The targets a kernel of lowest architecture `architecture` is built for.
-    pub fn for_architecture(architecture: u32) -> &'static [Self] {
-        if architecture >= 90 { &[HOPPER] } else { &[PORTABLE] }
+    /// The targets a kernel is built for.
+    pub fn for_kernel(meta: &Meta) -> &'static [Self] {
+        if meta.architecture >= 90 {
+            &[HOPPER]
+        } else if meta.cluster[0] > 0 {
+            &[CLUSTERS]
+        } else {
+            &[PORTABLE]
+        }
     }
 }
 

@@ -24,7 +24,7 @@ pub enum Error {
     /// A file or folder could not be read or written.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was tried: `read`, `write`, `create`.
+        /// What was tried: `read`, `write`, `create`, `copy`, `delete`.
         action: &'static str,
         /// The path.
         path: PathBuf,

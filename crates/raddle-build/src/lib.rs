@@ -147,6 +147,7 @@ impl Kernels {
                 }
             }
         }
+        index.remove_stale_images(&folder)?;
         device_crate::write_if_changed(&folder.join("index.tsv"), &index.into_text())
     }
 
@@ -250,7 +251,7 @@ fn compile_crates(
             let Batch { kernels, bitcode } = batch;
             kernels.into_iter().flat_map(move |kernel| {
                 let bitcode = Arc::clone(&bitcode);
-                let targets = Target::for_architecture(kernel.meta.architecture).iter();
+                let targets = Target::for_kernel(&kernel.meta).iter();
                 targets.map(move |&target| Job {
                     kernel: kernel.clone(),
                     target,

@@ -17,6 +17,7 @@ mod asm;
 pub mod table;
 
 pub mod atomic;
+pub mod approx;
 pub mod async_copy;
 pub mod barrier;
 pub mod bits;
@@ -26,6 +27,7 @@ pub mod dependent;
 pub mod fence;
 pub mod cache;
 pub mod float;
+pub mod hint;
 pub mod index;
 pub mod kernel;
 pub mod matrix;

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub use raddle_device as device;
-pub use raddle_macros::{DeviceType, Zeroable, kernel};
+pub use raddle_macros::{DeviceType, Zeroable, kernel, ptx};
 
 #[cfg(not(raddle_device))]
 pub use raddle_runtime::*;
@@ -24,7 +24,7 @@ pub mod __private {
 /// The names that most programs want.
 pub mod prelude {
     pub use crate::device::*;
-    pub use crate::{DeviceType, Zeroable, kernel};
+    pub use crate::{DeviceType, Zeroable, kernel, ptx};
     #[cfg(not(raddle_device))]
     pub use raddle_runtime::{Buffer, Device, Error, Grid, Stream};
 }

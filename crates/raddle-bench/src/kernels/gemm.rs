@@ -9,6 +9,9 @@
 //! (the consumers) multiply, each 64 rows of the tile, with the accumulators in
 //! registers. Blocks are persistent: while the consumers write a tile out, the
 //! producer already loads the next.
+//!
+//! Two blocks make a cluster and compute tiles below each other, which need the same
+//! part of B: each loads half of it into both.
 
 use raddle::device::matrix::{KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle};
 use raddle::device::matrix::{
@@ -16,7 +19,7 @@ use raddle::device::matrix::{
     wgmma_wait, wgmma_wait_running,
 };
 use raddle::device::mbarrier::Mbarrier;
-use raddle::device::tma::{TensorMap, tma_load};
+use raddle::device::tma::{TensorMap, tma_load, tma_load_multicast};
 use raddle::prelude::*;
 
 /// Rows of C in a tile.
@@ -34,10 +37,13 @@ const A_BYTES: usize = TILE_M * TILE_K * 2;
 const B_BYTES: usize = TILE_N * TILE_K * 2;
 /// Dynamic shared memory that a launch needs: the ring, and room to align it.
 pub const SHARED_BYTES: usize = STAGES * (A_BYTES + B_BYTES) + 1024;
+/// Blocks of a cluster.
+pub const CLUSTER: usize = 2;
 /// Tile rows that are walked together, so that their operands stay in L2.
 const GROUP: u32 = 16;
 
-/// Where tile number `tile` lies, in tiles: walks `GROUP` tile rows by columns.
+/// Where the cluster's tile number `tile` lies, in clusters' tiles: walks `GROUP`
+/// rows of them by columns.
 fn place(tile: u32, rows: u32, columns: u32) -> (u32, u32) {
     let per_group = GROUP * columns;
     let first = tile / per_group * GROUP;
@@ -46,27 +52,30 @@ fn place(tile: u32, rows: u32, columns: u32) -> (u32, u32) {
     (first + within % height, within / height)
 }
 
-/// `c = a * bᵀ`; `m`, `n`, `k` are multiples of the tile's.
+/// `c = a * bᵀ`; `m` is a multiple of 256, `n` of 256, `k` of 64.
 ///
 /// # Safety
 ///
-/// `a` and `b` are maps of [m, k] and [n, k] with boxes of 128×64 and 256×64 and
-/// a swizzle of 128 bytes; `c` has `m * n` elements and nobody else uses it; the
-/// launch gives `SHARED_BYTES` of dynamic shared memory.
-#[kernel(block = THREADS, min_blocks = 1, arch = 90)]
+/// `a` and `b` are maps of [m, k] and [n, k] with boxes of 128×64 and a swizzle of
+/// 128 bytes; `c` has `m * n` elements and nobody else uses it; the launch gives
+/// `SHARED_BYTES` of dynamic shared memory and a grid of whole clusters.
+#[kernel(block = THREADS, min_blocks = 1, cluster = CLUSTER as u32, arch = 90)]
 pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32, k: u32) {
     let mut full = shared!([Mbarrier; STAGES]);
     let mut empty = shared!([Mbarrier; STAGES]);
-    let full = full.init_mbarriers(|_| 1);
-    let empty = empty.init_mbarriers(|_| 2);
-    fence_proxy_async();
+    let full = full.init_cluster_mbarriers(|_| 1);
+    // Both consumers of both blocks: a block's stage is written by both.
+    let empty = empty.init_cluster_mbarriers(|_| 2 * CLUSTER as u32);
     let (memory, _) = dynamic_shared::<u8>();
     let ring = memory.wrapping_add(memory.align_offset(1024));
     let stage_a = |stage: usize| ring.wrapping_add(stage * (A_BYTES + B_BYTES));
     let stage_b = |stage: usize| stage_a(stage).wrapping_add(A_BYTES);
-    let (rows, columns) = (m / TILE_M as u32, n / TILE_N as u32);
+    let rank = block_x() % CLUSTER as u32;
+    let (rows, columns) = (m / (CLUSTER * TILE_M) as u32, n / TILE_N as u32);
     let steps = k / TILE_K as u32;
-    let tiles = (block_x()..rows * columns).step_by(grid_dim_x() as usize);
+    let clusters = grid_dim_x() / CLUSTER as u32;
+    let tiles = (block_x() / CLUSTER as u32..rows * columns).step_by(clusters as usize);
+    let tile_row = |row: u32| row * CLUSTER as u32 + rank;
     let group = warp() / 4;
     let mut ring_step = 0u32;
     if group == 0 {
@@ -76,26 +85,21 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
         if thread_x() == 0 {
             for tile in tiles {
                 let (row, column) = place(tile, rows, columns);
+                let at_row = (tile_row(row) as usize * TILE_M) as i32;
+                let share = TILE_N / CLUSTER;
+                let at_column = (column as usize * TILE_N + rank as usize * share) as i32;
                 for step in 0..steps {
                     let stage = (ring_step % STAGES as u32) as usize;
-                    empty[stage].suspend_parity(ring_step / STAGES as u32 & 1 ^ 1);
+                    empty[stage].suspend_parity_cluster(ring_step / STAGES as u32 & 1 ^ 1);
                     full[stage].arrive_expect_tx((A_BYTES + B_BYTES) as u32);
                     let at = (step * TILE_K as u32) as i32;
-                    // SAFETY: the stage is empty, aligned to 1024 bytes and as
-                    // large as the boxes.
+                    let half = stage_b(stage).wrapping_add(rank as usize * B_BYTES / CLUSTER);
+                    let everyone = (1 << CLUSTER) - 1;
+                    // SAFETY: the stage is empty in both blocks, aligned to 1024
+                    // bytes and as large as the boxes.
                     unsafe {
-                        tma_load(
-                            stage_a(stage),
-                            a,
-                            [at, (row * TILE_M as u32) as i32],
-                            &full[stage],
-                        );
-                        tma_load(
-                            stage_b(stage),
-                            b,
-                            [at, (column * TILE_N as u32) as i32],
-                            &full[stage],
-                        );
+                        tma_load(stage_a(stage), a, [at, at_row], &full[stage]);
+                        tma_load_multicast(half, b, [at, at_column], &full[stage], everyone);
                     }
                     ring_step += 1;
                 }
@@ -105,7 +109,13 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
         // SAFETY: as above.
         unsafe { registers_increase::<232>() };
         let half = group as usize - 1;
-        let leads = thread_x() % 128 == 0;
+        let release = |step: u32| {
+            let lane = thread_x() % 128;
+            if lane < CLUSTER as u32 {
+                // SAFETY: the cluster has that block, and ends together.
+                unsafe { empty[(step % STAGES as u32) as usize].arrive_remote(lane) };
+            }
+        };
         for tile in tiles {
             let (row, column) = place(tile, rows, columns);
             let mut acc = [0.0f32; TILE_N / 2];
@@ -119,8 +129,8 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                     let layout = SharedLayout::dense(Swizzle::Span128);
                     let left = stage_a(stage).wrapping_add(half * A_BYTES / 2);
                     let left = Operand::<f16, KMajor>::new(MatrixDescriptor::new(left, layout));
-                    let right =
-                        Operand::<f16, KMajor>::new(MatrixDescriptor::new(stage_b(stage), layout));
+                    let right = MatrixDescriptor::new(stage_b(stage), layout);
+                    let right = Operand::<f16, KMajor>::new(right);
                     wgmma_fence_running();
                     for slice in 0..TILE_K as u32 / 16 {
                         wgmma(&mut acc, left.advance(32 * slice), right.advance(32 * slice), true);
@@ -129,21 +139,19 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                     if step > 0 {
                         // The products of the step before are done.
                         wgmma_wait_running::<1>();
-                        if leads {
-                            empty[((ring_step - 1) % STAGES as u32) as usize].arrive();
-                        }
+                        release(ring_step - 1);
                     }
                     ring_step += 1;
                 }
                 wgmma_wait::<0, _>(&mut acc);
-                if leads {
-                    empty[((ring_step - 1) % STAGES as u32) as usize].arrive();
-                }
-                let first = row as usize * TILE_M + half * 64;
+                release(ring_step - 1);
+                let first = tile_row(row) as usize * TILE_M + half * 64;
                 store(&acc, c, n as usize, first, column as usize * TILE_N);
             }
         }
     }
+    // Nobody leaves while the other block may still write here.
+    cluster_barrier_unaligned();
 }
 
 /// Writes a consumer's 64×256 accumulator as f16.

@@ -2,6 +2,8 @@
 
 use raddle::prelude::*;
 
+use super::rows::Half8;
+
 /// A number in [-1, 1) that depends on `seed` and `i` only (a 64-bit mix).
 pub fn noise(seed: u64, i: u64) -> f32 {
     let mut z = (seed << 40 ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -20,9 +22,12 @@ pub fn fill_f32(seed: u64, mut out: PerThread<F32x4>) {
 
 /// Fills `out` with noise.
 #[kernel]
-pub fn fill_f16(seed: u64, mut out: PerThread<F16x8>) {
+pub fn fill_f16(seed: u64, mut out: PerThread<Half8>) {
     for (i, out) in out.iter_mut() {
-        *out = F16x8::new(core::array::from_fn(|k| f16::from_f32(noise(seed, (8 * i + k) as u64))));
+        let element = |k: usize| noise(seed, (8 * i + k) as u64);
+        *out = Half8::new(core::array::from_fn(|k| {
+            f16x2::from_f32s(element(2 * k), element(2 * k + 1))
+        }));
     }
 }
 
@@ -62,19 +67,25 @@ pub fn sum(x: &[F32x4], mut partial: PerBlock<f32>) {
 
 /// Edge of the transpose's tile.
 pub const TILE: usize = 64;
+/// Threads of a block of the transpose.
+pub const TRANSPOSE_THREADS: u32 = 256;
 
-/// `y = xᵀ` for `x` of [rows, columns]. A tile is read along rows of `x` and
-/// written along rows of `y`. In shared memory columns are permuted by `xor` with
-/// the row, so that neither direction meets a bank twice.
-#[kernel(block = 512)]
-pub fn transpose(x: &[f32], columns: u32, mut y: PerBlockTile<f32, TILE, TILE>) {
-    let mut shared = shared!([[f32; TILE]; TILE]);
-    let columns = columns as usize;
+/// `y = xᵀ` for `x` of [rows, columns], both multiples of 4; `x` comes as vectors
+/// along its rows. A tile is read along rows of `x` and written along rows of `y`,
+/// each time in vectors. In shared memory the vectors of a row are permuted by
+/// `xor`, so that reading a column meets each bank twice at most.
+#[kernel(block = TRANSPOSE_THREADS)]
+pub fn transpose(x: &[F32x4], columns: u32, mut y: PerBlockTile<f32, TILE, TILE, 4>) {
+    let mut shared = shared!([[F32x4; TILE / 4]; TILE]);
+    let stride = columns as usize / 4;
     for mut tile in y.iter_mut() {
-        let start = tile.first_col() * columns + tile.first_row();
-        let view = shared.fill_matrix(|row, column| {
-            x.get(start + row * columns + (column ^ row % 32)).copied().unwrap_or_default()
+        let start = tile.first_col() * stride + tile.first_row() / 4;
+        let view = shared.fill_matrix(|row, vector| {
+            x.get(start + row * stride + (vector ^ row / 4)).copied().unwrap_or_default()
         });
-        tile.iter_mut().for_each(|(row, column, [y])| *y = view[column][row ^ column % 32]);
+        tile.iter_mut().for_each(|(row, column, y)| {
+            let vector = row / 4 ^ column / 4;
+            *y = core::array::from_fn(|k| view[column + k][vector][row % 4]);
+        });
     }
 }

@@ -320,9 +320,12 @@ fn mark(module: &Module<'_>, call: Value, spec: &Spec, has_side_effects: bool) {
     if spec.convergent {
         api.add_call_attribute(call, FUNCTION_INDEX, cx.attribute("convergent", 0));
     }
-    if !has_side_effects {
-        // `memory(none)`: LLVM encodes it as 0.
-        api.add_call_attribute(call, FUNCTION_INDEX, cx.attribute("memory", 0));
+    if !spec.clobbers_memory {
+        // `memory(none)`, or `memory(inaccessiblemem: readwrite)` for effects that
+        // are not on memory: LLVM encodes two bits for each kind of memory.
+        const INACCESSIBLE_READ_WRITE: u64 = 0b11 << 2;
+        let effects = if has_side_effects { INACCESSIBLE_READ_WRITE } else { 0 };
+        api.add_call_attribute(call, FUNCTION_INDEX, cx.attribute("memory", effects));
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::llvm::api::Value;
 use crate::llvm::{FUNCTION_INDEX, Machine, Module, TRIPLE, linkage};
 
-pub use kernel::KernelEntry;
+pub use kernel::{KernelEntry, Meta};
 
 /// Symbols of `raddle-device` that rewrites refer to begin with this.
 pub const RUNTIME_PREFIX: &str = "__raddle_rt_";
@@ -44,6 +44,7 @@ pub fn prepare(
     math::lower(module);
     panic::define_panics(module);
     format::lower(module);
+    mark_convergent(module);
     lower_unwinding(module, machine)?;
     for function in module.functions() {
         strip_host_attributes(module, function);
@@ -87,6 +88,19 @@ fn drop_used_lists(module: &Module<'_>) {
     for name in ["llvm.used", "llvm.compiler.used"] {
         if let Some(list) = module.global(name) {
             module.api().delete_global(list);
+        }
+    }
+}
+
+/// Marks every function convergent, as device compilers do: until it is inlined, a
+/// call of a function with a barrier in it is to LLVM like any other, which it may
+/// copy into both sides of a branch. LLVM drops the mark from functions that hold
+/// nothing convergent.
+fn mark_convergent(module: &Module<'_>) {
+    let convergent = module.context.attribute("convergent", 0);
+    for function in module.functions() {
+        if !module.name(function).starts_with("llvm.") {
+            module.api().add_attribute(function, FUNCTION_INDEX, convergent);
         }
     }
 }

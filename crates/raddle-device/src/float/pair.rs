@@ -8,7 +8,7 @@ use crate::param::{DeviceType, Zeroable};
 macro_rules! pair {
     (
         $(#[$doc:meta])* $pair:ident, $half:ident, $ptx:ident,
-        from_f32: $from_f32:literal, fma: $fma:literal, min: $min:literal, max: $max:literal,
+        from_f32: $from_f32:literal, to_f32: $to_f32:literal, fma: $fma:literal, min: $min:literal, max: $max:literal,
     ) => {
         $(#[$doc])*
         #[allow(non_camel_case_types)]
@@ -27,6 +27,7 @@ macro_rules! pair {
             intrinsics! {
         ROWS, "Half Precision Floating Point Instructions; cvt";
                 fn from_f32s(hi: f32, lo: f32) -> u32 = $from_f32, sm 80, ptx 70;
+                fn to_f32s(lo: *mut f32, hi: *mut f32, pair: u32) = $to_f32, sm 80, ptx 70;
                 fn fma(a: u32, b: u32, c: u32) -> u32 = $fma, sm 80, ptx 70;
                 fn min(a: u32, b: u32) -> u32 = $min, sm 80, ptx 70;
                 fn max(a: u32, b: u32) -> u32 = $max, sm 80, ptx 70;
@@ -95,6 +96,14 @@ macro_rules! pair {
             #[inline(always)]
             #[must_use]
             pub fn to_f32s(self) -> [f32; 2] {
+                #[cfg(raddle_device)]
+                {
+                    let (mut lo, mut hi) = (0.0, 0.0);
+                    // SAFETY: a conversion has no requirements.
+                    unsafe { $ptx::to_f32s(&raw mut lo, &raw mut hi, self.0) };
+                    [lo, hi]
+                }
+                #[cfg(not(raddle_device))]
                 [self.lo().to_f32(), self.hi().to_f32()]
             }
 
@@ -234,6 +243,7 @@ pair! {
     /// and the packed conversion need `sm_80`.
     f16x2, f16, f16_ptx,
     from_f32: "raddle.asm:=r,f,f:cvt.rn.f16x2.f32 $0, $1, $2;",
+    to_f32: "raddle.asm:=f,=f,r:{ .reg .b16 lo, hi; mov.b32 {lo, hi}, $2; cvt.f32.f16 $0, lo; cvt.f32.f16 $1, hi; }",
     fma: "raddle.asm:=r,r,r,r:fma.rn.f16x2 $0, $1, $2, $3;",
     min: "raddle.asm:=r,r,r:min.f16x2 $0, $1, $2;",
     max: "raddle.asm:=r,r,r:max.f16x2 $0, $1, $2;",
@@ -245,6 +255,7 @@ pair! {
     /// *Source*: PTX ISA, "Half Precision Floating Point Instructions", `sm_80`.
     bf16x2, bf16, bf16_ptx,
     from_f32: "raddle.asm:=r,f,f:cvt.rn.bf16x2.f32 $0, $1, $2;",
+    to_f32: "raddle.asm:=f,=f,r:{ .reg .b32 lo, hi; shl.b32 lo, $2, 16; and.b32 hi, $2, 0xffff0000; mov.b32 $0, lo; mov.b32 $1, hi; }",
     fma: "raddle.asm:=r,r,r,r:fma.rn.bf16x2 $0, $1, $2, $3;",
     min: "raddle.asm:=r,r,r:min.bf16x2 $0, $1, $2;",
     max: "raddle.asm:=r,r,r:max.bf16x2 $0, $1, $2;",

@@ -1,9 +1,9 @@
 //! Mathematics for device code: the bodies behind std's float methods.
 //!
 //! They are the `libm` crate's, within 1 ulp for most functions, and depend on
-//! nothing but arithmetic, except `expf`, which softmax and attention live on: it
-//! reduces its argument with two fused multiply-adds and uses the hardware's
-//! `ex2.approx` (error at most 2 ulp). `powi` is compiler-rt's repeated squaring,
+//! nothing but arithmetic, except `expf` and `exp2f`, which softmax and attention
+//! live on: they use the hardware's `ex2.approx`, the former after reducing its
+//! argument with two fused multiply-adds (error at most 3 and 2 ulp). `powi` is compiler-rt's repeated squaring,
 //! as on the host.
 //!
 //! `raddle-build` sends `llvm.exp.f32`, `expf` and the like here by name.
@@ -47,7 +47,6 @@ unary! {
     __raddle_rt_erff, __raddle_rt_erf, erff, erf;
     __raddle_rt_erfcf, __raddle_rt_erfc, erfcf, erfc;
     __raddle_rt_exp10f, __raddle_rt_exp10, exp10f, exp10;
-    __raddle_rt_exp2f, __raddle_rt_exp2, exp2f, exp2;
     __raddle_rt_expm1f, __raddle_rt_expm1, expm1f, expm1;
     __raddle_rt_logf, __raddle_rt_log, logf, log;
     __raddle_rt_log10f, __raddle_rt_log10, log10f, log10;
@@ -79,7 +78,8 @@ asm_intrinsic! {
 
 /// `exp(x) = 2^t * 2^(x * log2(e) - t)` with `t` the integer part of `x * log2(e)`.
 /// The reduced argument `x - t * ln 2` is formed with `ln 2` in two parts, so that
-/// its error does not grow with `x`. Error: at most 2 ulp.
+/// its error does not grow with `x`. Error: at most 3 ulp (2.32 seen over all normal
+/// results on Hopper).
 #[unsafe(no_mangle)]
 extern "C" fn __raddle_rt_expf(x: f32) -> f32 {
     const LOG2_E: f32 = core::f32::consts::LOG2_E;
@@ -95,6 +95,19 @@ extern "C" fn __raddle_rt_expf(x: f32) -> f32 {
         let result = ex2(t) * ex2(reduced * LOG2_E);
         if x.is_nan() { x } else { result }
     }
+}
+
+/// 2^x by the hardware's instruction. Error: at most 2 ulp.
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_exp2f(x: f32) -> f32 {
+    // SAFETY: plain arithmetic.
+    unsafe { ex2(x) }
+}
+
+/// 2^x in double precision.
+#[unsafe(no_mangle)]
+extern "C" fn __raddle_rt_exp2(x: f64) -> f64 {
+    libm::exp2(x)
 }
 
 /// `exp` in double precision.

@@ -1,0 +1,37 @@
+//! Hints to the compiler that change nothing but the code it makes.
+
+use crate::param::DeviceType;
+
+#[cfg(raddle_device)]
+asm_intrinsic! {
+    /// Nothing, on a register that the compiler must take to be changed.
+    fn touch(word: *mut u32) = "raddle.asm.v:+r:// opaque $0";
+}
+
+/// Gives `value` back as one that the compiler knows nothing about.
+///
+/// What is computed from it is computed anew, even if the same was computed before:
+/// for values that are cheaper to compute twice than to keep in registers
+/// meanwhile. On the CPU it does nothing.
+#[inline(always)]
+#[must_use]
+pub fn opaque<T: DeviceType>(value: T) -> T {
+    const {
+        assert!(
+            size_of::<T>().is_multiple_of(4) && align_of::<T>() >= 4,
+            "`opaque` takes values made of 32-bit words"
+        );
+    };
+    #[cfg(raddle_device)]
+    {
+        let mut value = value;
+        let words = (&raw mut value).cast::<u32>();
+        for i in 0..size_of::<T>() / 4 {
+            // SAFETY: word `i` lies in the value, which keeps its bits.
+            unsafe { touch(words.add(i)) };
+        }
+        value
+    }
+    #[cfg(not(raddle_device))]
+    value
+}
