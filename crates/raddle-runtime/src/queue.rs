@@ -46,13 +46,39 @@ pub(crate) struct Queue {
     pub(crate) settling: KernelSet,
     /// The stream that has the queue.
     pub(crate) owner: Mutex<Weak<StreamInner>>,
-    pending: Mutex<Vec<Error>>,
-    has_pending: AtomicBool,
-    /// Errors of streams that were dropped before anybody waited for them, each
-    /// with the number of the stream's last work. Whoever uses memory from then
-    /// is told.
-    orphans: Mutex<Vec<(u64, Error)>>,
-    has_orphans: AtomicBool,
+    /// For whoever next waits for this queue.
+    pending: Errors,
+    /// Of streams that were dropped before anybody waited for them.
+    orphans: Errors,
+}
+
+/// Errors that nobody was told yet. Whoever uses memory that the queue used until
+/// then is told as well.
+#[derive(Default)]
+struct Errors {
+    /// Each with the number of the last work that it can concern.
+    list: Mutex<Vec<(u64, Error)>>,
+    is_any: AtomicBool,
+}
+
+impl Errors {
+    fn is_any(&self) -> bool {
+        self.is_any.load(Ordering::Acquire)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Vec<(u64, Error)>) -> R) -> R {
+        let mut list = lock(&self.list);
+        let result = change(&mut list);
+        list.truncate(ERRORS_LEN_MAX);
+        self.is_any.store(!list.is_empty(), Ordering::Release);
+        result
+    }
+
+    /// The errors that can concern work number `sequence`.
+    fn concerning(&self, sequence: u64) -> Vec<Error> {
+        let list = lock(&self.list);
+        list.iter().filter(|entry| entry.0 >= sequence).map(|entry| entry.1.clone()).collect()
+    }
 }
 
 /// What the thread that enqueues work needs.
@@ -88,10 +114,8 @@ impl Queue {
             touched: KernelSet::default(),
             settling: KernelSet::default(),
             owner: Mutex::default(),
-            pending: Mutex::default(),
-            has_pending: AtomicBool::new(false),
-            orphans: Mutex::default(),
-            has_orphans: AtomicBool::new(false),
+            pending: Errors::default(),
+            orphans: Errors::default(),
             last_kernel: AtomicPtr::default(),
         }))
     }
@@ -106,11 +130,14 @@ impl Queue {
         entry: Use,
     ) -> Result<()> {
         let other = device.queue(entry.stream);
-        if other.has_orphans.load(Ordering::Acquire) {
+        if other.orphans.is_any() {
             self.push_pending(other.take_orphans(entry.sequence));
         }
         if entry.stream == self.id {
             return Ok(());
+        }
+        if other.pending.is_any() {
+            self.push_pending(other.pending.concerning(entry.sequence));
         }
         let slot = match state.waited.binary_search_by_key(&entry.stream, |wait| wait.0) {
             Ok(slot) if state.waited[slot].1 >= entry.sequence => return Ok(()),
@@ -127,9 +154,6 @@ impl Queue {
                 return Ok(());
             }
             state.waited[slot].1 = other.make_wait(other_raw, raw, entry.sequence)?;
-        } else if other.has_pending.load(Ordering::Acquire) {
-            let errors = lock(&other.pending).clone();
-            self.push_pending(errors);
         }
         Ok(())
     }
@@ -165,49 +189,41 @@ impl Queue {
 
     /// Keeps errors for whoever next waits for this queue.
     pub(crate) fn push_pending(&self, errors: impl IntoIterator<Item = Error>) {
-        let mut pending = lock(&self.pending);
-        pending.extend(errors);
-        pending.truncate(PENDING_LEN_MAX);
-        self.has_pending.store(!pending.is_empty(), Ordering::Release);
+        // They may concern the work that is being enqueued.
+        let sequence = self.enqueued.load(Ordering::Acquire) + 1;
+        let errors = errors.into_iter().map(|error| (sequence, error));
+        self.pending.change(|pending| pending.extend(errors));
     }
 
     /// The first error kept, if any; the others are about work behind it and go.
     pub(crate) fn take_pending(&self) -> Option<Error> {
-        if !self.has_pending.load(Ordering::Acquire) {
+        if !self.pending.is_any() {
             return None;
         }
-        let mut pending = lock(&self.pending);
-        self.has_pending.store(false, Ordering::Release);
-        pending.drain(..).next()
+        self.pending.change(|pending| pending.drain(..).next()).map(|(_, error)| error)
     }
 
     /// Makes the queue, which has no work left, ready for another stream: errors
     /// that nobody asked for are kept for those who use the memory.
     fn retire(&self, device: &Device) {
-        let mut errors = Vec::new();
+        let mut error = None;
         if let Some(cuda) = &device.inner().cuda {
             let watch = cuda.board.begin_wait(self);
-            errors.extend(cuda.board.end_wait(device, self, &watch));
+            error = cuda.board.end_wait(device, self, &watch);
         }
-        errors.extend(self.take_pending());
-        if let Some(error) = errors.into_iter().next() {
-            let mut orphans = lock(&self.orphans);
-            orphans.truncate(PENDING_LEN_MAX - 1);
-            orphans.push((self.enqueued.load(Ordering::Acquire), error));
-            self.has_orphans.store(true, Ordering::Release);
+        let pending = self.take_pending();
+        if let Some(error) = error.or(pending) {
+            let sequence = self.enqueued.load(Ordering::Acquire);
+            self.orphans.change(|orphans| orphans.insert(0, (sequence, error)));
         }
     }
 
     /// The errors of dropped streams that can concern work number `sequence`.
     #[cold]
     fn take_orphans(&self, sequence: u64) -> Vec<Error> {
-        let mut orphans = lock(&self.orphans);
-        let (taken, kept) =
-            orphans.drain(..).partition(|orphan: &(u64, Error)| orphan.0 >= sequence);
-        *orphans = kept;
-        self.has_orphans.store(!orphans.is_empty(), Ordering::Release);
-        let taken: Vec<(u64, Error)> = taken;
-        taken.into_iter().map(|(_, error)| error).collect()
+        let concerns = |orphan: &mut (u64, Error)| orphan.0 >= sequence;
+        let taken = |orphans: &mut Vec<_>| orphans.extract_if(.., concerns).collect::<Vec<_>>();
+        self.orphans.change(taken).into_iter().map(|(_, error)| error).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -216,7 +232,7 @@ impl Queue {
 }
 
 /// Errors kept for one queue at most.
-const PENDING_LEN_MAX: usize = 16;
+const ERRORS_LEN_MAX: usize = 16;
 
 const SEGMENT_LEN: usize = 256;
 const SEGMENTS: usize = 256;
