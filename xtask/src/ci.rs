@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: the checks that a change must pass, quickest to explain
 //! first. `.ci/run` calls this, so that CI and a developer run the same thing.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{Error, Result, ptx_check, tidy, workspace};
 
@@ -40,7 +40,7 @@ const STEPS: [Step; 7] = [
     Step { name: "deny", work: Work::Task(deny) },
 ];
 
-/// Runs all steps, or those from step `from` on.
+/// Runs all steps, or those from step `from` on, and fails if one of them did.
 pub fn run(from: Option<&str>) -> Result {
     let first = match from {
         None => 0,
@@ -49,23 +49,34 @@ pub fn run(from: Option<&str>) -> Result {
             Error::Usage(format!("unknown step `{name}`, expected one of {}", names.join(", ")))
         })?,
     };
-    let mut took: Vec<(&str, Duration)> = Vec::new();
+    let mut summary = Vec::new();
+    let mut failed = 0;
     for step in &STEPS[first..] {
         println!("== {}", step.name);
         let start = Instant::now();
-        match step.work {
+        // A failure does not hide what the later steps have to say.
+        let result = match step.work {
             Work::Cargo(arguments, variable) => {
-                workspace::run(workspace::cargo().args(arguments).envs(variable))?;
+                workspace::run(workspace::cargo().args(arguments).envs(variable))
             }
-            Work::Task(task) => task()?,
-        }
-        took.push((step.name, start.elapsed()));
+            Work::Task(task) => task(),
+        };
+        let verdict = match result {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => {
+                failed += 1;
+                println!("{}: {error}", step.name);
+                format!("FAILED: {error}")
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        summary.push(format!("{:>10} {seconds:6.1} s  {verdict}", step.name));
     }
-    for (name, time) in took {
-        println!("{name:>10} {:6.1} s", time.as_secs_f64());
+    println!("== summary\n{}", summary.join("\n"));
+    match failed {
+        0 => Ok(()),
+        count => Err(Error::Found { count, what: "steps failed" }),
     }
-    println!("ci: all checks passed");
-    Ok(())
 }
 
 /// Licences and sources of dependencies, where `cargo-deny` is installed.

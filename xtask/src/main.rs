@@ -28,7 +28,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
 
 tasks:
-  ci [--from STEP]      all checks, in CI's order; from a later step on after a failure
+  ci [--from STEP]      all checks, in CI's order, or those from a step on
   tidy                  source rules: headers, SAFETY notes, budgets, layers
   ptx-check [-p CRATE]  assembles every PTX image of the build with ptxas
   ptx-check --bless     the same, and rewrites xtask/spills.txt
