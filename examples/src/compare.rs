@@ -79,9 +79,7 @@ pub fn expect_equal<T: PartialEq + fmt::Debug>(what: &str, found: &[T], expected
 /// [`Failure::Wrong`] with the first that is not, [`Failure::Count`].
 pub fn expect_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) -> Outcome {
     let largest = expected.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-    expect(what, found, expected, |found, expected| {
-        (found - expected).abs() <= tolerance * largest
-    })
+    expect(what, found, expected, |found, expected| (found - expected).abs() <= tolerance * largest)
 }
 
 fn expect<T: fmt::Debug>(

@@ -14,7 +14,9 @@ use std::process::ExitCode;
 
 use kernels::{Curve, Ellipse, Polynomial, Token};
 use raddle::prelude::*;
-use raddle_examples::{Outcome, Sizes, expect_equal, gflop_per_s, median_ms, on_best_device, print_rate};
+use raddle_examples::{
+    Outcome, Sizes, expect_equal, gflop_per_s, median_ms, on_best_device, print_rate,
+};
 
 mod kernels {
     use raddle::prelude::*;
@@ -171,8 +173,15 @@ fn run(device: &Device, n: usize) -> Outcome {
 
     // (x * x + -0.25) > 0.5 * x, in postfix order; `>` is the larger of two.
     let program: Vec<Token> = [
-        ('x', 0.0), ('x', 0.0), ('*', 0.0), ('#', -0.25), ('+', 0.0),
-        ('#', 0.5), ('x', 0.0), ('*', 0.0), ('>', 0.0),
+        ('x', 0.0),
+        ('x', 0.0),
+        ('*', 0.0),
+        ('#', -0.25),
+        ('+', 0.0),
+        ('#', 0.5),
+        ('x', 0.0),
+        ('*', 0.0),
+        ('>', 0.0),
     ]
     .map(|(code, number)| Token { code: code as u8, number })
     .to_vec();
@@ -187,7 +196,8 @@ fn run(device: &Device, n: usize) -> Outcome {
 /// Each part is, bit for bit, what the host computes with the same function, and
 /// all of them together are the area that mathematics gives.
 fn check_area<C: Curve>(what: &str, curve: C, parts: &[f32], area: f64) -> Outcome {
-    let expected: Vec<f32> = (0..parts.len()).map(|i| kernels::part(&curve, i, parts.len())).collect();
+    let expected: Vec<f32> =
+        (0..parts.len()).map(|i| kernels::part(&curve, i, parts.len())).collect();
     expect_equal(what, parts, &expected)?;
     let sum: f64 = parts.iter().copied().map(f64::from).sum();
     println!("area below the {what}: {sum:.6}, exactly {area:.6}");

@@ -19,7 +19,9 @@
 use std::process::ExitCode;
 
 use raddle::prelude::*;
-use raddle_examples::{Outcome, Sizes, expect_equal, gb_per_s, median_ms, on_best_device, print_rate};
+use raddle_examples::{
+    Outcome, Sizes, expect_equal, gb_per_s, median_ms, on_best_device, print_rate,
+};
 
 mod kernels {
     use raddle::prelude::*;

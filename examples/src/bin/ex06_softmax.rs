@@ -14,7 +14,9 @@ use std::array;
 use std::process::ExitCode;
 
 use raddle::prelude::*;
-use raddle_examples::{Outcome, Sizes, expect_close, gb_per_s, median_ms, on_best_device, print_rate};
+use raddle_examples::{
+    Outcome, Sizes, expect_close, gb_per_s, median_ms, on_best_device, print_rate,
+};
 
 mod kernels {
     use raddle::prelude::*;
@@ -75,7 +77,8 @@ fn main() -> ExitCode {
 
 fn run(device: &Device, rows: usize, columns: usize) -> Outcome {
     let stream = device.stream()?;
-    let value = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 29) as f32 - 4.0;
+    let value =
+        |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 29) as f32 - 4.0;
     let x: Vec<F32x4> =
         (0..rows * columns / 4).map(|i| F32x4::new(array::from_fn(|k| value(4 * i + k)))).collect();
     let x_device = stream.upload(&x)?;
