@@ -13,6 +13,9 @@
 //!
 //! Coordinates count elements, axis 0 (the contiguous one) first, and may lie
 //! outside of the tensor: a load fills in zeros there, a store leaves them out.
+//! The manual does not say so, but a box begins at a multiple of 16 bytes along
+//! axis 0, and a store at no negative coordinate: a Hopper GPU ends the kernel with
+//! an illegal instruction otherwise (seen on H200), and the host bodies panic.
 //!
 //! The host bodies copy at once, which is the earliest completion that the
 //! instructions allow.
@@ -204,8 +207,8 @@ macro_rules! by_rank {
 /// `shared` points into this block's shared memory, aligned to 128 bytes (for a
 /// pattern that begins with the box, to the swizzle's period) with room for the
 /// box, which nobody accesses until the barrier's phase has completed. `map` is
-/// encoded for this device with rank `RANK` for a tensor that lives. One thread
-/// makes the call; the kernel requires compute capability 9.0.
+/// encoded for this device with rank `RANK` for a tensor that lives, and `at[0]` is a
+/// multiple of 16 bytes. One thread makes the call; the kernel requires compute capability 9.0.
 #[inline(always)]
 #[cfg_attr(not(raddle_device), track_caller)]
 pub unsafe fn tma_load<T, const RANK: usize>(
@@ -329,8 +332,8 @@ pub unsafe fn tma_load_multicast_hinted<T, const RANK: usize>(
 /// `shared` points to a box in this block's shared memory, aligned to 128 bytes,
 /// whose writes are followed by [`fence_proxy_async_shared`] and a barrier; nobody
 /// writes it until [`tma_wait_read`] has returned, and nobody accesses the tensor
-/// there until [`tma_wait`] has. `map` is as for [`tma_load`]. One thread makes the
-/// call; the kernel requires compute capability 9.0.
+/// there until [`tma_wait`] has. `map` and `at` are as for [`tma_load`], and `at` is not
+/// negative. One thread makes the call; the kernel requires compute capability 9.0.
 ///
 /// [`fence_proxy_async_shared`]: crate::fence_proxy_async_shared
 #[inline(always)]

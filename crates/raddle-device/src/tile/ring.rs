@@ -79,13 +79,29 @@ impl<T: AnyBits, const ROWS: usize, const COLS: usize> TileWriter<'_, SharedTile
     #[cfg_attr(not(raddle_device), track_caller)]
     fn for_each_chunk(&mut self, mut copy: impl FnMut(*mut [u8; CHUNK_BYTES], usize, usize)) {
         let chunks = SharedTile::<T, ROWS, COLS>::CHUNKS;
-        let threads = block_threads() as usize;
-        let mut index = thread_linear() as usize;
-        while index < ROWS * chunks {
-            let (row, chunk) = (index / chunks, index % chunks);
-            let target = SharedTile::chunk(self.tile, row, chunk);
+        let (threads, thread) = (block_threads() as usize, thread_linear() as usize);
+        let tile = self.tile;
+        let mut copy_one = |row: usize, chunk: usize| {
+            let target = SharedTile::chunk(tile, row, chunk);
             copy(target.cast_mut().cast(), row, chunk);
-            index += threads;
+        };
+        // With a block shape that the kernel states, all of this is constant but the
+        // thread, and the loop is unrolled.
+        let rounds = ROWS * chunks / threads;
+        if threads.is_multiple_of(chunks) {
+            let (row, chunk) = (thread / chunks, thread % chunks);
+            for round in 0..rounds {
+                copy_one(row + round * (threads / chunks), chunk);
+            }
+        } else {
+            for round in 0..rounds {
+                let index = thread + round * threads;
+                copy_one(index / chunks, index % chunks);
+            }
+        }
+        let index = thread + rounds * threads;
+        if index < ROWS * chunks {
+            copy_one(index / chunks, index % chunks);
         }
     }
 }

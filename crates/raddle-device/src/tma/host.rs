@@ -91,6 +91,18 @@ impl HostMap {
         })
     }
 
+    /// What the hardware asks of a box's begin.
+    #[track_caller]
+    fn check_begin(&self, at: &[i32]) {
+        let bytes = i64::from(at[0]) * self.element_bytes() as i64;
+        assert!(
+            bytes % 16 == 0,
+            "tensor copy: expected a box that begins at a multiple of 16 bytes along axis 0, \
+             found coordinate {}, {bytes} bytes",
+            at[0]
+        );
+    }
+
     /// Bytes from one row of the box in shared memory to the next: a swizzled row
     /// takes its whole span.
     fn row_bytes(&self) -> usize {
@@ -176,6 +188,7 @@ pub(super) unsafe fn load_multicast(
 #[track_caller]
 unsafe fn fill_box(map: &HostMap, shared: *mut u8, at: &[i32]) {
     check_shared(shared);
+    map.check_begin(at);
     let bytes = map.element_bytes();
     let element = ELEMENTS[map.element as usize];
     let fill = if map.fill == OutOfBoundsFill::NanForFma as u8 { 0xff } else { 0 };
@@ -199,8 +212,7 @@ unsafe fn fill_box(map: &HostMap, shared: *mut u8, at: &[i32]) {
 /// As for [`super::tma_store`].
 #[track_caller]
 pub(super) unsafe fn store(shared: *const u8, map: &TensorMap, at: &[i32]) {
-    check_shared(shared);
-    let map = map.decode(at.len());
+    let map = check_store(shared, map, at);
     let bytes = map.element_bytes();
     map.visit(shared.cast_mut(), at, |place, tensor| {
         if !tensor.is_null() {
@@ -217,8 +229,7 @@ pub(super) unsafe fn store(shared: *const u8, map: &TensorMap, at: &[i32]) {
 pub(super) unsafe fn add(shared: *const u8, map: &TensorMap, at: &[i32]) {
     /// One addition at a time, since blocks run in parallel.
     static ADDING: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    check_shared(shared);
-    let map = map.decode(at.len());
+    let map = check_store(shared, map, at);
     let element = ELEMENTS[map.element as usize];
     let _guard = ADDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     map.visit(shared.cast_mut(), at, |place, tensor| {
@@ -268,6 +279,20 @@ pub(super) unsafe fn bulk(to: *mut u8, from: *const u8, bytes: u32) {
     }
     // SAFETY: by the caller's contract.
     unsafe { to.copy_from_nonoverlapping(from, bytes as usize) };
+}
+
+/// The map of a store that keeps the hardware's rules.
+#[track_caller]
+fn check_store(shared: *const u8, map: &TensorMap, at: &[i32]) -> HostMap {
+    check_shared(shared);
+    let map = map.decode(at.len());
+    map.check_begin(at);
+    if let Some((axis, found)) = at.iter().enumerate().find(|(_, at)| **at < 0) {
+        panic!(
+            "tensor copy: a store begins at no negative coordinate, found {found} along axis {axis}"
+        );
+    }
+    map
 }
 
 #[track_caller]

@@ -86,11 +86,11 @@ fn dense(dims: &[u64], box_dims: &[u32]) -> TensorMapSpec {
 #[test]
 fn loads_of_every_rank() {
     check_load!(load_1d, dense(&[1000], &[64]), [100]);
-    check_load!(load_1d, dense(&[1000], &[64]), [970]);
+    check_load!(load_1d, dense(&[1000], &[64]), [972]);
     check_load!(load_2d, dense(&[64, 40], &[16, 8]), [8, 4]);
-    check_load!(load_2d, dense(&[64, 40], &[16, 8]), [-5, 36]);
+    check_load!(load_2d, dense(&[64, 40], &[16, 8]), [-8, 36]);
     check_load!(load_3d, dense(&[16, 10, 6], &[8, 4, 3]), [12, -2, 4]);
-    check_load!(load_4d, dense(&[8, 6, 5, 4], &[4, 3, 2, 2]), [2, 4, 3, -1]);
+    check_load!(load_4d, dense(&[8, 6, 5, 4], &[4, 3, 2, 2]), [4, 4, 3, -1]);
     check_load!(load_5d, dense(&[8, 4, 3, 3, 3], &[4, 2, 2, 2, 2]), [4, 1, 2, -1, 1]);
 }
 
@@ -124,7 +124,7 @@ fn loads_with_strides() {
 #[test]
 fn stores_and_additions() {
     let spec = TensorMapSpec::dense(TensorElement::F32, &[32, 20], &[16, 8]).unwrap();
-    let at = [24, -3];
+    let at = [24, 14];
     let before: Vec<f32> = (0..640).map(|i| i as f32 * 10.0).collect();
     for adds in [false, true] {
         let mut expected = before.clone();
