@@ -78,7 +78,7 @@ fn role(program: &Program) -> Option<(&'static str, &'static str)> {
     match (program.package.as_str(), program.kind.as_str()) {
         ("raddle-bench", "bin") => Some(("bench", "")),
         ("raddle-cli", "bin") => Some(("program", "demo --out demo")),
-        (_, "example") => Some(("program", "")),
+        ("raddle-examples", "bin") | (_, "example") => Some(("program", "")),
         _ => None,
     }
 }
