@@ -163,7 +163,6 @@ intrinsics! {
     fn bulk_load(shared: u32, global: u64, bytes: u32, barrier: u32) = "raddle.asm.v:r,l,r,r,~{memory}:cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", sm 90, ptx 80;
     fn bulk_store(global: u64, shared: u32, bytes: u32) = "raddle.asm.v:l,r,r,~{memory}:cp.async.bulk.global.shared::cta.bulk_group [$0], [$1], $2;", sm 90, ptx 80;
     fn bulk_send(target: u32, source: u32, bytes: u32, barrier: u32) = "raddle.asm.v:r,r,r,r,~{memory}:cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [$0], [$1], $2, [$3];", sm 90, ptx 80;
-    fn arrive_remote(barrier: u32, rank: u32) = "raddle.asm.c.v:r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }", sm 90, ptx 80;
     fn map_shared(address: u32, rank: u32) -> u32 = "raddle.asm:=r,r,r:mapa.shared::cluster.u32 $0, $1, $2;", sm 90, ptx 78;
     fn bulk_commit() = "raddle.asm.v:~{memory}:cp.async.bulk.commit_group;", sm 90, ptx 80;
     fn wait_0() = "raddle.asm.v:~{memory}:cp.async.bulk.wait_group 0;", sm 90, ptx 80;
@@ -538,36 +537,6 @@ pub unsafe fn bulk_copy_to_block<T>(
     unsafe {
         host::bulk(crate::cluster::cluster_map(target, rank).cast(), source.cast(), bytes);
         (*crate::cluster::cluster_map(there, rank)).complete_tx(bytes);
-    }
-}
-
-impl Mbarrier {
-    /// Counts one arrival at the same barrier of the block of rank `rank`, without
-    /// ordering this thread's ordinary accesses for that block. PTX
-    /// `mbarrier.arrive.shared::cluster`, `sm_90`.
-    ///
-    /// It gives a stage back to the block whose copies fill it, when `wgmma` has read
-    /// the stage and has been waited for. Where ordinary loads read the stage, use
-    /// [`arrive_remote`](Self::arrive_remote), which orders them and waits for the
-    /// memory system.
-    ///
-    /// # Safety
-    ///
-    /// The cluster has a block of that rank, which has initialised its barrier and
-    /// does not end before the arrival is made.
-    #[inline(always)]
-    #[cfg_attr(not(raddle_device), track_caller)]
-    pub unsafe fn give_back_remote(&self, rank: u32) {
-        #[cfg(raddle_device)]
-        // SAFETY: by the caller's contract.
-        unsafe {
-            arrive_remote(shared_address(&raw const *self), rank);
-        }
-        #[cfg(not(raddle_device))]
-        // SAFETY: by the caller's contract.
-        unsafe {
-            self.arrive_remote(rank);
-        }
     }
 }
 
