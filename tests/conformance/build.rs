@@ -107,13 +107,14 @@ fn kernels(sources: &[Source]) -> String {
             text.push_str(if area.is_empty() { "" } else { "}\n" });
             area = &source.area;
             // Programs show constructs for their own sake, not the best way to write them.
-            let lints = if area == "generated" { "warnings" } else { "clippy::all, clippy::pedantic" };
+            let lints =
+                if area == "generated" { "warnings" } else { "clippy::all, clippy::pedantic" };
             writeln!(text, "#[allow({lints})]\npub mod {area} {{").unwrap();
         }
         writeln!(text, "#[path = {:?}]\npub mod {};", source.file, source.name).unwrap();
     }
     text.push_str("}\nuse answer::{Words, words};\nuse raddle::prelude::*;\n");
-    for Source { area, name, header, .. } in sources {
+    for Source { area, name, header, .. } in sources.iter().filter(|one| one.header.gap.is_none()) {
         let (parameter, argument) = match &header.input {
             Some((element, _)) => (format!("input: &[{element}], "), ", input"),
             None => (String::new(), ""),
@@ -151,12 +152,18 @@ fn table(sources: &[Source]) -> String {
                 "Some(|n| {{ {prepare} (0..n).map(|t| words({path}(t{argument}))).collect() }})"
             ),
         };
+        let launch = match &header.gap {
+            Some(_) => "None".to_owned(),
+            None => format!(
+                "Some(|stream, grid, out| {{ {upload} \
+                 stream.launch(grid, kernels::{area}_{name}({input}out))?; Ok(()) }})"
+            ),
+        };
         writeln!(
             text,
             "Program {{ area: {area:?}, name: {name:?}, file: {file:?}, \
              source: include_str!({file:?}), kinds: || {kinds}({path}), call: {call}, \
-             launch: |stream, grid, out| {{ {upload} \
-             stream.launch(grid, kernels::{area}_{name}({input}out))?; Ok(()) }} }},"
+             launch: {launch} }},"
         )
         .unwrap();
     }

@@ -79,12 +79,7 @@ fn body(source: &str) -> &str {
 
 /// Where answers differ from the reference ones: a line for each, at most eight.
 #[must_use]
-pub fn differences(
-    got: &[Words],
-    expected: &[Words],
-    kinds: &[Kind],
-    ulp: u32,
-) -> Vec<String> {
+pub fn differences(got: &[Words], expected: &[Words], kinds: &[Kind], ulp: u32) -> Vec<String> {
     if got.len() != expected.len() {
         return vec![format!("expected {} answers, found {}", expected.len(), got.len())];
     }
@@ -95,7 +90,11 @@ pub fn differences(
     differing
         .take(8)
         .map(|(thread, (got, expected))| {
-            format!("thread {thread}: expected {}, found {}", show(expected, kinds), show(got, kinds))
+            format!(
+                "thread {thread}: expected {}, found {}",
+                show(expected, kinds),
+                show(got, kinds)
+            )
         })
         .collect()
 }
@@ -109,7 +108,9 @@ pub fn differences(
 pub fn check(source: &str, answers: &[Words], kinds: &[Kind], ulp: u32) -> Result<(), Vec<String>> {
     let stated = stated(source);
     if stated.is_empty() {
-        return Err(vec!["the file states no expected values: run with BLESS=1, then review".into()]);
+        return Err(vec![
+            "the file states no expected values: run with BLESS=1, then review".into(),
+        ]);
     }
     let found = render(answers, kinds, ulp);
     if stated.trim_end() == found.trim_end() {
@@ -121,11 +122,17 @@ pub fn check(source: &str, answers: &[Words], kinds: &[Kind], ulp: u32) -> Resul
     };
     let (expected, got) = (listed(stated), listed(&found));
     if expected.len() != got.len() {
-        return Err(vec![format!("the file lists {} answers, expected {}", expected.len(), got.len())]);
+        return Err(vec![format!(
+            "the file lists {} answers, expected {}",
+            expected.len(),
+            got.len()
+        )]);
     }
     let wrong: Vec<String> = (expected.iter().zip(&got).enumerate())
         .filter(|(_, (expected, got))| !is_text_close(expected, got, kinds, ulp))
-        .map(|(thread, (expected, got))| format!("thread {thread}: expected {expected}, found {got}"))
+        .map(|(thread, (expected, got))| {
+            format!("thread {thread}: expected {expected}, found {got}")
+        })
         .collect();
     match (wrong.is_empty(), ulp) {
         (true, 0) => Err(vec!["the hash differs: an answer that is not listed has changed".into()]),

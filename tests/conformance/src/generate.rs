@@ -125,7 +125,10 @@ impl Generator {
         self.line("");
         let fields: Vec<Ty> = (0..3).map(|_| self.random.pick(TYPES)).collect();
         self.line("#[derive(Clone, Copy)]");
-        self.line(&format!("struct S {{ a: {}, b: {}, c: ({}, u32) }}", fields[0], fields[1], fields[2]));
+        self.line(&format!(
+            "struct S {{ a: {}, b: {}, c: ({}, u32) }}",
+            fields[0], fields[1], fields[2]
+        ));
         let (first, second) = (self.random.pick(TYPES), self.random.pick(TYPES));
         self.line("#[derive(Clone, Copy)]");
         self.line(&format!("enum E {{ A({first}), B {{ x: {second}, y: u8 }}, C }}"));
@@ -134,7 +137,8 @@ impl Generator {
         }
         self.line("pub fn program(thread: u32) -> [u64; 4] {");
         self.indent += 1;
-        self.places = vec![Place { text: "thread".into(), ty: Ty::Unsigned(32), is_mutable: false }];
+        self.places =
+            vec![Place { text: "thread".into(), ty: Ty::Unsigned(32), is_mutable: false }];
         self.line("let mut h = [0u64; 4];");
         self.array();
         self.structure(&fields);
@@ -151,7 +155,8 @@ impl Generator {
     }
 
     fn function(&mut self) {
-        let parameters: Vec<Ty> = (0..1 + self.random.below(3)).map(|_| self.random.pick(TYPES)).collect();
+        let parameters: Vec<Ty> =
+            (0..1 + self.random.below(3)).map(|_| self.random.pick(TYPES)).collect();
         let result = self.random.pick(TYPES);
         let name = format!("f{}", self.functions.len());
         let attribute = self.random.pick(&["", "#[inline(never)] ", "#[inline] "]);
@@ -199,8 +204,12 @@ impl Generator {
         self.line(&format!("let {e} = match {choice} % 3 {{"));
         self.line(&format!("    0 => E::A({a}), 1 => E::B {{ x: {b}, y: {d} }}, _ => E::C,"));
         self.line("};");
-        self.line(&format!("let mut {x} = if let E::B {{ x, y: 1.. }} = {e} {{ x }} else {{ {c} }};"));
-        self.line(&format!("let {y}: u32 = match {e} {{ E::A(_) => 1, E::B {{ y, .. }} => y as u32, E::C => 7 }};"));
+        self.line(&format!(
+            "let mut {x} = if let E::B {{ x, y: 1.. }} = {e} {{ x }} else {{ {c} }};"
+        ));
+        self.line(&format!(
+            "let {y}: u32 = match {e} {{ E::A(_) => 1, E::B {{ y, .. }} => y as u32, E::C => 7 }};"
+        ));
         self.places.push(Place { text: x, ty: second, is_mutable: true });
         self.places.push(Place { text: y, ty: Ty::Unsigned(32), is_mutable: false });
     }
@@ -227,7 +236,8 @@ impl Generator {
     }
 
     fn assign(&mut self) {
-        let places: Vec<Place> = self.places.iter().filter(|place| place.is_mutable).cloned().collect();
+        let places: Vec<Place> =
+            self.places.iter().filter(|place| place.is_mutable).cloned().collect();
         if places.is_empty() {
             return self.declare();
         }
@@ -349,7 +359,8 @@ impl Generator {
     }
 
     fn call(&mut self, ty: Ty, depth: u32) -> Option<String> {
-        let fitting: Vec<Function> = self.functions.iter().filter(|f| f.result == ty).cloned().collect();
+        let fitting: Vec<Function> =
+            self.functions.iter().filter(|f| f.result == ty).cloned().collect();
         let at = self.random.below(fitting.len().max(1));
         let function = fitting.get(at)?;
         let arguments: Vec<String> =
@@ -362,7 +373,8 @@ impl Generator {
         let (a, b) = (self.expression(inner, depth - 1), self.expression(inner, depth - 1));
         match self.random.below(5) {
             0 => {
-                let (a, b) = (self.expression(Ty::Bool, depth - 1), self.expression(Ty::Bool, depth - 1));
+                let (a, b) =
+                    (self.expression(Ty::Bool, depth - 1), self.expression(Ty::Bool, depth - 1));
                 format!("({a} {} {b})", self.random.pick(&["&&", "||", "^", "&", "|"]))
             }
             1 => format!("(!({a} == {b}))"),
@@ -377,7 +389,18 @@ impl Generator {
                 let b = self.expression(ty, depth - 1);
                 format!("({a} {} {b})", self.random.pick(&["+", "-", "*", "/", "%", "*", "+"]))
             }
-            5 => format!("({a}).{}()", self.random.pick(&["sqrt", "abs", "floor", "ceil", "trunc", "round", "round_ties_even"])),
+            5 => format!(
+                "({a}).{}()",
+                self.random.pick(&[
+                    "sqrt",
+                    "abs",
+                    "floor",
+                    "ceil",
+                    "trunc",
+                    "round",
+                    "round_ties_even"
+                ])
+            ),
             6 => {
                 let (b, c) = (self.expression(ty, depth - 1), self.expression(ty, depth - 1));
                 format!("({a}).mul_add({b}, {c})")
@@ -400,7 +423,11 @@ impl Generator {
             0..3 => {
                 let b = self.expression(ty, depth - 1);
                 let method = self.random.pick(&[
-                    "wrapping_add", "wrapping_sub", "wrapping_mul", "saturating_add", "saturating_sub",
+                    "wrapping_add",
+                    "wrapping_sub",
+                    "wrapping_mul",
+                    "saturating_add",
+                    "saturating_sub",
                     "saturating_mul",
                 ]);
                 format!("({a}).{method}({b})")
@@ -411,19 +438,37 @@ impl Generator {
             }
             4 => {
                 let b = self.expression(ty, depth - 1);
-                let method = self.random.pick(&["wrapping_div", "wrapping_rem", "wrapping_div_euclid", "wrapping_rem_euclid"]);
+                let method = self.random.pick(&[
+                    "wrapping_div",
+                    "wrapping_rem",
+                    "wrapping_div_euclid",
+                    "wrapping_rem_euclid",
+                ]);
                 format!("({a}).{method}({b} | 1)")
             }
             5 => {
                 let by = self.expression(Ty::Unsigned(32), depth - 1);
-                let method = self.random.pick(&["wrapping_shl", "wrapping_shr", "rotate_left", "rotate_right"]);
+                let method = self.random.pick(&[
+                    "wrapping_shl",
+                    "wrapping_shr",
+                    "rotate_left",
+                    "rotate_right",
+                ]);
                 // rotate takes the count modulo the width itself.
                 format!("({a}).{method}({by})")
             }
-            6 => format!("({a}).{}()", self.random.pick(&["swap_bytes", "reverse_bits", "wrapping_neg"])),
+            6 => format!(
+                "({a}).{}()",
+                self.random.pick(&["swap_bytes", "reverse_bits", "wrapping_neg"])
+            ),
             7 => format!(
                 "(({a}).{}() as {ty})",
-                self.random.pick(&["count_ones", "leading_zeros", "trailing_zeros", "leading_ones"])
+                self.random.pick(&[
+                    "count_ones",
+                    "leading_zeros",
+                    "trailing_zeros",
+                    "leading_ones"
+                ])
             ),
             8 => {
                 let b = self.expression(ty, depth - 1);
@@ -440,13 +485,21 @@ impl Generator {
     }
 
     fn leaf(&mut self, ty: Ty) -> String {
-        let fitting: Vec<String> =
-            self.places.iter().filter(|place| place.ty == ty).map(|place| place.text.clone()).collect();
+        let fitting: Vec<String> = self
+            .places
+            .iter()
+            .filter(|place| place.ty == ty)
+            .map(|place| place.text.clone())
+            .collect();
         if !fitting.is_empty() && !self.random.one_in(4) {
             return fitting[self.random.below(fitting.len())].clone();
         }
-        let arrays: Vec<String> =
-            self.arrays.iter().filter(|(_, element)| *element == ty).map(|(name, _)| name.clone()).collect();
+        let arrays: Vec<String> = self
+            .arrays
+            .iter()
+            .filter(|(_, element)| *element == ty)
+            .map(|(name, _)| name.clone())
+            .collect();
         if !arrays.is_empty() && self.random.one_in(2) {
             let index = self.index();
             return format!("{}[{index}]", arrays[0]);
@@ -478,7 +531,9 @@ impl Generator {
                 if word % 3 == 0 { format!("(-{value}{ty})") } else { format!("{value}{ty}") }
             }
             Ty::Float(_) => {
-                let value = self.random.pick(&["0.0", "1.0", "0.1", "3.75", "1e10", "1e-30", "255.5", "0.333"]);
+                let value = self
+                    .random
+                    .pick(&["0.0", "1.0", "0.1", "3.75", "1e10", "1e-30", "255.5", "0.333"]);
                 if word % 3 == 0 { format!("(-{value}{ty})") } else { format!("{value}{ty}") }
             }
         }
@@ -520,7 +575,9 @@ fn cast(value: &str, from: Ty, to: Ty) -> String {
 /// An expression for the bits of a value; all NaNs count as one.
 fn to_word(value: &str, ty: Ty) -> String {
     match ty {
-        Ty::Float(_) => format!("(if {value}.is_nan() {{ 1 }} else {{ {value}.to_bits() as u64 }})"),
+        Ty::Float(_) => {
+            format!("(if {value}.is_nan() {{ 1 }} else {{ {value}.to_bits() as u64 }})")
+        }
         Ty::Unsigned(128) | Ty::Signed(128) => format!("({value} as u64 ^ ({value} >> 64) as u64)"),
         Ty::Unsigned(_) | Ty::Signed(_) | Ty::Bool => format!("({value} as u64)"),
     }

@@ -11,7 +11,9 @@
 //! program a second parameter, a slice of that type. `ulp` states how far floats may
 //! be from the expected ones; without it results are compared bit by bit. `device`
 //! says that the program uses the vocabulary of device code, so that it cannot be
-//! called as a plain function. `panics` says that the program panics.
+//! called as a plain function. `panics` says that the program panics. `gap` states why
+//! the program cannot be compiled for a GPU yet; it is called as a plain function only,
+//! and listed with the reason.
 //! The build script and the suite both read headers through this module.
 
 /// How to run one program.
@@ -31,6 +33,8 @@ pub struct Header {
     pub is_device_only: bool,
     /// Whether the program panics.
     pub panics: bool,
+    /// Why there is no kernel of the program.
+    pub gap: Option<String>,
 }
 
 impl Header {
@@ -48,11 +52,13 @@ impl Header {
             ulp: 0,
             is_device_only: false,
             panics: false,
+            gap: None,
         };
         for line in source.lines().map_while(|line| line.strip_prefix("//!")).map(str::trim) {
             match line.split_once(':').map(|(key, value)| (key, value.trim())) {
                 Some(("run", value)) => header.parse_run(value)?,
                 Some(("input", value)) => header.input = Some(parse_input(value)?),
+                Some(("gap", value)) => header.gap = Some(value.to_owned()),
                 Some(("ulp", value)) => header.ulp = parse_number("ulp", value)?,
                 _ if line == "device" => header.is_device_only = true,
                 _ if line == "panics" => header.panics = true,
@@ -66,7 +72,8 @@ impl Header {
         if header.summary.is_empty() {
             return Err("the file does not begin with a `//!` sentence".to_owned());
         }
-        if header.threads == 0 || header.block == 0 || !header.threads.is_multiple_of(header.block) {
+        if header.threads == 0 || header.block == 0 || !header.threads.is_multiple_of(header.block)
+        {
             return Err(format!(
                 "`run: threads = N` must name a multiple of the block's {} threads, found {}",
                 header.block, header.threads
@@ -88,8 +95,9 @@ impl Header {
 }
 
 fn parse_input(value: &str) -> Result<(String, usize), String> {
-    let (element, len) =
-        value.split_once(" x ").ok_or_else(|| format!("`input: {value}` is not `TYPE x LENGTH`"))?;
+    let (element, len) = value
+        .split_once(" x ")
+        .ok_or_else(|| format!("`input: {value}` is not `TYPE x LENGTH`"))?;
     Ok((element.to_owned(), parse_number("input", len)?))
 }
 

@@ -9,6 +9,9 @@ use crate::header::Header;
 /// What an output holds before a kernel writes it.
 const UNWRITTEN: Words = [0xeeee_eeee_eeee_eeee; 8];
 
+/// Launches one kernel on an output.
+pub type Launch = fn(&Stream, Grid, &mut Buffer<Words>) -> raddle::Result<()>;
+
 /// A program, as the build script's table lists it.
 pub struct Program {
     /// Folder below `programs`, or `generated`.
@@ -24,8 +27,8 @@ pub struct Program {
     /// Calls the program as a plain function, for threads `0..threads`; absent for
     /// programs that only make sense inside a kernel.
     pub call: Option<fn(u32) -> Vec<Words>>,
-    /// Launches the program's kernel.
-    pub launch: fn(&Stream, Grid, &mut Buffer<Words>) -> raddle::Result<()>,
+    /// Launches the program's kernel; absent for programs with a gap.
+    pub launch: Option<Launch>,
 }
 
 impl Program {
@@ -34,11 +37,11 @@ impl Program {
     /// ## Errors
     ///
     /// What the runtime reports, kernel panics among it.
-    pub fn run(&self, stream: &Stream) -> raddle::Result<Vec<Words>> {
+    pub fn run(&self, stream: &Stream, launch: Launch) -> raddle::Result<Vec<Words>> {
         let header = self.header();
         let mut out = stream.filled(header.threads as usize, UNWRITTEN)?;
         let grid = Grid::new(header.threads / header.block, header.block);
-        (self.launch)(stream, grid, &mut out)?;
+        launch(stream, grid, &mut out)?;
         out.to_vec()
     }
 

@@ -44,6 +44,7 @@ pub fn check(program: &Program, way: &Way, bless: bool) -> Option<Result<(), Vec
     let header = program.header();
     let is_reference = match way {
         Way::Plain if header.is_device_only => return None,
+        Way::Device { .. } if header.gap.is_some() => return None,
         Way::Plain => true,
         Way::Device { name, .. } => header.is_device_only && *name == "cpu",
     };
@@ -129,13 +130,14 @@ fn check_panic(program: &Program, outcome: &Outcome) -> Result<(), Vec<String>> 
 fn run(program: &Program, way: &Way) -> Outcome {
     match way {
         Way::Plain => run_plain(program),
-        Way::Device { stream, .. } => match program.run(stream) {
-            Ok(answers) => Outcome::Answers(answers),
-            Err(Error::KernelPanic { message, file, line, block, thread, .. }) => {
+        Way::Device { stream, .. } => match program.launch.map(|run| program.run(stream, run)) {
+            None => Outcome::Failure("the program has no kernel".to_owned()),
+            Some(Ok(answers)) => Outcome::Answers(answers),
+            Some(Err(Error::KernelPanic { message, file, line, block, thread, .. })) => {
                 let thread = Some(block[0] * program.header().block + thread[0]);
                 Outcome::Panic { thread, message, file, line }
             }
-            Err(error) => Outcome::Failure(error.to_string()),
+            Some(Err(error)) => Outcome::Failure(error.to_string()),
         },
     }
 }

@@ -37,6 +37,9 @@ fn main() -> ExitCode {
         }
         let tally = areas.entry(program.area).or_default();
         tally.programs += 1;
+        if let Some(reason) = program.header().gap {
+            println!("gap: {name}: {reason}");
+        }
         for (i, way) in ways.iter().enumerate() {
             let Some(checked) = check(program, way, bless) else { continue };
             tally.ran[i] += 1;
@@ -49,7 +52,10 @@ fn main() -> ExitCode {
     }
     report(&areas);
     if let Err(reason) = &gpu {
-        println!("skipped: {} programs on the GPU: {reason}", count(&areas, |tally| tally.programs));
+        println!(
+            "skipped: {} programs on the GPU: {reason}",
+            count(&areas, |tally| tally.programs)
+        );
     }
     let failed = count(&areas, |tally| tally.failed.iter().sum());
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

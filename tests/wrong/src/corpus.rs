@@ -95,7 +95,8 @@ impl Program {
         let header = format!("pub fn {}(", self.name);
         let is_kernel = |text: &str| text.starts_with(&header);
         let line = self.source.lines().position(is_kernel).map_or(0, |at| at + 1);
-        let mut parts = vec![format!("kernel `kernels::{0}::{0}` cannot run on a GPU: ", self.name)];
+        let mut parts =
+            vec![format!("kernel `kernels::{0}::{0}` cannot run on a GPU: ", self.name)];
         let stated = self.source.lines().filter_map(|text| text.strip_prefix("//! expect: "));
         parts.extend(stated.map(str::to_owned));
         for (_, here) in lines.filter(|(text, _)| text.contains("//~ HERE")) {

@@ -100,7 +100,8 @@ impl Scratch {
             programs.iter().map(|program| format!("src/programs/{}.rs", program.name)).collect();
         self.file("kernel/build.rs", &build_script(&files));
         for Program { name, .. } in programs {
-            let main = format!("#[path = \"../programs/{name}.rs\"]\nmod {name};\nfn main() {{}}\n");
+            let main =
+                format!("#[path = \"../programs/{name}.rs\"]\nmod {name};\nfn main() {{}}\n");
             self.file(&format!("kernel/src/bin/{name}.rs"), &main);
         }
     }
