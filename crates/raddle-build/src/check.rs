@@ -233,13 +233,18 @@ fn report(
     let mut lines: Vec<(Place, String)> = Vec::new();
     let mut current = offender;
     while let Some(step) = steps.get(&current) {
-        let holder = readable_name(module, step.from);
-        let is_generated =
-            module.name(step.from) == kernel.name.entry || holder.contains("__raddle_");
-        for place in &step.places {
-            if place.line > 0 && !is_generated {
-                lines.push((place.clone(), holder.clone()));
-            }
+        let is_generated = module.name(step.from) == kernel.name.entry
+            || demangle(&module.name(step.from)).contains("__raddle_");
+        let holder = if is_generated {
+            format!("`{}`", kernel.name.path)
+        } else {
+            readable_name(module, step.from)
+        };
+        // The last place of code that `#[kernel]` made is the attribute; what was
+        // inlined there before it is the user's.
+        let shown = step.places.len() - usize::from(is_generated && !step.places.is_empty());
+        for place in step.places[..shown].iter().filter(|place| place.line > 0) {
+            lines.push((place.clone(), holder.clone()));
         }
         current = step.from;
     }

@@ -12,6 +12,7 @@ use std::process::Command;
 use serde_json::Value as Json;
 
 use crate::error::Error;
+use crate::names::DEVICE_ROOT;
 use crate::profile::Checks;
 use crate::toolchain::Toolchain;
 
@@ -329,7 +330,7 @@ fn root_source(roots: &[Root]) -> String {
         let attribute = if is_own_name { String::new() } else { format!("#[path = {path:?}] ") };
         writeln!(
             text,
-            "#[path = {home:?}]\nmod __raddle_root_{number} {{ {attribute}pub mod {module}; }}\npub use __raddle_root_{number}::{module};"
+            "#[path = {home:?}]\nmod {DEVICE_ROOT}{number} {{ {attribute}pub mod {module}; }}\npub use {DEVICE_ROOT}{number}::{module};"
         )
         .expect("writing to a string cannot fail");
     }

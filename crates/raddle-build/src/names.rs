@@ -49,10 +49,22 @@ impl KernelName {
     }
 }
 
-/// A symbol as it reads in the source, without the hash.
+/// A symbol as it reads in the source: without the hash, and without the modules that
+/// the device crate puts above the user's.
 pub fn demangle(symbol: &str) -> String {
-    format!("{:#}", rustc_demangle::demangle(symbol))
+    let mut text = format!("{:#}", rustc_demangle::demangle(symbol));
+    while let Some(start) = text.find(DEVICE_ROOT) {
+        let number =
+            text[start + DEVICE_ROOT.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = start + DEVICE_ROOT.len() + number;
+        let end = if text[end..].starts_with("::") { end + 2 } else { end };
+        text.replace_range(start..end, "");
+    }
+    text
 }
+
+/// What the names of the device crate's own modules begin with.
+pub const DEVICE_ROOT: &str = "__raddle_root_";
 
 /// A symbol for functions and globals that stay in the PTX, without anything
 /// that depends on where the crate lies: the readable path, with what PTX does not
@@ -96,6 +108,12 @@ mod tests {
         let name = KernelName::from_symbol(&symbol, "__raddle_kernel__").expect("a kernel");
         assert_eq!(name.path, "kernels::axpy.f32");
         assert_eq!(name.entry, "kernels__axpy_f32");
+    }
+
+    #[test]
+    fn the_device_crates_own_modules_are_not_shown() {
+        let symbol = "_ZN3app15__raddle_root_07kernels6helper17h7e694c78d895593eE";
+        assert_eq!(demangle(symbol), "app::kernels::helper");
     }
 
     #[test]

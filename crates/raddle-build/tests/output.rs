@@ -1,0 +1,223 @@
+//! What the compiler makes of small kernel files: the same bytes wherever the package
+//! lies, no contraction, stated shapes in the PTX, records in the index.
+//!
+//! Compiling reads the environment of a build script, so the test program runs itself
+//! again with that environment; `compile FILE` is what the child does.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const KERNELS: &str = r#"
+use raddle::prelude::*;
+
+#[kernel]
+pub fn two_roundings(a: f32, x: &[f32], mut y: PerThread<f32>) {
+    for (i, y) in y.iter_mut() {
+        *y = a * x[i] + *y;
+    }
+}
+
+#[kernel]
+pub fn one_rounding(a: f32, mut y: PerThread<f32>) {
+    for (_, y) in y.iter_mut() {
+        *y = a.mul_add(*y, 1.0);
+    }
+}
+
+#[kernel(block = (16, 8), min_blocks = 4)]
+pub fn shaped(mut y: PerBlockTile<u32, 8, 16>) {
+    if let Some(mut tile) = y.mine() {
+        tile.iter_mut().for_each(|(_, _, [y])| *y = block_dim_x() * 1000 + block_dim_y());
+    }
+}
+
+#[kernel]
+pub fn waits(mut y: PerThread<f32>) {
+    let total = block_all_reduce(1.0f32, |a, b| a + b);
+    if let Some((_, y)) = y.mine() {
+        *y = total;
+    }
+}
+
+#[kernel]
+pub fn recurses(mut y: PerThread<u32>) {
+    fn fibonacci(n: u32) -> u32 {
+        if n < 2 { n } else { fibonacci(n - 1).wrapping_add(fibonacci(n - 2)) }
+    }
+    if let Some((i, y)) = y.mine() {
+        *y = fibonacci(i as u32 % 16);
+    }
+}
+
+/// Both lanes of a warp must wait at one barrier, whatever is known after it.
+#[kernel]
+pub fn branches_around_a_barrier(x: &[u32], mut y: PerThread<u32>) {
+    let i = global_x();
+    let is_special = x.first() == Some(&1) || x.get(i) == Some(&2);
+    barrier();
+    if let Some((_, y)) = y.mine() {
+        *y = if is_special { 1 } else { 2 };
+    }
+}
+
+#[kernel]
+pub fn allocates(mut y: PerThread<usize>) {
+    if let Some((i, y)) = y.mine() {
+        let list: Vec<usize> = (0..i).collect();
+        *y = list.iter().sum::<usize>() + list.as_ptr() as usize;
+    }
+}
+"#;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() == Some("compile") {
+        raddle_build::Kernels::new().file("src/kernels.rs").run();
+        return;
+    }
+    let here = compile("here");
+    let tests: [(&str, fn(&Output)); 7] = [
+        ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
+        ("products_and_sums_are_rounded_apart", rounded_apart),
+        ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
+        ("kernels_whose_threads_wait_are_marked", waiting_is_marked),
+        ("recursion_is_marked", recursion_is_marked),
+        ("a_barrier_stays_one_barrier", one_barrier),
+        ("what_a_gpu_cannot_do_is_an_error_with_its_place", offence_has_a_place),
+    ];
+    for (name, test) in tests {
+        test(&here);
+        println!("test {name} ... ok");
+    }
+    println!("{} passed, 0 failed", tests.len());
+}
+
+/// The index's records by path, and the PTX by file name.
+struct Output {
+    records: BTreeMap<String, Vec<String>>,
+    images: BTreeMap<String, String>,
+}
+
+impl Output {
+    fn record(&self, path: &str) -> &[String] {
+        self.records.get(path).unwrap_or_else(|| panic!("no record of `{path}`"))
+    }
+
+    fn ptx(&self, path: &str) -> &str {
+        let record = self.record(path);
+        assert_eq!(record[0], "image", "{record:?}");
+        &self.images[&record[4]]
+    }
+}
+
+/// Compiles the fixture as a package in a folder of its own; all share the compiled
+/// dependencies.
+fn compile(folder: &str) -> Output {
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("output");
+    let package = root.join(folder).join("fixture");
+    let out = root.join("target/release/build").join(folder).join("out");
+    let raddle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../raddle");
+    let manifest = format!(
+        "[package]\nname = \"fixture\"\nversion = \"0.1.0\"\nedition = \"2024\"\n\n[dependencies]\nraddle = {{ path = {:?} }}\n\n[workspace]\n",
+        raddle.canonicalize().expect("the facade lies beside this crate").display().to_string()
+    );
+    write(&package.join("Cargo.toml"), &manifest);
+    write(&package.join("src/kernels.rs"), KERNELS);
+    write(&package.join("src/lib.rs"), "");
+    std::fs::create_dir_all(&out).expect("a folder can be made below target/");
+    let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
+    std::fs::copy(lock, package.join("Cargo.lock")).expect("the workspace has a lock file");
+    let status = Command::new(std::env::current_exe().expect("the test program knows its path"))
+        .arg("compile")
+        .current_dir(&package)
+        .env("CARGO", env!("CARGO"))
+        .env("CARGO_PKG_NAME", "fixture")
+        .env("CARGO_MANIFEST_DIR", &package)
+        .env("OUT_DIR", &out)
+        .env("PROFILE", "release")
+        .stdout(std::process::Stdio::null())
+        .status()
+        .expect("the test program runs");
+    assert!(status.success(), "the device build failed");
+    read(&out.join("raddle"))
+}
+
+fn write(path: &PathBuf, text: &str) {
+    std::fs::create_dir_all(path.parent().expect("a file in a folder"))
+        .expect("a folder can be made");
+    std::fs::write(path, text).expect("a file can be written below target/");
+}
+
+fn read(folder: &Path) -> Output {
+    let index =
+        std::fs::read_to_string(folder.join("index.tsv")).expect("the build wrote an index");
+    let mut records = BTreeMap::new();
+    let mut images = BTreeMap::new();
+    for line in index.lines() {
+        let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
+        if fields[0] == "image" {
+            let text =
+                std::fs::read_to_string(folder.join(&fields[4])).expect("the image is there");
+            images.insert(fields[4].clone(), text);
+        }
+        records.insert(fields[1].clone(), fields);
+    }
+    Output { records, images }
+}
+
+fn same_bytes_anywhere(here: &Output) {
+    let there = compile("some/other/place");
+    assert_eq!(here.images.len(), 6);
+    for (file, text) in &here.images {
+        assert_eq!(Some(text), there.images.get(file), "{file} differs");
+        let machine = env!("CARGO_TARGET_TMPDIR");
+        assert!(!text.contains(machine), "{file} names a folder of this machine");
+    }
+    assert!(here.ptx("kernels::two_roundings").contains("\"src/kernels.rs\""));
+}
+
+fn rounded_apart(here: &Output) {
+    let ptx = here.ptx("kernels::two_roundings");
+    assert!(
+        ptx.contains("mul.rn.f32") && ptx.contains("add.rn.f32") && !ptx.contains("fma.rn.f32")
+    );
+    let ptx = here.ptx("kernels::one_rounding");
+    assert!(ptx.contains("fma.rn.f32") && !ptx.contains("mul.rn.f32"));
+}
+
+fn stated_shape(here: &Output) {
+    let ptx = here.ptx("kernels::shaped");
+    assert!(ptx.contains(".reqntid 16, 8, 1") && ptx.contains(".minnctapersm 4"));
+    assert!(!ptx.contains("%ntid"), "blockDim is a constant");
+    assert!(ptx.contains("16008"), "16 * 1000 + 8 is folded");
+}
+
+fn waiting_is_marked(here: &Output) {
+    assert_eq!(here.record("kernels::waits")[5], "1");
+    assert_eq!(here.record("kernels::two_roundings")[5], "0");
+}
+
+fn recursion_is_marked(here: &Output) {
+    assert!(here.ptx("kernels::recurses").starts_with("// recursion\n"));
+    assert!(here.ptx("kernels::waits").starts_with(".version"));
+}
+
+fn one_barrier(here: &Output) {
+    let ptx = here.ptx("kernels::branches_around_a_barrier");
+    assert_eq!(ptx.matches("bar.sync").count() + ptx.matches("barrier.sync").count(), 1);
+}
+
+fn offence_has_a_place(here: &Output) {
+    let record = here.record("kernels::allocates");
+    assert_eq!(record[0], "error");
+    let line =
+        KERNELS.lines().position(|l| l.contains("collect()")).expect("the line is there") + 1;
+    let place = format!(" --> src/kernels.rs:{line}:");
+    assert!(
+        record[2].contains("it allocates on the heap") && record[2].contains(&place),
+        "{}",
+        record[2]
+    );
+    assert!(!record[2].contains("__raddle"), "{}", record[2]);
+}
