@@ -45,6 +45,7 @@ intrinsics! {
     fn mbarrier_complete_tx(at: u32, bytes: u32) = "raddle.asm.c.v:r,r,~{memory}:mbarrier.complete_tx.relaxed.cluster.shared::cluster.b64 [$0], $1;", sm 90, ptx 80;
     fn mbarrier_arrive_expect_tx(at: u32, bytes: u32) -> u64 = "raddle.asm.c.v:=l,r,r,~{memory}:mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 $0, [$1], $2;", sm 90, ptx 80;
     fn mbarrier_arrive_remote(at: u32, rank: u32) = "raddle.asm.c.v:r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote]; }", sm 90, ptx 80;
+    fn mbarrier_arrive_remote_block(at: u32, rank: u32) = "raddle.asm.c.v:r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.shared::cluster.b64 _, [remote]; }", sm 90, ptx 80;
     fn mbarrier_arrive_expect_tx_remote(at: u32, rank: u32, bytes: u32) = "raddle.asm.c.v:r,r,r,~{memory}:{ .reg .b32 remote; mapa.shared::cluster.u32 remote, $0, $1; mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64 _, [remote], $2; }", sm 90, ptx 80;
     fn exit_thread() = "raddle.asm.c.v:~{memory}:exit;", sm 20, ptx 10;
 }
@@ -346,6 +347,29 @@ impl Mbarrier {
         // SAFETY: by the caller's contract.
         unsafe {
             let _ = self.peer(rank).arrive();
+        }
+    }
+
+    /// [`arrive_remote`](Self::arrive_remote) that releases to this block only
+    /// (`.release.cta`), which spares a fence of the whole GPU: for giving back memory
+    /// that this thread has read through products or copies it has waited for.
+    ///
+    /// # Safety
+    ///
+    /// As [`arrive_remote`](Self::arrive_remote); ordinary writes of this thread are
+    /// not made visible to the other block.
+    #[inline(always)]
+    #[cfg_attr(not(raddle_device), track_caller)]
+    pub unsafe fn arrive_remote_release_block(&self, rank: u32) {
+        #[cfg(raddle_device)]
+        // SAFETY: by the caller's contract.
+        unsafe {
+            mbarrier_arrive_remote_block(self.address(), rank);
+        }
+        #[cfg(not(raddle_device))]
+        // SAFETY: by the caller's contract.
+        unsafe {
+            self.arrive_remote(rank);
         }
     }
 

@@ -90,7 +90,7 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                 let at_column = (column as usize * TILE_N + rank as usize * share) as i32;
                 for step in 0..steps {
                     let stage = (ring_step % STAGES as u32) as usize;
-                    empty[stage].suspend_parity_cluster(ring_step / STAGES as u32 & 1 ^ 1);
+                    empty[stage].suspend_parity(ring_step / STAGES as u32 & 1 ^ 1);
                     full[stage].arrive_expect_tx((A_BYTES + B_BYTES) as u32);
                     let at = (step * TILE_K as u32) as i32;
                     let half = stage_b(stage).wrapping_add(rank as usize * B_BYTES / CLUSTER);
@@ -113,7 +113,7 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
             let lane = thread_x() % 128;
             if lane < CLUSTER as u32 {
                 // SAFETY: the cluster has that block, and ends together.
-                unsafe { empty[(step % STAGES as u32) as usize].arrive_remote(lane) };
+                unsafe { empty[(step % STAGES as u32) as usize].arrive_remote_release_block(lane) };
             }
         };
         for tile in tiles {
