@@ -5,7 +5,7 @@
 #[allow(dead_code)]
 mod header;
 
-#[path = "src/generate.rs"]
+#[path = "src/generate/mod.rs"]
 mod generate;
 
 use std::fmt::Write as _;
@@ -107,8 +107,11 @@ fn kernels(sources: &[Source]) -> String {
             text.push_str(if area.is_empty() { "" } else { "}\n" });
             area = &source.area;
             // Programs show constructs for their own sake, not the best way to write them.
-            let lints =
-                if area == "generated" { "warnings" } else { "clippy::all, clippy::pedantic" };
+            let lints = if area == "generated" {
+                "warnings, clippy::all"
+            } else {
+                "clippy::all, clippy::pedantic"
+            };
             writeln!(text, "#[allow({lints})]\npub mod {area} {{").unwrap();
         }
         writeln!(text, "#[path = {:?}]\npub mod {};", source.file, source.name).unwrap();

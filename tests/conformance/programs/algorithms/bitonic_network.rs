@@ -2,7 +2,8 @@
 //! run: threads = 64
 
 pub fn program(thread: u32) -> [u32; 8] {
-    let mut values: [u32; 8] = core::array::from_fn(|i| (thread * 13 + i as u32 * i as u32 * 7) % 64);
+    let mut values: [u32; 8] =
+        core::array::from_fn(|i| (thread * 13 + i as u32 * i as u32 * 7) % 64);
     let mut size = 2;
     while size <= 8 {
         let mut stride = size / 2;

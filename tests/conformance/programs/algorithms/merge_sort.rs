@@ -2,7 +2,8 @@
 //! run: threads = 64
 
 pub fn program(thread: u32) -> (u32, bool) {
-    let mut from: [(u8, u8); 32] = core::array::from_fn(|i| ((i as u32 * 7 * (thread + 1) % 11) as u8, i as u8));
+    let mut from: [(u8, u8); 32] =
+        core::array::from_fn(|i| ((i as u32 * 7 * (thread + 1) % 11) as u8, i as u8));
     let mut to = from;
     let mut width = 1;
     while width < 32 {
@@ -22,7 +23,8 @@ pub fn program(thread: u32) -> (u32, bool) {
         core::mem::swap(&mut from, &mut to);
         width *= 2;
     }
-    let hash = from.iter().fold(0u32, |h, (k, i)| h.wrapping_mul(37) + u32::from(*k) * 32 + u32::from(*i));
+    let hash =
+        from.iter().fold(0u32, |h, (k, i)| h.wrapping_mul(37) + u32::from(*k) * 32 + u32::from(*i));
     (hash, from.is_sorted())
 }
 

@@ -27,7 +27,11 @@ pub fn program(thread: u32) -> (u32, bool) {
                 equal += 1;
             }
         }
-        let (small, large) = if below - start < end - above { ((start, below), (above, end)) } else { ((above, end), (start, below)) };
+        let (small, large) = if below - start < end - above {
+            ((start, below), (above, end))
+        } else {
+            ((above, end), (start, below))
+        };
         stack[depth] = large;
         stack[depth + 1] = small;
         depth += 2;

@@ -14,7 +14,8 @@ pub fn program(thread: u32) -> (usize, bool, u32) {
             }
         }
     }
-    let unpacked = packed[..len].iter().flat_map(|(b, n)| core::iter::repeat_n(*b, usize::from(*n)));
+    let unpacked =
+        packed[..len].iter().flat_map(|(b, n)| core::iter::repeat_n(*b, usize::from(*n)));
     let hash = packed[..len].iter().fold(0, |h, (_, n)| h * 6 % 7919 + u32::from(*n));
     (len, unpacked.eq(text), hash)
 }

@@ -2,15 +2,17 @@
 //! run: threads = 32, block = 32
 //! device
 
-use raddle::device::{AcqRel, Atomic, BlockScope, Relaxed, barrier};
 use raddle::device::shared;
+use raddle::device::{AcqRel, Atomic, BlockScope, Relaxed, barrier};
 
 pub fn program(thread: u32) -> (u64, bool) {
     let mut cell = shared!([Atomic<u64, BlockScope>; 1]);
     let [cell] = cell.fill_atomic(|_| 1);
     let mut old = cell.load(Relaxed);
     let mut is_first_try = 0;
-    while let Err(found) = cell.compare_exchange(old, old.wrapping_mul(u64::from(thread) * 2 + 3), AcqRel) {
+    while let Err(found) =
+        cell.compare_exchange(old, old.wrapping_mul(u64::from(thread) * 2 + 3), AcqRel)
+    {
         old = found;
         is_first_try += 1;
     }

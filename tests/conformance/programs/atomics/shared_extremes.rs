@@ -2,8 +2,8 @@
 //! run: threads = 64, block = 64
 //! device
 
-use raddle::device::{Atomic, BlockScope, Relaxed, barrier};
 use raddle::device::shared;
+use raddle::device::{Atomic, BlockScope, Relaxed, barrier};
 
 pub fn program(thread: u32) -> [u32; 5] {
     let mut cells = shared!([Atomic<u32, BlockScope>; 5]);

@@ -3,8 +3,8 @@
 //! device
 //! input: u8 x 128
 
-use raddle::device::{Atomic, BlockScope, Relaxed, barrier};
 use raddle::device::shared;
+use raddle::device::{Atomic, BlockScope, Relaxed, barrier};
 
 pub fn program(thread: u32, input: &[u8]) -> (u32, u32) {
     let mut bins = shared!([Atomic<u32, BlockScope>; 16]);

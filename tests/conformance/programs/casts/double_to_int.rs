@@ -2,7 +2,8 @@
 //! run: threads = 64
 
 pub fn program(thread: u32) -> (i32, u32, i64, u64, i16) {
-    let edges = [2147483647.5, 2147483648.0, -2147483649.0, 4294967295.9, 9.3e18, 1.9e19, -0.9, 1e300];
+    let edges =
+        [2147483647.5, 2147483648.0, -2147483649.0, 4294967295.9, 9.3e18, 1.9e19, -0.9, 1e300];
     let x = edges[thread as usize % 8] - f64::from(thread / 8);
     (x as i32, x as u32, x as i64, x as u64, x as i16)
 }

@@ -8,7 +8,8 @@ fn total(values: &mut dyn Iterator<Item = u32>) -> u32 {
 pub fn program(thread: u32) -> (u32, u32) {
     let mut even = (0..thread).filter(|x| x % 2 == 0);
     let mut squares = (1..6).map(|x| x * x + thread);
-    let values: &mut dyn Iterator<Item = u32> = if thread % 3 == 0 { &mut even } else { &mut squares };
+    let values: &mut dyn Iterator<Item = u32> =
+        if thread % 3 == 0 { &mut even } else { &mut squares };
     let first = values.next().unwrap_or(999);
     (first, total(values))
 }

@@ -25,7 +25,8 @@ static STEPS: [fn(i32, i32) -> i32; 3] = [i32::wrapping_add, i32::wrapping_mul, 
 
 pub fn program(thread: u32) -> (i32, i32) {
     let t = thread as i32;
-    let by_rules = RULES.iter().cycle().skip(thread as usize % 4).take(5).fold(t, |x, rule| rule.apply(x));
+    let by_rules =
+        RULES.iter().cycle().skip(thread as usize % 4).take(5).fold(t, |x, rule| rule.apply(x));
     (by_rules, STEPS[thread as usize % 3](t, by_rules))
 }
 

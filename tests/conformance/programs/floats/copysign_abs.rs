@@ -4,7 +4,13 @@
 pub fn program(thread: u32) -> (f32, f32, f64, bool, f32) {
     let x = if thread % 2 == 0 { thread as f32 } else { -(thread as f32) };
     let y = 16.0 - thread as f32;
-    (x.abs(), x.copysign(y), f64::from(x).copysign(-0.0).abs(), y.is_sign_positive(), -x.abs() * y.signum())
+    (
+        x.abs(),
+        x.copysign(y),
+        f64::from(x).copysign(-0.0).abs(),
+        y.is_sign_positive(),
+        -x.abs() * y.signum(),
+    )
 }
 
 // expect: 0.0,0.0,0.0,1,-0.0 1.0,1.0,1.0,1,-1.0 2.0,2.0,2.0,1,-2.0 3.0,3.0,3.0,1,-3.0

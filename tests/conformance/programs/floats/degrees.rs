@@ -5,7 +5,12 @@ use core::f32::consts::{FRAC_PI_3, PI};
 
 pub fn program(thread: u32) -> (f32, f32, f32, f64) {
     let x = thread as f32 * 11.25;
-    (x.to_radians(), (x * PI / 180.0 - FRAC_PI_3).recip(), x.to_degrees(), core::f64::consts::E * f64::from(x))
+    (
+        x.to_radians(),
+        (x * PI / 180.0 - FRAC_PI_3).recip(),
+        x.to_degrees(),
+        core::f64::consts::E * f64::from(x),
+    )
 }
 
 // expect: 0.0,-0.95492965,0.0,0.0 0.19634955,-1.175298,644.5775,30.58067057016426

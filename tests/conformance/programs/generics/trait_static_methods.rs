@@ -37,8 +37,9 @@ impl<A: Monoid, B: Monoid> Monoid for (A, B) {
 }
 
 pub fn program(thread: u32) -> (i32, u32, u32) {
-    let items: [(Max, Affine); 6] =
-        core::array::from_fn(|i| (Max((thread as i32 * 37 + i as i32 * 91) % 100), Affine(i as u32 + 3, thread)));
+    let items: [(Max, Affine); 6] = core::array::from_fn(|i| {
+        (Max((thread as i32 * 37 + i as i32 * 91) % 100), Affine(i as u32 + 3, thread))
+    });
     let (Max(top), Affine(scale, offset)) = Monoid::concat(&items[..thread as usize % 7]);
     (top, scale, offset)
 }

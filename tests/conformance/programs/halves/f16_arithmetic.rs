@@ -6,7 +6,13 @@ use raddle::device::f16;
 pub fn program(thread: u32) -> (f32, f32, f32, f32, f32) {
     let a = f16::from_f32(thread as f32 * 0.37 - 9.0);
     let b = f16::from_f32(1.0 / (thread as f32 + 0.5));
-    ((a + b).to_f32(), (a * b).to_f32(), (a - b).to_f32(), (a / b).to_f32(), a.mul_add(b, a).to_f32())
+    (
+        (a + b).to_f32(),
+        (a * b).to_f32(),
+        (a - b).to_f32(),
+        (a / b).to_f32(),
+        a.mul_add(b, a).to_f32(),
+    )
 }
 
 // expect: -7.0,-18.0,-11.0,-4.5,-27.0 -7.9648438,-5.7539063,-9.296875,-12.953125,-14.3828125

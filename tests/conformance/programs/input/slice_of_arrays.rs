@@ -7,7 +7,8 @@ pub fn program(thread: u32, input: &[f32]) -> (f32, usize) {
     let here = points[thread as usize];
     let distance = |p: &[f32; 3]| p.iter().zip(here).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
     let others = points.iter().enumerate().filter(|(i, _)| *i != thread as usize);
-    let (nearest, point) = others.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b))).expect("20 points");
+    let (nearest, point) =
+        others.min_by(|(_, a), (_, b)| distance(a).total_cmp(&distance(b))).expect("20 points");
     (distance(point), nearest)
 }
 

@@ -4,7 +4,9 @@
 use core::num::Wrapping;
 
 pub fn program(thread: u32) -> (u64, u8, i32) {
-    let values: [u8; 8] = core::array::from_fn(|i| (thread as u8).wrapping_mul(31).wrapping_add((i as u8).wrapping_mul(60)));
+    let values: [u8; 8] = core::array::from_fn(|i| {
+        (thread as u8).wrapping_mul(31).wrapping_add((i as u8).wrapping_mul(60))
+    });
     let wide = values.iter().map(|&x| u64::from(x)).sum();
     let wrapped: Wrapping<u8> = values.iter().map(|&x| Wrapping(x)).sum();
     let signed = values.iter().map(|&x| i32::from(x as i8)).sum();

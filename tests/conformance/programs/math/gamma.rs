@@ -13,9 +13,8 @@ pub fn program(thread: u32) -> f64 {
     ];
     let x = f64::from(thread) * 0.25 + 1.0;
     let base = x + 5.5 - (x + 0.5) * (x + 5.5).ln();
-    let series = (COEFFICIENTS.iter().zip(1..)).fold(1.000_000_000_190_015, |sum, (c, i)| {
-        sum + c / (x + f64::from(i))
-    });
+    let series = (COEFFICIENTS.iter().zip(1..))
+        .fold(1.000_000_000_190_015, |sum, (c, i)| sum + c / (x + f64::from(i)));
     (-base + (2.506_628_274_631_000_5 * series / x).ln()).exp()
 }
 

@@ -4,7 +4,12 @@
 
 pub fn program(thread: u32) -> (f32, f32, f64, f64) {
     let x = 2f32.powi(thread as i32 - 32);
-    (x.log2(), (thread as f32 + 0.5).log10(), f64::from(x).log2(), (f64::from(thread) + 1.0).log10())
+    (
+        x.log2(),
+        (thread as f32 + 0.5).log10(),
+        f64::from(x).log2(),
+        (f64::from(thread) + 1.0).log10(),
+    )
 }
 
 // expect: -32.0,-0.30103,-32.0,0.0 -31.0,0.17609125,-31.0,0.3010299956639812

@@ -3,7 +3,8 @@
 //! ulp: 8
 
 pub fn program(thread: u32) -> [f32; 4] {
-    let logits: [f32; 8] = core::array::from_fn(|i| ((thread as usize * 7 + i * 13) % 29) as f32 * 0.3);
+    let logits: [f32; 8] =
+        core::array::from_fn(|i| ((thread as usize * 7 + i * 13) % 29) as f32 * 0.3);
     let top = logits.iter().copied().fold(f32::MIN, f32::max);
     let powers = logits.map(|x| (x - top).exp());
     let sum: f32 = powers.iter().sum();

@@ -8,7 +8,11 @@ pub fn program(thread: u32) -> (f32, f32) {
     let t = at - segment as f32;
     let p = |i: isize| POINTS[(segment as isize + i).clamp(0, 4) as usize];
     let (a, b, c, d) = (p(-1), p(0), p(1), p(2));
-    let value = 0.5 * (2.0 * b + (c - a) * t + (2.0 * a - 5.0 * b + 4.0 * c - d) * t * t + (3.0 * b - a - 3.0 * c + d) * t * t * t);
+    let value = 0.5
+        * (2.0 * b
+            + (c - a) * t
+            + (2.0 * a - 5.0 * b + 4.0 * c - d) * t * t
+            + (3.0 * b - a - 3.0 * c + d) * t * t * t);
     (value, t)
 }
 

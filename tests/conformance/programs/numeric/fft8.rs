@@ -11,7 +11,8 @@ fn butterfly(a: Complex, b: Complex, (c, s): Complex) -> (Complex, Complex) {
 fn fft(input: [f32; 8]) -> [Complex; 8] {
     const H: f32 = core::f32::consts::FRAC_1_SQRT_2;
     const TWIDDLES: [Complex; 4] = [(1.0, 0.0), (H, -H), (0.0, -1.0), (-H, -H)];
-    let mut x: [Complex; 8] = core::array::from_fn(|i| (input[(i as u8).reverse_bits() as usize >> 5], 0.0));
+    let mut x: [Complex; 8] =
+        core::array::from_fn(|i| (input[(i as u8).reverse_bits() as usize >> 5], 0.0));
     let mut half = 1;
     while half < 8 {
         for start in (0..8).step_by(2 * half) {

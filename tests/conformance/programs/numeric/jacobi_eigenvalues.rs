@@ -14,10 +14,12 @@ pub fn program(thread: u32) -> (f64, f64, f64) {
             let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
             let sine = tangent * cosine;
             for k in 0..3 {
-                (a[k][p], a[k][q]) = (cosine * a[k][p] - sine * a[k][q], sine * a[k][p] + cosine * a[k][q]);
+                (a[k][p], a[k][q]) =
+                    (cosine * a[k][p] - sine * a[k][q], sine * a[k][p] + cosine * a[k][q]);
             }
             for k in 0..3 {
-                (a[p][k], a[q][k]) = (cosine * a[p][k] - sine * a[q][k], sine * a[p][k] + cosine * a[q][k]);
+                (a[p][k], a[q][k]) =
+                    (cosine * a[p][k] - sine * a[q][k], sine * a[p][k] + cosine * a[q][k]);
             }
         }
     }

@@ -27,7 +27,12 @@ fn solve<const N: usize>(mut a: [[f64; N]; N], mut b: [f64; N]) -> Option<[f64; 
 
 pub fn program(thread: u32) -> Option<[f64; 4]> {
     let t = f64::from(thread);
-    let a = [[t - 8.0, 2.0, 0.0, 1.0], [2.0, 5.0, t, 0.0], [0.0, 1.0, -3.0, 4.0], [t - 8.0, 2.0, 0.0, (thread % 5) as f64]];
+    let a = [
+        [t - 8.0, 2.0, 0.0, 1.0],
+        [2.0, 5.0, t, 0.0],
+        [0.0, 1.0, -3.0, 4.0],
+        [t - 8.0, 2.0, 0.0, (thread % 5) as f64],
+    ];
     solve(a, [1.0, t, 2.0, 3.0])
 }
 

@@ -35,7 +35,9 @@ fn determinant(mut a: Matrix) -> f32 {
 }
 
 pub fn program(thread: u32) -> (f32, f32, f32) {
-    let a: Matrix = core::array::from_fn(|i| core::array::from_fn(|j| ((thread as usize + i * 5 + j * 3) % 7) as f32 - 3.0));
+    let a: Matrix = core::array::from_fn(|i| {
+        core::array::from_fn(|j| ((thread as usize + i * 5 + j * 3) % 7) as f32 - 3.0)
+    });
     let b = times(&a, &transpose(&a));
     (b[0][3], b.as_flattened().iter().sum(), determinant(a))
 }

@@ -4,7 +4,9 @@
 pub fn program(thread: u32) -> (f64, f64, bool) {
     const N: usize = 5;
     let original: [[f64; N]; N] = core::array::from_fn(|i| {
-        core::array::from_fn(|j| if i == j { 20.0 } else { ((thread as usize * 3 + i * j) % 9) as f64 - 4.0 })
+        core::array::from_fn(|j| {
+            if i == j { 20.0 } else { ((thread as usize * 3 + i * j) % 9) as f64 - 4.0 }
+        })
     });
     let mut a = original;
     let mut inverse = [[0.0; N]; N];

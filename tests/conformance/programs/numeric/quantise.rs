@@ -6,9 +6,11 @@ pub fn program(thread: u32, input: &[f32]) -> (u8, f32, i32) {
     let (low, high) = input.iter().fold((0f32, 0f32), |(low, high), x| (low.min(*x), high.max(*x)));
     let scale = (high - low) / 255.0;
     let zero = (-low / scale).round_ties_even() as u8;
-    let quantised = |x: f32| ((x / scale).round_ties_even() as i32 + i32::from(zero)).clamp(0, 255) as u8;
+    let quantised =
+        |x: f32| ((x / scale).round_ties_even() as i32 + i32::from(zero)).clamp(0, 255) as u8;
     let q = quantised(input[thread as usize]);
-    let dot = input.iter().map(|x| i32::from(quantised(*x)) * (i32::from(q) - i32::from(zero))).sum();
+    let dot =
+        input.iter().map(|x| i32::from(quantised(*x)) * (i32::from(q) - i32::from(zero))).sum();
     (q, (i32::from(q) - i32::from(zero)) as f32 * scale, dot)
 }
 

@@ -3,7 +3,8 @@
 
 fn integrate(f: impl Fn(f64) -> f64, from: f64, to: f64, parts: u32) -> f64 {
     let h = (to - from) / f64::from(parts);
-    let inner: f64 = (1..parts).map(|i| f(from + h * f64::from(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
+    let inner: f64 =
+        (1..parts).map(|i| f(from + h * f64::from(i)) * if i % 2 == 1 { 4.0 } else { 2.0 }).sum();
     (f(from) + inner + f(to)) * h / 3.0
 }
 

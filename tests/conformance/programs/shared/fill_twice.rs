@@ -2,8 +2,8 @@
 //! run: threads = 96, block = 32
 //! device
 
-use raddle::device::thread_x;
 use raddle::device::shared;
+use raddle::device::thread_x;
 
 pub fn program(thread: u32) -> (u32, u32) {
     let mut tile = shared!([u32; 100]);

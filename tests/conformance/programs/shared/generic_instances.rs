@@ -2,8 +2,8 @@
 //! run: threads = 64, block = 32
 //! device
 
-use raddle::device::{AnyBits, thread_x};
 use raddle::device::shared;
+use raddle::device::{AnyBits, thread_x};
 
 fn neighbour<T: AnyBits, const STEP: usize>(value: T) -> T {
     let mut slots = shared!([T; 32]);

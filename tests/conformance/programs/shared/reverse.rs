@@ -2,8 +2,8 @@
 //! run: threads = 128, block = 64
 //! device
 
-use raddle::device::{block_dim_x, thread_x};
 use raddle::device::shared;
+use raddle::device::{block_dim_x, thread_x};
 
 pub fn program(thread: u32) -> u32 {
     let mut all = shared!([u32; 64]);

@@ -2,8 +2,8 @@
 //! run: threads = 64, block = 64
 //! device
 
-use raddle::device::thread_x;
 use raddle::device::shared;
+use raddle::device::thread_x;
 
 pub fn program(thread: u32) -> (f32, u32) {
     let mut points = shared!([[f32; 3]; 64]);

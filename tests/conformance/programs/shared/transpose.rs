@@ -3,12 +3,13 @@
 //! device
 //! input: f32 x 256
 
-use raddle::device::thread_x;
 use raddle::device::shared;
+use raddle::device::thread_x;
 
 pub fn program(thread: u32, input: &[f32]) -> f32 {
     let mut tile = shared!([[f32; 17]; 16]);
-    let tile = tile.fill_matrix(|row, column| if column < 16 { input[row * 16 + column] } else { 0.0 });
+    let tile =
+        tile.fill_matrix(|row, column| if column < 16 { input[row * 16 + column] } else { 0.0 });
     let (row, column) = (thread_x() / 16, thread_x() % 16);
     tile[column as usize][row as usize] + thread as f32 * 0.0
 }

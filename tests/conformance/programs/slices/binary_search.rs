@@ -7,7 +7,8 @@ pub fn program(thread: u32) -> (bool, usize, usize, usize) {
         Ok(at) => (true, at),
         Err(at) => (false, at),
     };
-    let by_key = sorted.binary_search_by_key(&(thread * 2), |x| x * x).unwrap_or_else(|at| at + 100);
+    let by_key =
+        sorted.binary_search_by_key(&(thread * 2), |x| x * x).unwrap_or_else(|at| at + 100);
     (found, at, by_key, sorted.partition_point(|x| x % 2 == 0 || *x < thread))
 }
 

@@ -22,7 +22,11 @@ pub fn program(thread: u32) -> (u32, usize, u32) {
     let mut cursor = Cursor { rest: &values };
     let first = cursor.take(thread as usize % 4).unwrap_or(&[]);
     let second = cursor.take(thread as usize % 9).unwrap_or(&[]);
-    (longer(first, second).iter().sum(), cursor.rest.len(), cursor.rest.first().copied().unwrap_or(0))
+    (
+        longer(first, second).iter().sum(),
+        cursor.rest.len(),
+        cursor.rest.first().copied().unwrap_or(0),
+    )
 }
 
 // expect: 0,10,0 1,8,3 5,6,6 12,4,9 22,6,8 40,4,11 63,2,14 91,0,0

@@ -26,7 +26,12 @@ pub fn program(thread: u32) -> (u64, u64, u64, u64) {
     let b = packed.b;
     let layout = size_of::<Plain>() * 100 + core::mem::offset_of!(Plain, c);
     let tight = size_of::<Packed>() * 100 + core::mem::offset_of!(Packed, c) + align_of::<Packed>();
-    (layout as u64, tight as u64, b + u64::from(packed.a), (apart + aligned[1].0[2] as usize) as u64)
+    (
+        layout as u64,
+        tight as u64,
+        b + u64::from(packed.a),
+        (apart + aligned[1].0[2] as usize) as u64,
+    )
 }
 
 // expect: 2416,1110,0,33 2416,1110,0x200000001,33 2416,1110,0x400000002,33

@@ -4,7 +4,8 @@
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 pub fn program(thread: u32) -> (u64, bool) {
-    let bytes = [thread as u8, (thread * 7) as u8, (thread * 31) as u8, 255, 0, thread as u8 ^ 0x5a];
+    let bytes =
+        [thread as u8, (thread * 7) as u8, (thread * 31) as u8, 255, 0, thread as u8 ^ 0x5a];
     let mut text = [0u8; 8];
     for (out, part) in text.chunks_exact_mut(4).zip(bytes.chunks_exact(3)) {
         let word = part.iter().fold(0u32, |word, b| word << 8 | u32::from(*b));

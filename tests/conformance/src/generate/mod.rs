@@ -7,7 +7,11 @@
 //! floats are compared with `<` instead of `min`, and bits of a NaN are not looked
 //! at. The same seed gives the same text. The build script includes this module.
 
+mod types;
+
 use std::fmt::Write as _;
+
+use types::{Place, TYPES, Ty, cast, converted, to_word};
 
 /// The program of a seed, as a module in the suite's format.
 #[must_use]
@@ -48,52 +52,6 @@ impl Random {
     fn pick<T: Copy>(&mut self, items: &[T]) -> T {
         items[self.below(items.len())]
     }
-}
-
-/// A scalar type of a generated program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ty {
-    Unsigned(u32),
-    Signed(u32),
-    Float(u32),
-    Bool,
-}
-
-const TYPES: &[Ty] = &[
-    Ty::Unsigned(32),
-    Ty::Unsigned(32),
-    Ty::Unsigned(64),
-    Ty::Unsigned(8),
-    Ty::Unsigned(16),
-    Ty::Unsigned(128),
-    Ty::Signed(32),
-    Ty::Signed(64),
-    Ty::Signed(8),
-    Ty::Signed(16),
-    Ty::Signed(128),
-    Ty::Float(32),
-    Ty::Float(32),
-    Ty::Float(64),
-    Ty::Bool,
-];
-
-impl std::fmt::Display for Ty {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Ty::Unsigned(bits) => write!(f, "u{bits}"),
-            Ty::Signed(bits) => write!(f, "i{bits}"),
-            Ty::Float(bits) => write!(f, "f{bits}"),
-            Ty::Bool => f.write_str("bool"),
-        }
-    }
-}
-
-/// Something that can be read, and written if mutable.
-#[derive(Clone)]
-struct Place {
-    text: String,
-    ty: Ty,
-    is_mutable: bool,
 }
 
 /// A function that later code may call.
@@ -520,7 +478,7 @@ impl Generator {
         let word = self.random.next();
         let is_small = self.random.one_in(2);
         match ty {
-            Ty::Bool => (word % 2 == 0).to_string(),
+            Ty::Bool => word.is_multiple_of(2).to_string(),
             Ty::Unsigned(bits) => {
                 let value = if is_small { word % 10 } else { word >> 64u32.saturating_sub(bits) };
                 format!("{value}{ty}")
@@ -528,13 +486,21 @@ impl Generator {
             Ty::Signed(bits) => {
                 let wide = word >> (64u32.saturating_sub(bits) + 1);
                 let value = if is_small { word % 10 } else { wide };
-                if word % 3 == 0 { format!("(-{value}{ty})") } else { format!("{value}{ty}") }
+                if word.is_multiple_of(3) {
+                    format!("(-{value}{ty})")
+                } else {
+                    format!("{value}{ty}")
+                }
             }
             Ty::Float(_) => {
                 let value = self
                     .random
                     .pick(&["0.0", "1.0", "0.1", "3.75", "1e10", "1e-30", "255.5", "0.333"]);
-                if word % 3 == 0 { format!("(-{value}{ty})") } else { format!("{value}{ty}") }
+                if word.is_multiple_of(3) {
+                    format!("(-{value}{ty})")
+                } else {
+                    format!("{value}{ty}")
+                }
             }
         }
     }
@@ -547,38 +513,5 @@ impl Generator {
     fn line(&mut self, text: &str) {
         let indent = self.indent * 4;
         writeln!(self.text, "{:indent$}{text}", "").expect("writing to a string cannot fail");
-    }
-}
-
-/// A place read as another type.
-fn converted(place: &Place, ty: Ty) -> String {
-    match (place.ty, ty) {
-        (Ty::Bool, Ty::Bool) => place.text.clone(),
-        (from, Ty::Bool) => format!("({} > (3u8 as {from}))", place.text),
-        (from, _) => cast(&place.text, from, ty),
-    }
-}
-
-/// A cast to a number. Between 128-bit integers and floats it goes through 64 bits:
-/// NVPTX has no conversion of that width yet.
-fn cast(value: &str, from: Ty, to: Ty) -> String {
-    let is_wide = |ty| matches!(ty, Ty::Unsigned(128) | Ty::Signed(128));
-    let is_float = |ty| matches!(ty, Ty::Float(_));
-    let through = match (from, to) {
-        (Ty::Bool, Ty::Float(_)) => " as u8",
-        _ if is_wide(from) && is_float(to) || is_float(from) && is_wide(to) => " as i64",
-        _ => "",
-    };
-    format!("(({value}){through} as {to})")
-}
-
-/// An expression for the bits of a value; all NaNs count as one.
-fn to_word(value: &str, ty: Ty) -> String {
-    match ty {
-        Ty::Float(_) => {
-            format!("(if {value}.is_nan() {{ 1 }} else {{ {value}.to_bits() as u64 }})")
-        }
-        Ty::Unsigned(128) | Ty::Signed(128) => format!("({value} as u64 ^ ({value} >> 64) as u64)"),
-        Ty::Unsigned(_) | Ty::Signed(_) | Ty::Bool => format!("({value} as u64)"),
     }
 }
