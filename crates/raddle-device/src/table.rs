@@ -92,6 +92,8 @@ pub const TABLES: &[&[Intrinsic]] = &[
     crate::cache::PREFETCHES,
     crate::cache::POLICIES,
     crate::async_copy::COPIES,
+    crate::approx::APPROXIMATIONS,
+    crate::approx::PAIRS,
     crate::tma::TENSOR_LOADS,
     crate::tma::TENSOR_STORES,
     crate::tma::BULK_COPIES,
