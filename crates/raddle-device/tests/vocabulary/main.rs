@@ -11,4 +11,5 @@ mod outputs;
 mod prints;
 mod ptx;
 mod shared;
+mod tensors;
 mod warps;

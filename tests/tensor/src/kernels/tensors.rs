@@ -51,7 +51,11 @@ macro_rules! loads {
 }
 loads! { load_1d 1; load_2d 2; load_3d 3; load_4d 4; load_5d 5; }
 
-/// Stores the window, filled with `value(i)`, to the box at `at`, or adds it.
+/// Stores 1, 2, … to the box at `at`, or adds them.
+///
+/// # Safety
+///
+/// The map's box has `elements` elements that fit in the window, and one block runs.
 #[kernel(block = 64, arch = 90)]
 pub unsafe fn store_2d(map: TensorMapMut, at: [i32; 2], elements: u32, adds: bool) {
     let window = shared!(Window).as_ptr().cast::<f32>();
@@ -108,6 +112,11 @@ pub fn multicast(map: &TensorMap, half_bytes: u32, mut out: PerThread<u32>) {
 
 /// Plain bulk copies: global to shared, to the other block, and back to global.
 /// Both blocks of the cluster end up storing what the other loaded.
+///
+/// # Safety
+///
+/// `input` and `output` have `bytes` bytes for each of two blocks, and twice as many
+/// fit in the window.
 #[kernel(block = 64, cluster = 2, arch = 90)]
 pub unsafe fn bulk(input: &[u32], output: *mut u32, bytes: u32) {
     let window = shared!(Window).as_ptr().cast::<u32>();

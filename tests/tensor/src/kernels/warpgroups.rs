@@ -16,6 +16,10 @@ struct Operands {
 
 /// Writes element (`mn`, `k`) of `elements[mn * k_len + k]` where `place` says, all
 /// threads of the block together.
+///
+/// # Safety
+///
+/// Every place lies within the memory at `to`, which nobody else accesses.
 unsafe fn scatter<T: AnyBits>(
     to: *mut u8,
     elements: &[T],
@@ -66,6 +70,10 @@ fn mn_layout(k_len: usize) -> SharedLayout {
 }
 
 /// This thread's accumulator after `products` of it, in f32.
+///
+/// # Safety
+///
+/// All threads of one warpgroup make the call, on `sm_90a`.
 unsafe fn run<const R: usize>(products: impl FnOnce(&mut [f32; R])) -> [f32; R] {
     // SAFETY: zero is an f32.
     let mut acc: [f32; R] = unsafe { core::mem::zeroed() };
