@@ -1,5 +1,5 @@
 //! Catching a panic: on a GPU a panic ends the thread.
-//! expect: cannot run on a GPU: it
+//! expect: it allocates on the heap
 use raddle::prelude::*;
 
 #[kernel]

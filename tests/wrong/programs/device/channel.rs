@@ -1,5 +1,5 @@
 //! A channel between threads of the operating system.
-//! expect: cannot run on a GPU: it
+//! expect: it asks the operating system
 use raddle::prelude::*;
 
 #[kernel]

@@ -1,5 +1,5 @@
 //! Opening a file.
-//! expect: cannot run on a GPU: it
+//! expect: it asks the operating system
 use raddle::prelude::*;
 
 #[kernel]

@@ -1,5 +1,5 @@
 //! A `HashMap` asks the operating system for its keys and allocates.
-//! expect: cannot run on a GPU: it
+//! expect: it uses the thread-local variable
 use std::collections::HashMap;
 
 use raddle::prelude::*;

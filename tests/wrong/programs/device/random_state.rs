@@ -1,5 +1,5 @@
 //! Random keys come from the operating system.
-//! expect: cannot run on a GPU: it
+//! expect: it uses the thread-local variable
 use std::hash::{BuildHasher, RandomState};
 
 use raddle::prelude::*;

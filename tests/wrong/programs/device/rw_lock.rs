@@ -1,5 +1,5 @@
 //! A local read-write lock.
-//! expect: cannot run on a GPU: it uses
+//! expect: it uses the mutable static `device::kernels::rw_lock::
 use std::sync::RwLock;
 
 use raddle::prelude::*;

@@ -1,5 +1,5 @@
 //! Starting a thread of the operating system.
-//! expect: cannot run on a GPU: it
+//! expect: `std::thread
 use raddle::prelude::*;
 
 #[kernel]
