@@ -1,7 +1,7 @@
 //! `fixed` in a kernel: numbers with a fixed binary point, for results that do not
 //! depend on any rounding mode.
 //!
-//! A Mandelbrot set in 32-bit numbers with 26 bits behind the point, and a filter
+//! A Mandelbrot set in 32-bit numbers with 24 bits behind the point, and a filter
 //! that saturates as an audio mixer does. The crate is the one from the registry,
 //! unchanged.
 //!
@@ -15,14 +15,14 @@ use raddle::prelude::*;
 use raddle_examples::{Outcome, Sizes, expect_equal, median_ms, on_best_device, print_rate};
 
 mod kernels {
-    use fixed::types::{I1F15, I6F26};
+    use fixed::types::{I1F15, I8F24};
     use raddle::prelude::*;
 
     /// Steps until the orbit of a point leaves the circle of radius 2.
     pub fn escape(column: u32, row: u32, edge: u32) -> u32 {
-        let place = |i: u32| I6F26::from_num(4.0 * i as f32 / edge as f32 - 2.0);
+        let place = |i: u32| I8F24::from_num(4.0 * i as f32 / edge as f32 - 2.0);
         let (cx, cy) = (place(column), place(row));
-        let (mut x, mut y) = (I6F26::ZERO, I6F26::ZERO);
+        let (mut x, mut y) = (I8F24::ZERO, I8F24::ZERO);
         (0..256)
             .find(|_| {
                 let (xx, yy) = (x * x, y * y);

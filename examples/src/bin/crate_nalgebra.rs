@@ -56,7 +56,8 @@ fn main() -> ExitCode {
 
 fn run(device: &Device, n: usize) -> Outcome {
     let stream = device.stream()?;
-    let noise = |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
+    let noise =
+        |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
     let cubic = |i: usize| [0, 1, 2, 3].map(|k| noise(4 * i + k));
     let sample = |i: usize, k: usize| {
         let x = kernels::place(k);
