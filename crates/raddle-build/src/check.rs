@@ -123,6 +123,12 @@ fn judge_place(module: &Module<'_>, value: Value) -> Option<Offence> {
     if of_runtime || name.starts_with("raddle_shared_") || name == "raddle_dynamic_shared" {
         return None;
     }
+    if readable.starts_with("std::") {
+        return Some(Offence {
+            what: format!("it asks the operating system (`{readable}`)"),
+            help: "do this on the host and pass the result as a parameter",
+        });
+    }
     if module.is_declaration(value) {
         return Some(Offence {
             what: format!("it uses the foreign static `{readable}`"),

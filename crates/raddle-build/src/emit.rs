@@ -313,6 +313,8 @@ fn tidy(ptx: &str) -> String {
         }
         if line.starts_with(".target") {
             text.push_str(line.trim_end_matches(", debug"));
+        } else if let Some(safe) = negate_16_bits(line) {
+            text.push_str(&safe);
         } else {
             text.push_str(line);
         }
@@ -321,9 +323,50 @@ fn tidy(ptx: &str) -> String {
     text
 }
 
+/// Negation of 16 bits in a form that ptxas gets right. From `-O1` on, ptxas 13.0
+/// computes `neg.s16`, `sub.s16 d, 0, a` and `abs.s16` in 32 bits and, where the
+/// result is sign-extended, does not cut it to 16 bits again: -(-32768) becomes
+/// +32768. It does cut the product with -1.
+fn negate_16_bits(line: &str) -> Option<String> {
+    let (operation, operands) = line.trim().strip_suffix(';')?.split_once(char::is_whitespace)?;
+    let mut operands = operands.split(',').map(str::trim);
+    let target = operands.next()?;
+    match operation {
+        "neg.s16" => Some(format!("\tmul.lo.s16 \t{target}, {}, -1;", operands.next()?)),
+        "sub.s16" if operands.next()? == "0" => {
+            Some(format!("\tmul.lo.s16 \t{target}, {}, -1;", operands.next()?))
+        }
+        "abs.s16" => {
+            let source = operands.next()?;
+            Some(format!(
+                "\t{{ .reg .b16 negated; mul.lo.s16 negated, {source}, -1; max.s16 {target}, {source}, negated; }}"
+            ))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn negations_of_16_bits_are_products() {
+        assert_eq!(
+            negate_16_bits("\tneg.s16 \t%rs2, %rs1;").as_deref(),
+            Some("\tmul.lo.s16 \t%rs2, %rs1, -1;")
+        );
+        assert_eq!(
+            negate_16_bits("\tsub.s16 \t%rs2, 0, %rs1;").as_deref(),
+            Some("\tmul.lo.s16 \t%rs2, %rs1, -1;")
+        );
+        assert_eq!(negate_16_bits("\tsub.s16 \t%rs2, %rs3, %rs1;"), None);
+        assert_eq!(negate_16_bits("\tneg.s32 \t%r2, %r1;"), None);
+        assert!(
+            negate_16_bits("\tabs.s16 \t%rs2, %rs1;")
+                .is_some_and(|text| text.contains("max.s16 %rs2, %rs1, negated"))
+        );
+    }
 
     #[test]
     fn tidying_keeps_code_and_lines() {

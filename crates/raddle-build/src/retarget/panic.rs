@@ -73,8 +73,8 @@ fn classify(name: &str) -> Message {
         ("panic_const_div_by_zero", "attempt to divide by zero"),
         ("panic_const_rem_by_zero", "attempt to calculate the remainder with a divisor of zero"),
         ("option::unwrap_failed", "called `Option::unwrap()` on a `None` value"),
-        ("panic_already_borrowed", "already borrowed"),
-        ("panic_already_mutably_borrowed", "already mutably borrowed"),
+        ("panic_already_borrowed", "RefCell already borrowed"),
+        ("panic_already_mutably_borrowed", "RefCell already mutably borrowed"),
         ("panic_null_pointer_dereference", "null pointer dereference occurred"),
         ("panic_misaligned_pointer_dereference", "misaligned pointer dereference"),
         ("panic_cannot_unwind", "panic in a function that cannot unwind"),
@@ -133,7 +133,9 @@ fn define(module: &Module<'_>, function: Value, message: &Message) {
         Message::FromKind(kind) => {
             let word =
                 |i: usize| params.get(i).copied().filter(|&p| is_word(module, p)).unwrap_or(zero);
-            let args = [kind_value(*kind), word(0), word(1), word(2), null, zero, location];
+            // `len_mismatch_fail(destination, source)`; the record has the source first.
+            let (a, b) = if matches!(kind, Kind::CopyLength) { (1, 0) } else { (0, 1) };
+            let args = [kind_value(*kind), word(a), word(b), word(2), null, zero, location];
             builder.call(api.value_type(record), record, &args);
         }
         other => {
