@@ -16,16 +16,16 @@ mod asm;
 #[macro_use]
 pub mod table;
 
-pub mod atomic;
 pub mod approx;
 pub mod async_copy;
+pub mod atomic;
 pub mod barrier;
 pub mod bits;
 pub mod block;
+pub mod cache;
 pub mod cluster;
 pub mod dependent;
 pub mod fence;
-pub mod cache;
 pub mod float;
 pub mod hint;
 pub mod index;
@@ -48,15 +48,15 @@ pub mod host;
 #[cfg(raddle_device)]
 pub mod rt;
 
-pub use atomic::*;
 pub use async_copy::*;
+pub use atomic::*;
 pub use barrier::*;
 pub use bits::AnyBits;
 pub use block::*;
+pub use cache::*;
 pub use cluster::*;
 pub use dependent::*;
 pub use fence::*;
-pub use cache::*;
 pub use float::*;
 pub use index::*;
 pub use mbarrier::*;
