@@ -200,10 +200,11 @@ fn report(images: &[Image], outcomes: &[Outcome], mode: Mode) -> Result {
         found.bytes.len(),
         found.codes.len()
     );
+    let compared = compare(&found, &checked, mode);
     if refused > 0 {
         return Err(Error::Found { count: refused, what: "assemblies refused by ptxas" });
     }
-    compare(&found, &checked, mode)
+    compared
 }
 
 fn compare(found: &Spills, checked: &[Place], mode: Mode) -> Result {
