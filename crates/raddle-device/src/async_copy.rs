@@ -12,6 +12,7 @@
 //! *Source*: PTX ISA, "Data Movement and Conversion Instructions: Asynchronous
 //! copy: Non-bulk copy", `sm_80`.
 
+use crate::mbarrier::Mbarrier;
 #[cfg(raddle_device)]
 use crate::shared::shared_address;
 
@@ -34,6 +35,8 @@ intrinsics! {
     fn wait_5() = "raddle.asm.v:~{memory}:cp.async.wait_group 5;", sm 80, ptx 70;
     fn wait_6() = "raddle.asm.v:~{memory}:cp.async.wait_group 6;", sm 80, ptx 70;
     fn wait_7() = "raddle.asm.v:~{memory}:cp.async.wait_group 7;", sm 80, ptx 70;
+    fn arrive_after(barrier: u32) = "raddle.asm.c.v:r,~{memory}:cp.async.mbarrier.arrive.noinc.shared.b64 [$0];", sm 80, ptx 70;
+    fn arrive_after_extra(barrier: u32) = "raddle.asm.c.v:r,~{memory}:cp.async.mbarrier.arrive.shared.b64 [$0];", sm 80, ptx 70;
     fn wait_all() = "raddle.asm.v:~{memory}:cp.async.wait_all;", sm 80, ptx 70;
 }
 
@@ -177,6 +180,43 @@ pub fn copy_async_wait_all() {
     unsafe {
         wait_all();
     }
+}
+
+/// Makes one of the arrivals that `barrier` expects when all copies that this thread
+/// has started so far have arrived. PTX `cp.async.mbarrier.arrive.noinc`, `sm_80`.
+///
+/// The barrier counts the thread itself: it is initialised to expect one arrival of
+/// each thread that calls this.
+#[inline(always)]
+#[cfg_attr(not(raddle_device), track_caller)]
+pub fn copy_async_arrive(barrier: &Mbarrier) {
+    #[cfg(raddle_device)]
+    // SAFETY: an `&Mbarrier` is a live barrier in this block's shared memory.
+    unsafe {
+        arrive_after(shared_address(&raw const *barrier));
+    }
+    // The copies have arrived.
+    #[cfg(not(raddle_device))]
+    let _ = barrier.arrive();
+}
+
+/// Keeps the current phase of `barrier` from completing before all copies that this
+/// thread has started so far have arrived, beside the arrivals that it expects. PTX
+/// `cp.async.mbarrier.arrive`, `sm_80`.
+///
+/// An arrival of the phase must still be outstanding, such as one that this thread
+/// makes afterwards.
+#[inline(always)]
+#[cfg_attr(not(raddle_device), track_caller)]
+pub fn copy_async_hold(barrier: &Mbarrier) {
+    #[cfg(raddle_device)]
+    // SAFETY: an `&Mbarrier` is a live barrier in this block's shared memory.
+    unsafe {
+        arrive_after_extra(shared_address(&raw const *barrier));
+    }
+    // The copies have arrived: one arrival more is expected, and it is made.
+    #[cfg(not(raddle_device))]
+    let _ = barrier;
 }
 
 const fn assert_copied<T>() {

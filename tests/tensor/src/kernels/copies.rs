@@ -74,6 +74,32 @@ pub fn async_copies(input: &[[u32; 4]], mut out: PerThread<[[u32; 4]; 5]>) {
     }
 }
 
+/// `cp.async` that an mbarrier counts: each thread reads its neighbour's copy in each
+/// of two phases, one by each kind of arrival.
+#[kernel(block = 64)]
+pub fn counted_copies(input: &[[u32; 4]], mut out: PerThread<[[u32; 4]; 2]>) {
+    let tile = shared!([[u32; 4]; 128]);
+    let mut barriers = shared!([Mbarrier; 1]);
+    let barriers = barriers.init_mbarriers(|_| 64);
+    let place = tile.as_ptr().cast::<[u32; 4]>();
+    let t = thread_x() as usize;
+    // SAFETY: each thread copies to places of its own, and reads others' after the
+    // phase that counts their copies.
+    unsafe {
+        copy_async(place.add(t), &raw const input[t]);
+        copy_async_arrive(&barriers[0]);
+        barriers[0].wait_parity(0);
+        let first = place.add((t + 1) % 64).read();
+        copy_async_cg(place.add(64 + t), &raw const input[64 + t]);
+        copy_async_hold(&barriers[0]);
+        let arrival = barriers[0].arrive();
+        barriers[0].wait(arrival);
+        if let Some((_, result)) = out.mine() {
+            *result = [first, place.add(64 + (t + 1) % 64).read()];
+        }
+    }
+}
+
 /// Loads a 32×8 tile of halves with every `ldmatrix`; one warp.
 #[kernel(block = 32)]
 pub fn ldmatrices(input: &[u16], mut out: PerThread<[u32; 14]>) {

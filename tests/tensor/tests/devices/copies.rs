@@ -50,6 +50,19 @@ fn async_copies_arrive() {
     });
 }
 
+#[test]
+fn mbarriers_count_async_copies() {
+    let input: Vec<[u32; 4]> = (0..128).map(|i| [i, i * i, !i, i << 24]).collect();
+    let expected: Vec<[[u32; 4]; 2]> =
+        (0..64).map(|t| [input[(t + 1) % 64], input[64 + (t + 1) % 64]]).collect();
+    on_each_device(PORTABLE, |stream: &Stream| {
+        let source = stream.upload(&input).unwrap();
+        let mut out = stream.zeros(64).unwrap();
+        stream.launch(Grid::new(1, 64), counted_copies(&source, &mut out)).unwrap();
+        assert_same(&out.to_vec().unwrap(), &expected, "counted copies");
+    });
+}
+
 /// Element `i` of row `r` of matrix `m` of a 32×8 tile.
 fn element(m: usize, r: usize, i: usize) -> u32 {
     let index = (8 * m + r) * 8 + i;
