@@ -26,7 +26,9 @@ pub const LAYERS: [Layer; 9] = [
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },
     Layer { name: "raddle-cuda", lines_max: 5_000, may_be_unsafe: true },
     Layer { name: "raddle-macros", lines_max: 1_500, may_be_unsafe: false },
-    Layer { name: "raddle-device", lines_max: 7_000, may_be_unsafe: true },
+    // Above the 7,000 of the first design: each tensor-core, TMA and atomic
+    // instruction stands here with its PTX and its host body.
+    Layer { name: "raddle-device", lines_max: 9_500, may_be_unsafe: true },
     Layer { name: "raddle-build", lines_max: 5_000, may_be_unsafe: true },
 ];
 
@@ -60,9 +62,11 @@ pub fn check_dependencies(packages: &[Package]) -> Vec<String> {
     found
 }
 
-/// Whether the root file of a crate without unsafe code says so.
-pub fn forbids_unsafe(lines: &[Line]) -> bool {
-    lines.iter().any(|line| line.code.trim() == "#![forbid(unsafe_code)]")
+/// Whether the root file of a crate without unsafe code says so. `deny` has to do
+/// in a crate with kernels as long as what `#[kernel]` writes allows the lint.
+pub fn forbids_unsafe(lines: &[Line], has_kernels: bool) -> bool {
+    let says = |text: &str| lines.iter().any(|line| line.code.trim() == text);
+    says("#![forbid(unsafe_code)]") || (has_kernels && says("#![deny(unsafe_code)]"))
 }
 
 #[cfg(test)]
