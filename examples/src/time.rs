@@ -40,5 +40,5 @@ pub fn gflop_per_s(operations: f64, ms: f64) -> f64 {
 
 /// One line of a measurement: what ran, how long it took, and its rate.
 pub fn print_rate(what: &str, ms: f64, rate: f64, unit: &str) {
-    println!("{what:<28} {ms:>10.3} ms {rate:>10.1} {unit}");
+    println!("{what:<28} {ms:>10.3} ms {rate:>10.2} {unit}");
 }

@@ -15,8 +15,11 @@ use raddle_examples::{Outcome, Sizes, expect_equal, median_ms, on_best_device, p
 mod kernels {
     use raddle::prelude::*;
 
-    /// Functions of one number, each named by its place in this table.
-    pub const FUNCTIONS: [(&str, fn(f64) -> f64); 6] = [
+    /// A function of one number, and its name.
+    pub type Function = (&'static str, fn(f64) -> f64);
+
+    /// Kernels know a function by its place in this table.
+    pub const FUNCTIONS: [Function; 6] = [
         ("erf", libm::erf),
         ("gamma", libm::tgamma),
         ("Bessel J0", libm::j0),

@@ -1,9 +1,10 @@
-//! `nalgebra` in a kernel: a small least-squares problem in each thread.
+//! `nalgebra` in a kernel: a small problem of linear algebra in each thread.
 //!
-//! Each thread fits a cubic through noisy samples of its own: it sums up the normal
-//! equations and solves them by LU decomposition with pivots. The crate is the one
-//! from the registry, unchanged; its sizes are const generics, so that nothing is
-//! allocated.
+//! First each thread fits a cubic through noisy samples of its own: it sums up the
+//! normal equations and solves them by LU decomposition with pivots. Then each
+//! finds how far a matrix stretches space, by singular value decomposition. The
+//! crate is the one from the registry, unchanged; its sizes are const generics, so
+//! that nothing is allocated.
 //!
 //! ```text
 //! cargo run --release -p raddle-examples --bin crate_nalgebra
@@ -17,7 +18,7 @@ use raddle_examples::{
 };
 
 mod kernels {
-    use nalgebra::{Matrix4, Vector4};
+    use nalgebra::{Matrix3, Matrix4, Vector4};
     use raddle::prelude::*;
 
     /// Samples of a curve.
@@ -42,6 +43,18 @@ mod kernels {
         matrix.lu().solve(&right)
     }
 
+    /// The matrix's singular values, the largest first.
+    pub fn stretch(matrix: &[f32; 9]) -> [f32; 3] {
+        Matrix3::from_column_slice(matrix).singular_values().into()
+    }
+
+    #[kernel]
+    pub fn stretch_all(matrices: &[[f32; 9]], mut values: PerThread<[f32; 3]>) {
+        for (i, values) in values.iter_mut() {
+            *values = stretch(&matrices[i]);
+        }
+    }
+
     #[kernel]
     pub fn fit_all(curves: &[[f32; SAMPLES]], mut cubics: PerThread<[f32; 4]>) {
         for (i, cubic) in cubics.iter_mut() {
@@ -56,8 +69,16 @@ fn main() -> ExitCode {
 
 fn run(device: &Device, n: usize) -> Outcome {
     let stream = device.stream()?;
-    let noise =
-        |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
+    fit(&stream, n)?;
+    stretch(&stream, n)
+}
+
+fn noise(i: usize) -> f32 {
+    (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0
+}
+
+/// Fits cubics through samples of `n` curves.
+fn fit(stream: &Stream, n: usize) -> Outcome {
     let cubic = |i: usize| [0, 1, 2, 3].map(|k| noise(4 * i + k));
     let sample = |i: usize, k: usize| {
         let x = kernels::place(k);
@@ -67,7 +88,7 @@ fn run(device: &Device, n: usize) -> Outcome {
     let curves: Vec<_> = (0..n).map(|i| std::array::from_fn(|k| sample(i, k))).collect();
     let curves_device = stream.upload(&curves)?;
     let mut cubics = stream.zeros::<[f32; 4]>(n)?;
-    let ms = median_ms(&stream, || {
+    let ms = median_ms(stream, || {
         let call = kernels::fit_all(&curves_device, &mut cubics);
         stream.launch(Grid::cover(n, 128), call)?;
         Ok(())
@@ -83,10 +104,33 @@ fn run(device: &Device, n: usize) -> Outcome {
     Ok(())
 }
 
+/// Finds the singular values of `n` matrices.
+fn stretch(stream: &Stream, n: usize) -> Outcome {
+    let matrices: Vec<[f32; 9]> =
+        (0..n).map(|i| std::array::from_fn(|k| noise(9 * i + k))).collect();
+    let matrices_device = stream.upload(&matrices)?;
+    let mut values = stream.zeros::<[f32; 3]>(n)?;
+    let ms = median_ms(stream, || {
+        let call = kernels::stretch_all(&matrices_device, &mut values);
+        stream.launch(Grid::cover(n, 128), call)?;
+        Ok(())
+    })?;
+    let values = values.to_vec()?;
+    let expected: Vec<[f32; 3]> = matrices.iter().map(kernels::stretch).collect();
+    expect_close("singular values", values.as_flattened(), expected.as_flattened(), 1e-6)?;
+    // Their squares sum up to those of the elements.
+    let squares = |x: &[f32]| x.iter().map(|x| x * x).sum::<f32>();
+    let of_values: Vec<f32> = values.iter().map(|values| squares(values)).collect();
+    let of_matrices: Vec<f32> = matrices.iter().map(|matrix| squares(matrix)).collect();
+    expect_close("squares", &of_values, &of_matrices, 1e-5)?;
+    print_rate("singular values of 3 by 3", ms, n as f64 / (ms * 1e3), "million/s");
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
-    fn fits_are_the_hosts() {
+    fn decompositions_are_the_hosts() {
         raddle_examples::on_every_device(&[1, 700], super::run);
     }
 }

@@ -37,8 +37,8 @@ fn main() -> ExitCode {
 /// Adds vectors of `n` elements.
 fn run(device: &Device, n: usize) -> Outcome {
     let a = 2.5;
-    let x: Vec<f32> = (0..n).map(|i| i as f32 * 0.5).collect();
-    let y: Vec<f32> = (0..n).map(|i| 1.0 - i as f32).collect();
+    let x: Vec<f32> = (0..n).map(|i| (i % 1013) as f32 * 0.1).collect();
+    let y: Vec<f32> = (0..n).map(|i| 1.0 - (i % 4999) as f32).collect();
 
     // A stream is work in order. Buffers are freed when they are dropped.
     let stream = device.stream()?;

@@ -109,7 +109,7 @@ mod kernels {
                 b'+' => Self::Apply(|a, b| a + b),
                 b'*' => Self::Apply(|a, b| a * b),
                 b'>' => Self::Apply(f32::max),
-                code => return Err(Invalid::Code(code)),
+                _ => return Err(Invalid::Code),
             })
         }
     }
@@ -117,7 +117,9 @@ mod kernels {
     /// Why an expression has no value.
     #[derive(Debug)]
     pub enum Invalid {
-        Code(u8),
+        /// A token that means nothing.
+        Code,
+        /// Too few numbers on the stack, or too many.
         Stack,
     }
 

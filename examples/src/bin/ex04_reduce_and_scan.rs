@@ -17,6 +17,7 @@
 
 use std::process::ExitCode;
 
+use kernels::THREADS;
 use raddle::prelude::*;
 use raddle_examples::{
     Outcome, Sizes, expect_equal, gb_per_s, median_ms, on_best_device, print_rate,
@@ -25,9 +26,12 @@ use raddle_examples::{
 mod kernels {
     use raddle::prelude::*;
 
+    /// Threads of a block. A kernel that states them needs no code for others.
+    pub const THREADS: u32 = 256;
+
     /// One sum for each block: over every `gridDim`th element of `x`, so that a
     /// warp reads neighbouring elements.
-    #[kernel(instances(u32, u64))]
+    #[kernel(block = THREADS, instances(u32, u64))]
     pub fn sum<T: DeviceType + Into<u64>>(x: &[T], mut sums: PerBlock<u64>) {
         let elements = x.iter().skip(global_x()).step_by(global_dim_x());
         let mine: u64 = elements.map(|&x| x.into()).sum();
@@ -40,7 +44,7 @@ mod kernels {
 
     /// Running sums within each chunk, and each chunk's total. A chunk may be
     /// longer than what the block scans at once: `carry` is the sum so far.
-    #[kernel]
+    #[kernel(block = THREADS)]
     pub fn scan_chunks(x: &[u32], mut scanned: PerBlock<u32, 4>, mut totals: PerBlock<u32>) {
         let chunk_len = scanned.chunk_len();
         let threads = block_dim_x() as usize;
@@ -79,7 +83,6 @@ mod kernels {
     }
 }
 
-const THREADS: u32 = 256;
 /// Elements that a block scans.
 const CHUNK_LEN: usize = 8 * 1024;
 
@@ -111,7 +114,7 @@ fn run(device: &Device, n: usize) -> Outcome {
 fn sum(stream: &Stream, x: &Buffer<u32>) -> Outcome<u64> {
     // Enough blocks to keep every multiprocessor busy, and few enough for one
     // block to sum their results.
-    let blocks = 4 * stream.device().multiprocessor_count();
+    let blocks = 8 * stream.device().multiprocessor_count();
     let mut sums = stream.zeros::<u64>(blocks as usize)?;
     stream.launch(Grid::new(blocks, THREADS), kernels::sum(x, sums.chunks_mut(1)))?;
     let mut total = stream.zeros::<u64>(1)?;

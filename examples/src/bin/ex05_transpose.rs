@@ -55,9 +55,10 @@ mod kernels {
                 // What lies outside of x lands outside of y.
                 x.get(start + row * columns + column).copied().unwrap_or(0.0)
             });
-            for (row, column, y) in tile.iter_mut() {
-                *y = [view[column][row ^ column]];
-            }
+            // The remainder changes nothing, but shows that the index is in bounds.
+            tile.iter_mut().for_each(|(row, column, y)| {
+                *y = [view[column % TILE][(row ^ column) % TILE]];
+            });
         }
     }
 }
@@ -70,7 +71,8 @@ fn main() -> ExitCode {
 fn run(device: &Device, n: usize) -> Outcome {
     let stream = device.stream()?;
     let (rows, columns) = (n, n + n / 3);
-    let x: Vec<f32> = (0..rows * columns).map(|i| i as f32).collect();
+    // Whole numbers that an `f32` tells apart.
+    let x: Vec<f32> = (0..rows * columns).map(|i| (i % 16_777_213) as f32).collect();
     let expected: Vec<f32> =
         (0..rows * columns).map(|i| x[i % rows * columns + i / rows]).collect();
     let x = stream.upload(&x)?;

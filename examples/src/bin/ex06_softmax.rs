@@ -21,6 +21,9 @@ use raddle_examples::{
 mod kernels {
     use raddle::prelude::*;
 
+    /// Threads of a block.
+    pub const THREADS: u32 = 256;
+
     /// Some elements' maximum, and the sum of `exp(x - max)` over them.
     #[repr(C)]
     #[derive(Clone, Copy, DeviceType)]
@@ -51,7 +54,7 @@ mod kernels {
 
     /// Softmax of each row. A row is a chunk of `y`; elements come and go in
     /// vectors of four, which is one access of 16 bytes.
-    #[kernel]
+    #[kernel(block = THREADS)]
     pub fn softmax(x: &[F32x4], mut y: PerBlock<F32x4>) {
         let columns = y.chunk_len();
         for (row, mut y) in y.iter_mut() {
@@ -84,7 +87,7 @@ fn run(device: &Device, rows: usize, columns: usize) -> Outcome {
     let x_device = stream.upload(&x)?;
     let mut y = stream.zeros::<F32x4>(x.len())?;
 
-    let grid = Grid::new(rows as u32, 256);
+    let grid = Grid::new(rows as u32, kernels::THREADS);
     let mut softmax = || -> Outcome {
         stream.launch(grid, kernels::softmax(&x_device, y.chunks_mut(columns / 4)))?;
         Ok(())

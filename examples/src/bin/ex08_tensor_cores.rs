@@ -108,10 +108,10 @@ fn main() -> ExitCode {
     on_best_device(Sizes { gpu: 8192, cpu: 128 }, run)
 }
 
-/// Multiplies matrices of about `n` by `n` elements, `n` a multiple of 8.
-fn run(device: &Device, n: usize) -> Outcome {
+/// Multiplies matrices with `k` columns, a multiple of 8.
+fn run(device: &Device, k: usize) -> Outcome {
     let stream = device.stream()?;
-    let (m, k) = (n + 8, n);
+    let (m, n) = (k, k + k / 2);
     let value =
         |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
     let values = |len: usize, seed| (seed..seed + len).map(|i| f16::from_f32(value(i))).collect();
@@ -121,21 +121,24 @@ fn run(device: &Device, n: usize) -> Outcome {
     let (a_device, b_device) = (stream.upload(&a)?, stream.upload(&b)?);
     let (a_pairs, b_pairs) = (stream.upload(&pairs(&a))?, stream.upload(&pairs(&b))?);
     let bias_device = stream.upload(&bias)?;
+    // What the host computes with.
+    let [a, b, bias] = [a, b, bias].map(|x| x.into_iter().map(f16::to_f32).collect::<Vec<f32>>());
     let mut c = stream.filled(m * n, f16::NAN)?;
     let tiles = |rows: usize, cols: usize| [n.div_ceil(cols) as u32, m.div_ceil(rows) as u32];
     let blocks = Grid::new(tiles(128, 128), kernels::Block::THREADS);
     let width = k as u32;
 
-    println!("{:<34} {:>10} {:>12}", "level", "ms", "TFLOP/s");
-    let mut level = |name: &str, bias, launch: &mut dyn FnMut(&mut Buffer<f16>) -> Outcome| {
-        stream.fill(&mut c, f16::NAN)?;
-        launch(&mut c)?;
-        check(name, &a, &b, bias, &c.to_vec()?, k)?;
-        let ms = median_ms(&stream, || launch(&mut c))?;
-        let rate = gflop_per_s(2.0 * (m * n) as f64 * k as f64, ms) / 1e3;
-        println!("{name:<34} {ms:>10.3} {rate:>12.3}");
-        Outcome::Ok(())
-    };
+    println!("{:<34} {:>10} {:>12}", "level", "ms", "GFLOP/s");
+    let mut level =
+        |name: &str, bias: Option<&[f32]>, launch: &mut dyn FnMut(&mut Buffer<f16>) -> Outcome| {
+            stream.fill(&mut c, f16::NAN)?;
+            launch(&mut c)?;
+            check(name, &a, &b, bias, &c.to_vec()?, k)?;
+            let ms = median_ms(&stream, || launch(&mut c))?;
+            let rate = gflop_per_s(2.0 * (m * n) as f64 * k as f64, ms);
+            println!("{name:<34} {ms:>10.3} {rate:>12.1}");
+            Outcome::Ok(())
+        };
     level("fragments from global memory", None, &mut |c| {
         let grid = Grid::new(tiles(16, 8), kernels::Single::THREADS);
         let call = kernels::from_global(&a_pairs, &b_pairs, c.matrix_mut(m, n), width / 2);
@@ -152,7 +155,7 @@ fn run(device: &Device, n: usize) -> Outcome {
         stream.launch(blocks, kernels::from_shared::<3>(&a_device, &b_device, c, width))?;
         Ok(())
     })?;
-    level("the same with bias and ReLU", Some(&bias), &mut |c| {
+    level("the same with bias and ReLU", Some(&bias[..]), &mut |c| {
         let c = c.matrix_mut(m, n);
         stream.launch(blocks, kernels::layer(&a_device, &b_device, &bias_device, c, width))?;
         Ok(())
@@ -165,22 +168,16 @@ fn pairs(elements: &[f16]) -> Vec<u32> {
 }
 
 /// Compares rows spread over the matrix with a plain loop in `f64`.
-fn check(
-    what: &str,
-    a: &[f16],
-    b: &[f16],
-    bias: Option<&Vec<f16>>,
-    c: &[f16],
-    k: usize,
-) -> Outcome {
+fn check(what: &str, a: &[f32], b: &[f32], bias: Option<&[f32]>, c: &[f16], k: usize) -> Outcome {
     let (m, n) = (a.len() / k, b.len() / k);
     let rows = m.min(16);
     for row in (0..rows).map(|i| i * (m - 1) / (rows - 1)) {
-        let a: Vec<f64> = a[row * k..][..k].iter().map(|a| a.to_f64()).collect();
-        let dot = |b: &[f16]| a.iter().zip(b).map(|(a, b)| a * b.to_f64()).sum::<f64>();
-        let mut expected: Vec<f32> = b.chunks_exact(k).map(|b| dot(b) as f32).collect();
+        let a = &a[row * k..][..k];
+        let dot = |b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        let mut expected: Vec<f32> =
+            b.chunks_exact(k).map(dot).map(|sum: f64| sum as f32).collect();
         for (sum, bias) in expected.iter_mut().zip(bias.into_iter().flatten()) {
-            *sum = (*sum + bias.to_f32()).max(0.0);
+            *sum = (*sum + bias).max(0.0);
         }
         let found: Vec<f32> = c[row * n..][..n].iter().map(|c| c.to_f32()).collect();
         // The result is rounded to eleven bits; sums lose far less on their way.
