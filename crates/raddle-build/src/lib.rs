@@ -2,10 +2,8 @@
 //! user's own rustc. No CUDA toolkit, no nightly compiler, no other LLVM.
 //!
 //! ```no_run
-//! // build.rs
-//! fn main() {
-//!     raddle_build::compile("src/kernels.rs");
-//! }
+//! // in the `main` of build.rs
+//! raddle_build::compile("src/kernels.rs");
 //! ```
 //!
 //! The steps: [`device_crate`] compiles the kernel files to bitcode, `merge` links

@@ -77,7 +77,7 @@ fn main() {
         return;
     }
     let here = compile("here");
-    let tests: [(&str, fn(&Output)); 7] = [
+    let tests: [(&str, Test); 7] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
@@ -92,6 +92,9 @@ fn main() {
     }
     println!("{} passed, 0 failed", tests.len());
 }
+
+/// A test of what the fixture became.
+type Test = fn(&Output);
 
 /// The index's records by path, and the PTX by file name.
 struct Output {

@@ -17,14 +17,6 @@ macro_rules! handles {
         #[repr(transparent)]
         #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
         pub struct $name(pub *mut c_void);
-        impl $name {
-            /// The null handle, LLVM's "none".
-            pub const NULL: Self = Self(std::ptr::null_mut());
-            /// The handle, unless it is null.
-            pub fn some(self) -> Option<Self> {
-                (!self.0.is_null()).then_some(self)
-            }
-        }
     )* };
 }
 
@@ -65,6 +57,30 @@ handles! {
 
 /// `LLVMDiagnosticHandler`
 pub type DiagnosticHandler = unsafe extern "C" fn(Diagnostic, *mut c_void);
+
+macro_rules! nullable {
+    ($($name:ident),*) => { $(
+        impl $name {
+            /// The null handle, LLVM's "none".
+            pub const NULL: Self = Self(std::ptr::null_mut());
+        }
+    )* };
+}
+
+nullable!(ModuleRef, Value, Type, Block, BufferRef, TargetRef, ErrorRef, Metadata);
+
+macro_rules! optional {
+    ($($name:ident),*) => { $(
+        impl $name {
+            /// The handle, unless it is null.
+            pub fn some(self) -> Option<Self> {
+                (!self.0.is_null()).then_some(self)
+            }
+        }
+    )* };
+}
+
+optional!(Value, Use, Attribute);
 
 macro_rules! api {
     ($($symbol:ident => fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {
@@ -109,7 +125,6 @@ api! {
     LLVMInitializeNVPTXTarget => fn init_target();
     LLVMInitializeNVPTXTargetMC => fn init_target_mc();
     LLVMInitializeNVPTXAsmPrinter => fn init_asm_printer();
-    LLVMGetVersion => fn version(major: *mut c_uint, minor: *mut c_uint, patch: *mut c_uint);
     LLVMParseCommandLineOptions => fn parse_options(count: c_int, options: *const *const c_char, overview: *const c_char);
     LLVMInstallFatalErrorHandler => fn install_fatal_handler(handler: unsafe extern "C" fn(*const c_char));
     LLVMContextCreate => fn context_create() -> ContextRef;
@@ -137,7 +152,6 @@ api! {
     LLVMDisposeTargetMachine => fn machine_dispose(machine: MachineRef);
     LLVMCreateTargetDataLayout => fn machine_layout(machine: MachineRef) -> LayoutRef;
     LLVMDisposeTargetData => fn layout_dispose(layout: LayoutRef);
-    LLVMABISizeOfType => fn abi_bytes(layout: LayoutRef, ty: Type) -> u64;
     LLVMTargetMachineEmitToMemoryBuffer => fn emit(machine: MachineRef, module: ModuleRef, kind: c_int, message: *mut *mut c_char, out: *mut BufferRef) -> c_int;
     LLVMCreatePassBuilderOptions => fn pass_options() -> PassOptionsRef;
     LLVMDisposePassBuilderOptions => fn pass_options_dispose(options: PassOptionsRef);
@@ -151,9 +165,6 @@ api! {
     LLVMGetNextGlobal => fn next_global(global: Value) -> Value;
     LLVMGetNamedFunction => fn named_function(module: ModuleRef, name: *const c_char) -> Value;
     LLVMGetNamedGlobal => fn named_global(module: ModuleRef, name: *const c_char) -> Value;
-    LLVMGetFirstGlobalAlias => fn first_alias(module: ModuleRef) -> Value;
-    LLVMGetNextGlobalAlias => fn next_alias(alias: Value) -> Value;
-    LLVMAliasGetAliasee => fn aliasee(alias: Value) -> Value;
     LLVMAddFunction => fn add_function(module: ModuleRef, name: *const c_char, ty: Type) -> Value;
     LLVMDeleteFunction => fn delete_function(function: Value);
     LLVMAddGlobal => fn add_global(module: ModuleRef, ty: Type, name: *const c_char) -> Value;
@@ -165,10 +176,7 @@ api! {
     LLVMGetLinkage => fn linkage(value: Value) -> c_int;
     LLVMSetLinkage => fn set_linkage(value: Value, linkage: c_int);
     LLVMSetVisibility => fn set_visibility(value: Value, visibility: c_uint);
-    LLVMSetUnnamedAddress => fn set_unnamed_address(value: Value, kind: c_int);
     LLVMSetComdat => fn set_comdat(value: Value, comdat: *mut c_void);
-    LLVMGetSection => fn section(value: Value) -> *const c_char;
-    LLVMSetSection => fn set_section(value: Value, section: *const c_char);
     LLVMSetAlignment => fn set_alignment(value: Value, bytes: c_uint);
     LLVMGlobalGetValueType => fn value_type(value: Value) -> Type;
     LLVMGetInitializer => fn initializer(value: Value) -> Value;
@@ -177,11 +185,8 @@ api! {
     LLVMSetGlobalConstant => fn set_constant(value: Value, is_constant: c_int);
     LLVMIsThreadLocal => fn is_thread_local(value: Value) -> c_int;
     LLVMSetFunctionCallConv => fn set_function_convention(function: Value, convention: c_uint);
-    LLVMGetFunctionCallConv => fn function_convention(function: Value) -> c_uint;
-    LLVMSetInstructionCallConv => fn set_call_convention(call: Value, convention: c_uint);
     LLVMHasPersonalityFn => fn has_personality(function: Value) -> c_int;
     LLVMSetPersonalityFn => fn set_personality(function: Value, personality: Value);
-    LLVMGetIntrinsicID => fn intrinsic_id(function: Value) -> c_uint;
     LLVMLookupIntrinsicID => fn lookup_intrinsic(name: *const c_char, bytes: usize) -> c_uint;
     LLVMIntrinsicIsOverloaded => fn intrinsic_is_overloaded(id: c_uint) -> c_int;
     LLVMGetIntrinsicDeclaration => fn intrinsic_declaration(module: ModuleRef, id: c_uint, types: *const Type, len: usize) -> Value;
@@ -207,7 +212,6 @@ api! {
     LLVMGetReturnType => fn return_type(ty: Type) -> Type;
     LLVMCountParamTypes => fn count_param_types(ty: Type) -> c_uint;
     LLVMGetParamTypes => fn param_types(ty: Type, out: *mut Type);
-    LLVMGetArrayLength2 => fn array_len(ty: Type) -> u64;
     LLVMFunctionType => fn function_type(ret: Type, params: *const Type, len: c_uint, variadic: c_int) -> Type;
     LLVMStructTypeInContext => fn struct_type(context: ContextRef, fields: *const Type, len: c_uint, packed: c_int) -> Type;
     LLVMArrayType2 => fn array_type(element: Type, len: u64) -> Type;
@@ -230,7 +234,6 @@ api! {
     LLVMIsAGlobalVariable => fn is_global(value: Value) -> Value;
     LLVMIsAConstant => fn is_a_constant(value: Value) -> Value;
     LLVMIsAInlineAsm => fn is_inline_asm(value: Value) -> Value;
-    LLVMIsAInstruction => fn is_instruction(value: Value) -> Value;
     LLVMIsACallInst => fn is_call(value: Value) -> Value;
     LLVMIsAInvokeInst => fn is_invoke(value: Value) -> Value;
 
@@ -262,11 +265,8 @@ api! {
     LLVMBuildStore => fn build_store(builder: BuilderRef, value: Value, pointer: Value) -> Value;
     LLVMBuildInBoundsGEP2 => fn build_gep(builder: BuilderRef, ty: Type, pointer: Value, indices: *const Value, len: c_uint, name: *const c_char) -> Value;
     LLVMBuildExtractValue => fn build_extract(builder: BuilderRef, aggregate: Value, index: c_uint, name: *const c_char) -> Value;
-    LLVMBuildPtrToInt => fn build_ptr_to_int(builder: BuilderRef, value: Value, ty: Type, name: *const c_char) -> Value;
-    LLVMBuildZExt => fn build_zext(builder: BuilderRef, value: Value, ty: Type, name: *const c_char) -> Value;
     LLVMBuildICmp => fn build_icmp(builder: BuilderRef, predicate: c_int, left: Value, right: Value, name: *const c_char) -> Value;
     LLVMBuildCondBr => fn build_cond_br(builder: BuilderRef, condition: Value, yes: Block, no: Block) -> Value;
-    LLVMBuildBr => fn build_br(builder: BuilderRef, target: Block) -> Value;
     LLVMBuildRet => fn build_ret(builder: BuilderRef, value: Value) -> Value;
     LLVMBuildRetVoid => fn build_ret_void(builder: BuilderRef) -> Value;
     LLVMBuildUnreachable => fn build_unreachable(builder: BuilderRef) -> Value;

@@ -43,8 +43,6 @@ pub const KIND_FLOAT: i32 = 2;
 pub const KIND_DOUBLE: i32 = 3;
 /// `LLVMIntegerTypeKind`
 pub const KIND_INTEGER: i32 = 8;
-/// `LLVMArrayTypeKind`
-pub const KIND_ARRAY: i32 = 11;
 /// `LLVMPointerTypeKind`
 pub const KIND_POINTER: i32 = 12;
 
@@ -52,8 +50,6 @@ pub const KIND_POINTER: i32 = 12;
 pub struct Llvm {
     /// The C functions.
     pub api: Api,
-    /// Major, minor and patch version.
-    pub version: (u32, u32, u32),
     /// The file it came from.
     pub path: PathBuf,
 }
@@ -84,16 +80,17 @@ impl Llvm {
         api.install_fatal_handler(fatal_error);
         let options = OPTIONS.map(CStr::as_ptr);
         api.parse_options(options.len() as i32, options.as_ptr(), std::ptr::null());
-        let (mut major, mut minor, mut patch) = (0, 0, 0);
-        api.version(&mut major, &mut minor, &mut patch);
-        let llvm = Self { api, version: (major, minor, patch), path: path.to_path_buf() };
+        let llvm = Self { api, path: path.to_path_buf() };
         Ok(LOADED.get_or_init(|| llvm))
     }
 }
 
+/// Takes the message of a fatal error.
+type Report = Box<dyn FnOnce(String)>;
+
 thread_local! {
     /// Where a fatal LLVM error on this thread is reported.
-    static FATAL: RefCell<Option<Box<dyn FnOnce(String)>>> = const { RefCell::new(None) };
+    static FATAL: RefCell<Option<Report>> = const { RefCell::new(None) };
 }
 
 /// Runs `report` with the message if LLVM meets a fatal error on this thread.
@@ -262,11 +259,6 @@ impl<'c> Module<'c> {
         walk(self.api().first_global(self.raw), |g| self.api().next_global(g))
     }
 
-    /// Every alias.
-    pub fn aliases(&self) -> Vec<Value> {
-        walk(self.api().first_alias(self.raw), |a| self.api().next_alias(a))
-    }
-
     /// The instructions of a function, in order.
     pub fn instructions(&self, function: Value) -> Vec<Value> {
         let api = self.api();
@@ -360,17 +352,6 @@ impl<'c> Module<'c> {
     /// Whether `value` is declared here but defined nowhere.
     pub fn is_declaration(&self, value: Value) -> bool {
         self.api().is_declaration(value) != 0
-    }
-
-    /// The section of a global, if it has one.
-    pub fn section(&self, value: Value) -> Option<String> {
-        let text = self.api().section(value);
-        if text.is_null() {
-            return None;
-        }
-        // SAFETY: a NUL-terminated string owned by the module.
-        let section = unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned();
-        (!section.is_empty()).then_some(section)
     }
 
     /// The parameter types of a function type.
@@ -533,11 +514,6 @@ impl Builder {
     /// A field of an aggregate value.
     pub fn extract(&self, aggregate: Value, index: u32) -> Value {
         self.api.build_extract(self.raw, aggregate, index, UNNAMED)
-    }
-
-    /// An integer widened with zeros.
-    pub fn zext(&self, value: Value, ty: Type) -> Value {
-        self.api.build_zext(self.raw, value, ty, UNNAMED)
     }
 
     /// Whether two values are equal.

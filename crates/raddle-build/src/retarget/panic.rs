@@ -55,9 +55,7 @@ fn allocates(name: &str) -> bool {
 fn is_noreturn(module: &Module<'_>, function: Value) -> bool {
     let kind = module.context.attribute_kind("noreturn");
     let api = module.api();
-    let on_function =
-        |f: Value| api.enum_attribute(f, FUNCTION_INDEX, kind).0 != std::ptr::null_mut();
-    on_function(function)
+    !api.enum_attribute(function, FUNCTION_INDEX, kind).0.is_null()
 }
 
 fn classify(name: &str) -> Message {
