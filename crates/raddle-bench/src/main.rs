@@ -30,7 +30,7 @@ fn main() -> Outcome {
     };
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let bench = Bench { stream: device.stream()?, blocks: device.multiprocessor_count() };
-    let all: [(&str, fn(&Bench) -> Outcome); 6] = [
+    let all: [(&str, Benchmark); 6] = [
         ("add", add),
         ("sum", sum),
         ("transpose", transpose),
@@ -49,6 +49,8 @@ fn main() -> Outcome {
     }
     if failures > 0 { Err(format!("{failures} benchmarks failed").into()) } else { Ok(()) }
 }
+
+type Benchmark = fn(&Bench) -> Outcome;
 
 struct Bench {
     stream: Stream,

@@ -90,8 +90,8 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                 let at_column = (column as usize * TILE_N + rank as usize * share) as i32;
                 for step in 0..steps {
                     let stage = (ring_step % STAGES as u32) as usize;
-                    empty[stage].suspend_parity(ring_step / STAGES as u32 & 1 ^ 1);
-                    full[stage].arrive_expect_tx((A_BYTES + B_BYTES) as u32);
+                    empty[stage].suspend_parity((ring_step / STAGES as u32 + 1) % 2);
+                    let _ = full[stage].arrive_expect_tx((A_BYTES + B_BYTES) as u32);
                     let at = (step * TILE_K as u32) as i32;
                     let half = stage_b(stage).wrapping_add(rank as usize * B_BYTES / CLUSTER);
                     let everyone = (1 << CLUSTER) - 1;
@@ -125,7 +125,7 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: *mut f16, m: u32, n: u32
                 wgmma_fence(&mut acc);
                 for step in 0..steps {
                     let stage = (ring_step % STAGES as u32) as usize;
-                    full[stage].suspend_parity(ring_step / STAGES as u32 & 1);
+                    full[stage].suspend_parity(ring_step / STAGES as u32 % 2);
                     let layout = SharedLayout::dense(Swizzle::Span128);
                     let left = stage_a(stage).wrapping_add(half * A_BYTES / 2);
                     let left = Operand::<f16, KMajor>::new(MatrixDescriptor::new(left, layout));

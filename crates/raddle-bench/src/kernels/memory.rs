@@ -6,9 +6,9 @@ use super::rows::Half8;
 
 /// A number in [-1, 1) that depends on `seed` and `i` only (a 64-bit mix).
 pub fn noise(seed: u64, i: u64) -> f32 {
-    let mut z = (seed << 40 ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    let mut z = ((seed << 40) ^ i).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     (z >> 40) as f32 * (2.0 / (1u64 << 24) as f32) - 1.0
 }
 
@@ -81,10 +81,10 @@ pub fn transpose(x: &[F32x4], columns: u32, mut y: PerBlockTile<f32, TILE, TILE,
     for mut tile in y.iter_mut() {
         let start = tile.first_col() * stride + tile.first_row() / 4;
         let view = shared.fill_matrix(|row, vector| {
-            x.get(start + row * stride + (vector ^ row / 4)).copied().unwrap_or_default()
+            x.get(start + row * stride + (vector ^ (row / 4))).copied().unwrap_or_default()
         });
         tile.iter_mut().for_each(|(row, column, y)| {
-            let vector = row / 4 ^ column / 4;
+            let vector = (row / 4) ^ (column / 4);
             *y = core::array::from_fn(|k| view[column + k][vector][row % 4]);
         });
     }
