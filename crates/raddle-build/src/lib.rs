@@ -6,9 +6,9 @@
 //! raddle_build::compile("src/kernels.rs");
 //! ```
 //!
-//! The steps: [`device_crate`] compiles the kernel files to bitcode, `merge` links
-//! what they use, [`retarget`] turns it into a device module, [`check`] explains
-//! what cannot run on a GPU, [`emit`] makes PTX for each kernel, [`index`] tells
+//! The steps: `device_crate` compiles the kernel files to bitcode, `merge` links
+//! what they use, `retarget` turns it into a device module, `check` explains
+//! what cannot run on a GPU, `emit` makes PTX for each kernel, `index` tells
 //! `#[kernel]` about it. Invariant: the PTX depends on source, target and
 //! toolchain only.
 
