@@ -1,6 +1,6 @@
 //! Kernels in a module of a program's own file, so that an example is one page:
 //!
-//! ```ignore
+//! ```text
 //! mod kernels { use raddle::prelude::*; #[kernel] pub fn saxpy(…) {…} }
 //! fn main() {…}
 //! ```

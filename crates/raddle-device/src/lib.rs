@@ -2,7 +2,7 @@
 //! memory and tensor cores, in CUDA's own terms.
 //!
 //! Every intrinsic has two bodies. Under `cfg(raddle_device)` (set by
-//! `raddle-build`) it is PTX, declared through [`asm_intrinsic!`] or a
+//! `raddle-build`) it is PTX, declared through `asm_intrinsic!` or a
 //! `raddle.intrinsic:` link name that the compiler resolves. Otherwise it is a
 //! host body that asks the running [`host::Engine`] (see `raddle-sim`).
 //! The crate depends on nothing else of ours and is `no_std` in device builds.

@@ -1,7 +1,7 @@
 //! The intrinsic table: one row for each device instruction of this crate's
 //! thread, warp, block and cluster vocabulary.
 //!
-//! [`intrinsics!`] makes two things of a row: under `cfg(raddle_device)` the
+//! `intrinsics!` makes two things of a row: under `cfg(raddle_device)` the
 //! function whose body is the PTX template, and otherwise an [`Intrinsic`] from
 //! which tests (every template is given to `ptxas` for the architecture it
 //! claims) and documentation are derived. The grammar of the link names is in

@@ -86,7 +86,7 @@ pub type I32x4 = Vector<i32, 4>;
 pub type U8x4 = Vector<u8, 4>;
 /// Sixteen bytes.
 pub type U8x16 = Vector<u8, 16>;
-/// Eight [`f16`], 16 bytes.
+/// Eight `f16`, 16 bytes.
 pub type F16x8 = Vector<f16, 8>;
 /// Eight [`bf16`], 16 bytes.
 pub type Bf16x8 = Vector<bf16, 8>;

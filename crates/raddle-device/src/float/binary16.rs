@@ -1,4 +1,4 @@
-//! [`f16`]: IEEE 754 binary16, PTX `.f16`.
+//! `f16`: IEEE 754 binary16, PTX `.f16`.
 
 use super::operators::impl_float16;
 use super::round::{self, Format};

@@ -1,4 +1,4 @@
-//! Numbers narrower than `f32`: [`f16`], [`bf16`], [`tf32`], the two fp8
+//! Numbers narrower than `f32`: `f16`, [`bf16`], [`tf32`], the two fp8
 //! formats, and packed pairs.
 //!
 //! Invariant: every operation gives the same bits on the host and on the

@@ -1,4 +1,4 @@
-//! What [`f16`](super::f16) and [`bf16`](super::bf16) share: operators,
+//! What `f16`(super::f16) and [`bf16`](super::bf16) share: operators,
 //! comparison, formatting and conversions to the other number types.
 
 /// Implements the traits of a 16-bit float that has `from_bits`, `to_bits`,

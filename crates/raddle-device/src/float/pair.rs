@@ -237,7 +237,7 @@ macro_rules! pair {
 }
 
 pair! {
-    /// Two [`f16`], PTX `.f16x2`.
+    /// Two `f16`, PTX `.f16x2`.
     ///
     /// *Source*: PTX ISA, "Half Precision Floating Point Instructions"; `min`, `max`
     /// and the packed conversion need `sm_80`.

@@ -36,7 +36,7 @@ pub enum TensorElement {
     U64 = 4,
     /// 64 bits, signed.
     I64 = 5,
-    /// [`f16`].
+    /// `f16`.
     F16 = 6,
     /// `f32`.
     F32 = 7,
