@@ -1,6 +1,6 @@
 //! Shared memory: one copy for each block, seen by all its threads.
 //!
-//! [`shared!`](crate::shared) declares a static variable, also in generic
+//! [`shared!`](macro@crate::shared) declares a static variable, also in generic
 //! functions, where each instance has its own; [`dynamic_shared`] is the memory
 //! whose size the launch gives. Both begin uninitialised.
 //!
@@ -49,7 +49,7 @@ macro_rules! shared {
     };
 }
 
-/// A handle to a variable in shared memory; see [`shared!`](crate::shared).
+/// A handle to a variable in shared memory; see [`shared!`](macro@crate::shared).
 pub struct Shared<T> {
     ptr: *mut T,
     // Shared memory means something to the threads of one block only.
@@ -57,7 +57,7 @@ pub struct Shared<T> {
 }
 
 impl<T> Shared<T> {
-    /// The body of [`shared!`](crate::shared).
+    /// The body of [`shared!`](macro@crate::shared).
     #[doc(hidden)]
     #[inline(always)]
     #[cfg_attr(not(raddle_device), track_caller)]
