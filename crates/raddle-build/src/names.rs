@@ -75,8 +75,12 @@ pub fn stable_symbol(symbol: &str, number: usize) -> String {
     while text.contains("__") {
         text = text.replace("__", "_");
     }
+    // Cut at the front, so that the most telling part stays. Names in PTX do not
+    // begin with a digit.
     let keep = text.len().saturating_sub(60);
-    format!("{}_{number}", text[keep..].trim_matches('_'))
+    let kept = text[keep..].trim_matches('_');
+    let start = if kept.starts_with(|c: char| c.is_ascii_digit()) { "n" } else { "" };
+    format!("{start}{kept}_{number}")
 }
 
 #[cfg(test)]
@@ -120,5 +124,10 @@ mod tests {
     fn stable_symbols_fit_ptx() {
         let symbol = stable_symbol("_ZN1k7kernels3sub4KEEP17h7e694c78d895593eE", 7);
         assert_eq!(symbol, "k_kernels_sub_KEEP_7");
+        let long = format!("switch.table.{}7tail", "_module".repeat(9));
+        for cut in 0..long.len() {
+            let symbol = stable_symbol(&long[cut..], 1);
+            assert!(!symbol.starts_with(|c: char| c.is_ascii_digit()), "{symbol}");
+        }
     }
 }
