@@ -4,7 +4,7 @@
 
 pub fn program(thread: u32) -> u32 {
     match thread {
-        0..50 => 1,
+        0..=49 => 1,
         51.. => 2,
         _ => unreachable!(), //~ PANIC
     }
