@@ -97,22 +97,24 @@ pub fn build(
     create_folder(&folder)?;
     let metadata = read_metadata(package, &package.folder, false)?;
     let workspace = PathBuf::from(metadata["workspace_root"].as_str().unwrap_or_default());
-    let manifest = manifest(package, &metadata, roots, extra_dependencies, checks)?;
-    write_if_changed(&folder.join("Cargo.toml"), &manifest)?;
-    match (&device_crate.text, roots) {
+    let source = match (&device_crate.text, roots) {
         (Some(text), [root]) => {
-            // The copy lies at the same path below the crate as the original below
-            // the package, so that mapping one prefix makes places right.
-            let relative = root.file.strip_prefix(&package.folder).unwrap_or(&root.file);
-            let copy = folder.join("program").join(relative);
+            // Copies lie below one folder as the originals lie below the workspace, so
+            // that mapping this folder makes places right.
+            let relative = root.file.strip_prefix(&workspace).unwrap_or(&root.file);
+            let copy = program_copies(&package.out).join(relative);
             create_folder(copy.parent().unwrap_or(&folder))?;
             write_if_changed(&copy, text)?;
-            let source =
-                format!("#![allow(warnings)]\ninclude!({:?});\n", copy.display().to_string());
-            write_if_changed(&folder.join("lib.rs"), &source)?;
+            copy
         }
-        _ => write_if_changed(&folder.join("lib.rs"), &root_source(roots))?,
-    }
+        _ => {
+            let source = folder.join("lib.rs");
+            write_if_changed(&source, &root_source(roots))?;
+            source
+        }
+    };
+    let manifest = manifest(package, &metadata, device_crate, &source, extra_dependencies, checks)?;
+    write_if_changed(&folder.join("Cargo.toml"), &manifest)?;
     let lock = workspace.join("Cargo.lock");
     let device_lock = folder.join("Cargo.lock");
     if lock.is_file() && !device_lock.is_file() {
@@ -122,11 +124,13 @@ pub fn build(
             source,
         })?;
     }
-    let resolved = read_metadata(package, &folder, true)?;
-    let flags = rustc_flags(package, &workspace, &folder, &resolved);
+    // The workspace's packages beside the device crate's own, so that what is said of
+    // them is the same in all device builds of a workspace.
+    let all =
+        [read_metadata(package, &package.folder, true)?, read_metadata(package, &folder, true)?];
+    let flags = rustc_flags(package, &workspace, &folder, &all);
     let target_folder = shared_target_folder(&package.out);
-    let output =
-        run_cargo(package, toolchain, &folder, &target_folder, &flags, &bootstrap(&resolved))?;
+    let output = run_cargo(package, toolchain, &folder, &target_folder, &flags, &bootstrap(&all))?;
     if !output.status.success() {
         let diagnostics = without_progress(&String::from_utf8_lossy(&output.stderr));
         return Ok(Outcome::Refused { diagnostics });
@@ -168,7 +172,8 @@ fn read_metadata(package: &Package, folder: &Path, with_dependencies: bool) -> R
 fn manifest(
     package: &Package,
     metadata: &Json,
-    roots: &[Root],
+    device_crate: &DeviceCrate,
+    source: &Path,
     extra: &[String],
     checks: Checks,
 ) -> Result<String, Error> {
@@ -185,18 +190,23 @@ fn manifest(
             tool: tool(),
             reason: "the package is not in its own metadata".to_owned(),
         })?;
-    let words = words_of(roots)?;
+    let words = words_of(&device_crate.roots)?;
+    // Cargo tells crates in a target folder apart by the names of their packages, as
+    // each is a workspace of its own.
+    let program = device_crate.program.as_ref();
+    let name = program.map_or(package.name.clone(), |p| format!("{}-{p}", package.name));
     let mut text = format!(
         "# Written by raddle-build: the kernels of `{}`, compiled for the device.\n\
-         [package]\nname = \"{}\"\nversion = \"0.0.0\"\nedition = \"{}\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n\n\
+         [package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"{}\"\n\n[lib]\nname = \"{}\"\npath = {:?}\n\n[workspace]\n\n\
          [profile.release]\nopt-level = 3\ndebug = \"line-tables-only\"\ncodegen-units = 1\npanic = \"abort\"\n\
          incremental = false\nstrip = \"none\"\noverflow-checks = {}\ndebug-assertions = {}\n\n\
          # The vocabulary is checked by its own tests.\n\
          [profile.release.package.raddle-device]\noverflow-checks = false\ndebug-assertions = false\n\n\
          [profile.release.build-override]\nopt-level = 0\ncodegen-units = 16\ndebug = false\n\n[features]\n",
         package.name,
-        package.name,
         own["edition"].as_str().unwrap_or("2024"),
+        package.name.replace('-', "_"),
+        source.display().to_string(),
         checks.overflow,
         checks.debug_assertions,
     );
@@ -337,12 +347,19 @@ fn root_source(roots: &[Root]) -> String {
     text
 }
 
-/// The flags for all crates of the device build.
+/// The flags for all crates of the device build. They are the same in all device
+/// builds of a workspace: cargo compiles crates in the common target folder anew
+/// whenever their flags change.
 ///
 /// Paths in panics and line tables are relative to the user's workspace, as those
 /// of the host build are, and begin with `NAME/` for other packages; nothing of
 /// the machine stays. Later prefixes win.
-fn rustc_flags(package: &Package, workspace: &Path, folder: &Path, metadata: &Json) -> Vec<String> {
+fn rustc_flags(
+    package: &Package,
+    workspace: &Path,
+    folder: &Path,
+    metadata: &[Json],
+) -> Vec<String> {
     let mut flags: Vec<String> = [
         "--cfg=raddle_device",
         "--check-cfg=cfg(raddle_device)",
@@ -359,32 +376,34 @@ fn rustc_flags(package: &Package, workspace: &Path, folder: &Path, metadata: &Js
     let mut remap = |from: &Path, to: &str| {
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     };
-    for dependency in metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default() {
+    let mut homes = BTreeSet::new();
+    for dependency in packages(metadata) {
         let manifest = Path::new(dependency["manifest_path"].as_str().unwrap_or_default());
-        if let (Some(home), Some(name)) = (manifest.parent(), dependency["name"].as_str()) {
-            remap(home, name);
+        match (manifest.parent(), dependency["name"].as_str()) {
+            (Some(home), Some(name)) if home != folder => _ = homes.insert((home, name)),
+            _ => {}
         }
     }
-    remap(folder, "raddle-device-crate");
-    let relative = package.folder.strip_prefix(workspace).unwrap_or(Path::new(""));
-    remap(workspace, "");
-    remap(&package.folder, &relative.display().to_string());
+    homes.into_iter().for_each(|(home, name)| remap(home, name));
     // rustc replaces the prefix as text and keeps the slash that follows it.
-    remap(&workspace.join(""), "");
-    let with_slash = relative.join("").display().to_string();
-    remap(&package.folder.join(""), &with_slash);
-    remap(&folder.join("program").join(""), &with_slash);
+    for root in [workspace, &program_copies(&package.out)] {
+        remap(root, "");
+        remap(&root.join(""), "");
+    }
     flags
+}
+
+/// The packages that cargo lists.
+fn packages(metadata: &[Json]) -> impl Iterator<Item = &Json> {
+    metadata.iter().flat_map(|m| m["packages"].as_array().map(Vec::as_slice).unwrap_or_default())
 }
 
 /// `RUSTC_BOOTSTRAP` for the device build: the crates, by name, for which the stable
 /// compiler accepts the one unstable flag that we pass. Naming them keeps build
 /// scripts from taking the compiler for a nightly one. Cargo itself asks rustc for
 /// its settings under the name `___`.
-fn bootstrap(metadata: &Json) -> String {
-    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let targets = packages
-        .iter()
+fn bootstrap(metadata: &[Json]) -> String {
+    let targets = packages(metadata)
         .flat_map(|p| p["targets"].as_array().map(Vec::as_slice).unwrap_or_default());
     let mut names: BTreeSet<String> =
         targets.filter_map(|t| t["name"].as_str()).map(|name| name.replace('-', "_")).collect();
@@ -512,6 +531,11 @@ fn shared_target_folder(out: &Path) -> PathBuf {
         Some(target) => target.join("raddle-device"),
         None => out.join("raddle").join("target"),
     }
+}
+
+/// Where programs lie, reduced to their kernels.
+fn program_copies(out: &Path) -> PathBuf {
+    shared_target_folder(out).join("programs")
 }
 
 /// Creates a folder and those above it.
