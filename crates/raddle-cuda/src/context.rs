@@ -7,10 +7,12 @@
 use std::cell::Cell;
 use std::ffi::c_int;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::device::Device;
 use crate::driver::Driver;
-use crate::error::{Result, check};
+use crate::error::{Error, Result, check};
+use crate::fork;
 use crate::status::Status;
 use crate::sys::{Api, CuContext, CuResult, SUCCESS};
 
@@ -18,6 +20,8 @@ use crate::sys::{Api, CuContext, CuResult, SUCCESS};
 pub struct Context {
     device: Device,
     raw: CuContext,
+    /// Set when the context was reset: its handles must not reach the driver.
+    is_retired: AtomicBool,
 }
 
 // SAFETY: the driver allows a context to be used from any thread, and from
@@ -37,7 +41,7 @@ impl Context {
         // SAFETY: writes one handle; released exactly once, in `drop`.
         let status = unsafe { (device.driver.api().primary_ctx_retain)(&raw mut raw, device.raw) };
         check("cuDevicePrimaryCtxRetain", status)?;
-        Ok(Arc::new(Self { device, raw }))
+        Ok(Arc::new(Self { device, raw, is_retired: AtomicBool::new(false) }))
     }
 
     /// The context's device.
@@ -56,13 +60,67 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// A failed driver call.
+    /// [`Error::ContextRetired`] after [`Context::reset`], [`Error::Forked`] in a
+    /// forked child, or a failed driver call.
     #[inline]
     pub fn make_current(&self) -> Result<()> {
+        self.check_usable()?;
         // SAFETY: the handle is retained as long as `self` lives.
         let status = unsafe { (self.device.driver.api().ctx_set_current)(self.raw) };
         LAST.set(self.raw);
         check("cuCtxSetCurrent", status)
+    }
+
+    /// Whether the driver may see handles of this context from this process.
+    #[inline]
+    pub(crate) fn check_usable(&self) -> Result<()> {
+        if self.is_retired.load(Ordering::Relaxed) || fork::is_child() {
+            return Err(self.unusable());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn unusable(&self) -> Error {
+        if fork::is_child() { fork::error() } else { Error::ContextRetired }
+    }
+
+    /// Whether [`Context::reset`] was called.
+    #[must_use]
+    pub fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Relaxed)
+    }
+
+    /// Throws away the device's primary context with everything in it, for the
+    /// whole process: memory, streams, modules, those of other libraries
+    /// included. Objects made in it stay safe to drop; every other call on them
+    /// returns [`Error::ContextRetired`]. Retaining the primary context again
+    /// makes a new one.
+    ///
+    /// Meant for contexts that a fault has lost, in which the driver refuses
+    /// every call at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ContextRetired`] the second time, or a failed driver call.
+    ///
+    /// # Safety
+    ///
+    /// No thread is inside a call on an object of this context, nor begins one
+    /// before this returns without seeing that it is retired.
+    pub unsafe fn reset(&self) -> Result<()> {
+        self.check_usable()?;
+        let api = self.device.driver.api();
+        let missing = Error::FunctionMissing { symbol: "cuDevicePrimaryCtxReset", since: (7, 0) };
+        let reset = api.primary_ctx_reset.ok_or(missing)?;
+        if self.is_retired.swap(true, Ordering::SeqCst) {
+            return Err(Error::ContextRetired);
+        }
+        // SAFETY: balances the retain of the constructor; `drop` sees the flag.
+        // A lost context reports its fault here, which is known.
+        let _ = unsafe { (api.primary_ctx_release)(self.device.raw) };
+        // SAFETY: the caller's contract.
+        check("cuDevicePrimaryCtxReset", unsafe { reset(self.device.raw) })
     }
 
     /// The function table, with this context current on the calling thread.
@@ -178,6 +236,9 @@ impl Entry {
 
 impl Drop for Context {
     fn drop(&mut self) {
+        if self.check_usable().is_err() {
+            return;
+        }
         // SAFETY: balances the retain of the constructor. A failure leaves
         // nothing to undo: the context is lost or the process is ending.
         let _ = unsafe { (self.device.driver.api().primary_ctx_release)(self.device.raw) };

@@ -75,6 +75,8 @@ pub enum Attribute {
     MemoryPoolsSupported = 115,
     /// Whether clusters of blocks exist.
     ClusterLaunch = 120,
+    /// Whether streams can write 64-bit words (`cuStreamWriteValue64`).
+    StreamMemOps64 = 122,
     /// Whether tensor maps exist.
     TensorMapAccess = 127,
 }

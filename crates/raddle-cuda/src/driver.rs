@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use libloading::Library;
 
 use crate::error::{Error, Result, check};
+use crate::fork;
 use crate::sys::Api;
 
 /// The loaded and initialised driver. Copying it is free.
@@ -34,8 +35,12 @@ impl Driver {
     ///
     /// [`Error::LibraryMissing`] without a driver, [`Error::DriverTooOld`] below
     /// version 470, [`Error::Driver`] if it does not start (no GPU, say). The
-    /// answer is kept: later calls return the same.
+    /// answer is kept: later calls return the same. [`Error::Forked`] in the child
+    /// of a process that had started the driver.
     pub fn load() -> Result<Self> {
+        if fork::is_child() {
+            return Err(fork::error());
+        }
         match DRIVER.get_or_init(|| load(&candidates())) {
             Ok(loaded) => Ok(Self { loaded }),
             Err(error) => Err(error.clone()),
@@ -100,6 +105,7 @@ fn load(candidates: &[String]) -> Result<Loaded> {
     let library = ManuallyDrop::new(library);
     let api = resolve_api(&library)
         .map_err(|symbol| Error::DriverTooOld { symbol, library: name.as_str().into() })?;
+    fork::watch();
     // SAFETY: the argument must be zero and is.
     let status = unsafe { (api.init)(0) };
     check("cuInit", status)?;

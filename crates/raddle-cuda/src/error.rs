@@ -65,6 +65,21 @@ pub enum Error {
         /// The name or the beginning of the text.
         text: Arc<str>,
     },
+    /// The process is the child of a fork, made after the driver was started in
+    /// the parent. CUDA does not survive a fork: start children with
+    /// `std::process::Command`, or fork before the first use.
+    Forked {
+        /// Process id of the parent.
+        parent: u32,
+    },
+    /// The object belongs to a context that was reset after a fault. Make it
+    /// anew in the device's new context.
+    ContextRetired,
+    /// A stream capture did not yield a graph, or a graph does not fit its use.
+    Graph {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A tensor map's description is inconsistent.
     TensorMap {
         /// What is wrong with it.
@@ -84,6 +99,9 @@ impl Error {
             | Self::NvrtcMissing { .. }
             | Self::Nvrtc { .. }
             | Self::ZeroByte { .. }
+            | Self::Forked { .. }
+            | Self::ContextRetired
+            | Self::Graph { .. }
             | Self::TensorMap { .. } => None,
         }
     }
@@ -91,6 +109,9 @@ impl Error {
     /// Whether the context (or more) is lost, so that retrying cannot help.
     #[must_use]
     pub fn is_sticky(&self) -> bool {
+        if matches!(self, Self::ContextRetired) {
+            return true;
+        }
         self.status().is_some_and(|status| status.severity() != Severity::Call)
     }
 
@@ -147,6 +168,17 @@ impl fmt::Display for Error {
             }
             Self::Nvrtc { call, code, log } => write!(f, "{call}: NVRTC error {code}\n{log}"),
             Self::ZeroByte { text } => write!(f, "zero byte in {text:?}"),
+            Self::Forked { parent } => write!(
+                f,
+                "this process was forked from process {parent}, which had started the driver, and \
+                 CUDA does not survive a fork: start children with std::process::Command, or fork \
+                 before the first use"
+            ),
+            Self::ContextRetired => write!(
+                f,
+                "the object belongs to a context that was reset after a fault: make it anew"
+            ),
+            Self::Graph { reason } => write!(f, "graph: {reason}"),
             Self::TensorMap { reason } => write!(f, "tensor map: {reason}"),
         }
     }

@@ -74,6 +74,7 @@ impl Stream {
         let ([gx, gy, gz], [bx, by, bz]) = (shape.grid, shape.block);
         let (shared, params) = (shape.dynamic_shared_bytes, params.as_mut_ptr());
         let (launch, none) = (self.launch_kernel, std::ptr::null_mut());
+        self.context().check_usable()?;
         let status = self.entry.with(|| {
             // SAFETY: the caller's contract; the handles live for the call.
             unsafe { launch(function.raw, gx, gy, gz, bx, by, bz, shared, self.raw, params, none) }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::context::{Context, Entry};
-use crate::error::{Result, check};
+use crate::error::{Error, Result, check};
 use crate::sys::{
     CuEvent, CuStream, ERROR_NOT_READY, EVENT_BLOCKING_SYNC, EVENT_DISABLE_TIMING, LaunchKernel,
     STREAM_NON_BLOCKING, SUCCESS,
@@ -78,6 +78,27 @@ impl Stream {
             ERROR_NOT_READY => Ok(false),
             failed => check("cuStreamQuery", failed).map(|()| true),
         }
+    }
+
+    /// Enqueues a write of `value` to the 8-byte word at `address`, which becomes
+    /// visible to host and device after all earlier work of the stream.
+    ///
+    /// # Safety
+    ///
+    /// `address` is a word that the device can write, aligned to 8 bytes; it
+    /// stays so until the write has ended, and others read it atomically only.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FunctionMissing`] below CUDA 11.7, or a failed driver call.
+    pub unsafe fn write_u64(&self, address: u64, value: u64) -> Result<()> {
+        let api = self.context.enter()?;
+        let missing = Error::FunctionMissing { symbol: "cuStreamWriteValue64", since: (11, 7) };
+        let write = api.stream_write_value64.ok_or(missing)?;
+        // SAFETY: the caller's contract; no flags, which includes the barrier
+        // before the write.
+        let status = unsafe { write(self.raw, address, value, 0) };
+        check("cuStreamWriteValue64", status)
     }
 
     /// Makes later work of this stream wait for the last mark of `event`.

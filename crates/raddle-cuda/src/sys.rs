@@ -16,6 +16,9 @@ pub(crate) type CuModule = *mut c_void;
 pub(crate) type CuFunction = *mut c_void;
 pub(crate) type CuLinkState = *mut c_void;
 pub(crate) type CuMemPool = *mut c_void;
+pub(crate) type CuGraph = *mut c_void;
+pub(crate) type CuGraphExec = *mut c_void;
+pub(crate) type CuGraphNode = *mut c_void;
 pub(crate) type CuDevicePtr = u64;
 
 /// `cuLaunchKernel`.
@@ -60,6 +63,19 @@ pub(crate) struct CuLaunchConfig {
     pub(crate) attributes_len: c_uint,
 }
 
+/// `CUDA_KERNEL_NODE_PARAMS_v2`.
+#[repr(C)]
+pub(crate) struct CuKernelNodeParams {
+    pub(crate) function: CuFunction,
+    pub(crate) grid: [c_uint; 3],
+    pub(crate) block: [c_uint; 3],
+    pub(crate) shared_bytes: c_uint,
+    pub(crate) params: *mut *mut c_void,
+    pub(crate) extra: *mut *mut c_void,
+    pub(crate) kernel: *mut c_void,
+    pub(crate) context: CuContext,
+}
+
 /// `CUmemLocation`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -90,6 +106,8 @@ pub(crate) struct CuTensorMap {
 pub(crate) const SUCCESS: CuResult = 0;
 pub(crate) const ERROR_NOT_READY: CuResult = 600;
 
+pub(crate) const CAPTURE_RELAXED: c_uint = 2;
+pub(crate) const CAPTURE_ACTIVE: u32 = 1;
 pub(crate) const STREAM_NON_BLOCKING: c_uint = 1;
 pub(crate) const EVENT_BLOCKING_SYNC: c_uint = 1;
 pub(crate) const EVENT_DISABLE_TIMING: c_uint = 2;
@@ -220,6 +238,19 @@ driver_functions! {
         mem_free_async: "cuMemFreeAsync", "cuMemFreeAsync", 11020, (CuDevicePtr, CuStream);
         launch_kernel_ex: "cuLaunchKernelEx", "cuLaunchKernelEx", 11060, (*const CuLaunchConfig, CuFunction, *mut *mut c_void, *mut *mut c_void);
         tensor_map_encode_tiled: "cuTensorMapEncodeTiled", "cuTensorMapEncodeTiled", 12000, (*mut CuTensorMap, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
+        primary_ctx_reset: "cuDevicePrimaryCtxReset", "cuDevicePrimaryCtxReset_v2", 11000, (CuDevice);
+        stream_write_value64: "cuStreamWriteValue64", "cuStreamWriteValue64_v2", 11070, (CuStream, CuDevicePtr, u64, c_uint);
+        stream_begin_capture: "cuStreamBeginCapture", "cuStreamBeginCapture_v2", 10010, (CuStream, c_uint);
+        stream_end_capture: "cuStreamEndCapture", "cuStreamEndCapture", 10000, (CuStream, *mut CuGraph);
+        stream_capture_info: "cuStreamGetCaptureInfo", "cuStreamGetCaptureInfo_v2", 11030, (CuStream, *mut u32, *mut u64, *mut CuGraph, *mut *const CuGraphNode, *mut usize);
+        graph_destroy: "cuGraphDestroy", "cuGraphDestroy", 10000, (CuGraph);
+        graph_get_nodes: "cuGraphGetNodes", "cuGraphGetNodes", 10000, (CuGraph, *mut CuGraphNode, *mut usize);
+        graph_instantiate: "cuGraphInstantiateWithFlags", "cuGraphInstantiateWithFlags", 11040, (*mut CuGraphExec, CuGraph, u64);
+        graph_exec_destroy: "cuGraphExecDestroy", "cuGraphExecDestroy", 10000, (CuGraphExec);
+        graph_exec_update: "cuGraphExecUpdate", "cuGraphExecUpdate", 10020, (CuGraphExec, CuGraph, *mut CuGraphNode, *mut u32);
+        graph_exec_set_kernel: "cuGraphExecKernelNodeSetParams", "cuGraphExecKernelNodeSetParams_v2", 12000, (CuGraphExec, CuGraphNode, *const CuKernelNodeParams);
+        graph_upload: "cuGraphUpload", "cuGraphUpload", 11010, (CuGraphExec, CuStream);
+        graph_launch: "cuGraphLaunch", "cuGraphLaunch", 10000, (CuGraphExec, CuStream);
         func_get_param_info: "cuFuncGetParamInfo", "cuFuncGetParamInfo", 12040, (CuFunction, usize, *mut usize, *mut usize);
     }
 }
