@@ -19,7 +19,7 @@ use crate::sys::{Api, CuContext, CuResult, SUCCESS};
 /// A retained primary context.
 pub struct Context {
     device: Device,
-    raw: CuContext,
+    pub(crate) raw: CuContext,
     /// Set when the context was reset: its handles must not reach the driver.
     is_retired: AtomicBool,
 }

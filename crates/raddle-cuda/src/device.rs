@@ -65,10 +65,16 @@ pub enum Attribute {
     ComputeCapabilityMinor = 76,
     /// Shared memory of a multiprocessor in bytes.
     MaxSharedMemoryPerMultiprocessor = 81,
+    /// Whether managed memory exists.
+    ManagedMemory = 83,
+    /// Whether host and device may use managed memory at the same time.
+    ConcurrentManagedAccess = 89,
     /// Whether all blocks of a grid can be made resident at once.
     CooperativeLaunch = 95,
     /// Shared memory of a block in bytes after opting in.
     MaxSharedMemoryPerBlockOptin = 97,
+    /// Whether address ranges can be reserved and mapped piece by piece.
+    VirtualMemoryManagement = 102,
     /// Shared memory of a block that the driver keeps for itself, in bytes.
     ReservedSharedMemoryPerBlock = 111,
     /// Whether stream-ordered allocation exists.

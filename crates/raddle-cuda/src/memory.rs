@@ -11,8 +11,9 @@ use crate::context::Context;
 use crate::error::{Error, Result, check};
 use crate::stream::Stream;
 use crate::sys::{
-    CuDevicePtr, CuMemLocation, CuMemPool, CuMemPoolProps, MEM_ALLOCATION_PINNED,
+    CuDevicePtr, CuMemLocation, CuMemPool, CuMemPoolProps, CuMemcpy2d, MEM_ALLOCATION_PINNED,
     MEM_HOST_DEVICE_MAP, MEM_HOST_PORTABLE, MEM_LOCATION_DEVICE, MEM_POOL_RELEASE_THRESHOLD,
+    MEMORY_TYPE_DEVICE,
 };
 
 /// A pool of device memory of our own, so that settings of the driver's default
@@ -261,6 +262,19 @@ impl Drop for Pinned {
     }
 }
 
+/// The shape of a copy of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyRows {
+    /// Number of rows.
+    pub len: usize,
+    /// Bytes of a row that are copied.
+    pub row_bytes: usize,
+    /// Bytes from one row of the source to the next.
+    pub source_pitch_bytes: usize,
+    /// Bytes from one row of the target to the next.
+    pub target_pitch_bytes: usize,
+}
+
 impl Stream {
     /// Enqueues a copy from host to device.
     ///
@@ -319,6 +333,43 @@ impl Stream {
         // SAFETY: the caller's contract.
         let status = unsafe { copy(target, source, bytes, self.raw) };
         check("cuMemcpyDtoDAsync", status)
+    }
+
+    /// Enqueues a copy of rows within the device.
+    ///
+    /// # Safety
+    ///
+    /// All rows of both sides are device memory, do not overlap each other, and
+    /// are used by no other work at the time.
+    ///
+    /// # Errors
+    ///
+    /// A failed driver call.
+    pub unsafe fn copy_rows(&self, target: u64, source: u64, rows: CopyRows) -> Result<()> {
+        let api = self.context().enter()?;
+        let missing = Error::FunctionMissing { symbol: "cuMemcpy2DAsync", since: (3, 2) };
+        let copy = api.memcpy_2d.ok_or(missing)?;
+        let description = CuMemcpy2d {
+            source_x_bytes: 0,
+            source_y: 0,
+            source_kind: MEMORY_TYPE_DEVICE,
+            source_host: std::ptr::null(),
+            source_device: source,
+            source_array: std::ptr::null_mut(),
+            source_pitch_bytes: rows.source_pitch_bytes,
+            target_x_bytes: 0,
+            target_y: 0,
+            target_kind: MEMORY_TYPE_DEVICE,
+            target_host: std::ptr::null_mut(),
+            target_device: target,
+            target_array: std::ptr::null_mut(),
+            target_pitch_bytes: rows.target_pitch_bytes,
+            width_bytes: rows.row_bytes,
+            height: rows.len,
+        };
+        // SAFETY: the caller's contract; the description lives for the call.
+        let status = unsafe { copy(&raw const description, self.raw) };
+        check("cuMemcpy2DAsync", status)
     }
 
     /// Enqueues a fill with one byte.

@@ -47,6 +47,10 @@ impl Status {
     pub const NOT_FOUND: Self = Self(500);
     /// Work is still under way.
     pub const NOT_READY: Self = Self(600);
+    /// Access to the peer was enabled before.
+    pub const PEER_ACCESS_ALREADY_ENABLED: Self = Self(704);
+    /// Access to the peer was never enabled.
+    pub const PEER_ACCESS_NOT_ENABLED: Self = Self(705);
     /// The driver or device cannot do this.
     pub const NOT_SUPPORTED: Self = Self(801);
 

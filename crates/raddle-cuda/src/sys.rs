@@ -20,6 +20,7 @@ pub(crate) type CuGraph = *mut c_void;
 pub(crate) type CuGraphExec = *mut c_void;
 pub(crate) type CuGraphNode = *mut c_void;
 pub(crate) type CuDevicePtr = u64;
+pub(crate) type CuMemHandle = u64;
 
 /// `cuLaunchKernel`.
 pub(crate) type LaunchKernel = unsafe extern "system" fn(
@@ -96,6 +97,44 @@ pub(crate) struct CuMemPoolProps {
     pub(crate) reserved: [u8; 54],
 }
 
+/// `CUmemAllocationProp`; the last eight bytes are its `allocFlags`.
+#[repr(C)]
+pub(crate) struct CuMemAllocationProp {
+    pub(crate) kind: u32,
+    pub(crate) handles: u32,
+    pub(crate) location: CuMemLocation,
+    pub(crate) win32_handle_metadata: *mut c_void,
+    pub(crate) flags: [u8; 8],
+}
+
+/// `CUmemAccessDesc`.
+#[repr(C)]
+pub(crate) struct CuMemAccessDesc {
+    pub(crate) location: CuMemLocation,
+    pub(crate) flags: u32,
+}
+
+/// `CUDA_MEMCPY2D`.
+#[repr(C)]
+pub(crate) struct CuMemcpy2d {
+    pub(crate) source_x_bytes: usize,
+    pub(crate) source_y: usize,
+    pub(crate) source_kind: u32,
+    pub(crate) source_host: *const c_void,
+    pub(crate) source_device: CuDevicePtr,
+    pub(crate) source_array: *mut c_void,
+    pub(crate) source_pitch_bytes: usize,
+    pub(crate) target_x_bytes: usize,
+    pub(crate) target_y: usize,
+    pub(crate) target_kind: u32,
+    pub(crate) target_host: *mut c_void,
+    pub(crate) target_device: CuDevicePtr,
+    pub(crate) target_array: *mut c_void,
+    pub(crate) target_pitch_bytes: usize,
+    pub(crate) width_bytes: usize,
+    pub(crate) height: usize,
+}
+
 /// `CUtensorMap`: opaque, 128 bytes, aligned as the copy engine demands.
 #[repr(C, align(64))]
 #[derive(Clone, Copy)]
@@ -116,6 +155,10 @@ pub(crate) const MEM_HOST_DEVICE_MAP: c_uint = 2;
 pub(crate) const MEM_ALLOCATION_PINNED: u32 = 1;
 pub(crate) const MEM_LOCATION_DEVICE: u32 = 1;
 pub(crate) const MEM_POOL_RELEASE_THRESHOLD: u32 = 4;
+pub(crate) const MEM_ACCESS_READ_WRITE: u32 = 3;
+pub(crate) const MEM_GRANULARITY_MINIMUM: u32 = 0;
+pub(crate) const MEM_ATTACH_GLOBAL: c_uint = 1;
+pub(crate) const MEMORY_TYPE_DEVICE: u32 = 2;
 
 pub(crate) const JIT_INFO_LOG: u32 = 3;
 pub(crate) const JIT_INFO_LOG_BYTES: u32 = 4;
@@ -236,6 +279,22 @@ driver_functions! {
         mem_pool_trim: "cuMemPoolTrimTo", "cuMemPoolTrimTo", 11020, (CuMemPool, usize);
         mem_alloc_from_pool: "cuMemAllocFromPoolAsync", "cuMemAllocFromPoolAsync", 11020, (*mut CuDevicePtr, usize, CuMemPool, CuStream);
         mem_free_async: "cuMemFreeAsync", "cuMemFreeAsync", 11020, (CuDevicePtr, CuStream);
+        mem_address_reserve: "cuMemAddressReserve", "cuMemAddressReserve", 10020, (*mut CuDevicePtr, usize, usize, CuDevicePtr, u64);
+        mem_address_free: "cuMemAddressFree", "cuMemAddressFree", 10020, (CuDevicePtr, usize);
+        mem_get_allocation_granularity: "cuMemGetAllocationGranularity", "cuMemGetAllocationGranularity", 10020, (*mut usize, *const CuMemAllocationProp, u32);
+        mem_create: "cuMemCreate", "cuMemCreate", 10020, (*mut CuMemHandle, usize, *const CuMemAllocationProp, u64);
+        mem_release: "cuMemRelease", "cuMemRelease", 10020, (CuMemHandle);
+        mem_map: "cuMemMap", "cuMemMap", 10020, (CuDevicePtr, usize, usize, CuMemHandle, u64);
+        mem_unmap: "cuMemUnmap", "cuMemUnmap", 10020, (CuDevicePtr, usize);
+        mem_set_access: "cuMemSetAccess", "cuMemSetAccess", 10020, (CuDevicePtr, usize, *const CuMemAccessDesc, usize);
+        mem_alloc_managed: "cuMemAllocManaged", "cuMemAllocManaged", 6000, (*mut CuDevicePtr, usize, c_uint);
+        mem_advise: "cuMemAdvise", "cuMemAdvise", 8000, (CuDevicePtr, usize, u32, CuDevice);
+        mem_prefetch: "cuMemPrefetchAsync", "cuMemPrefetchAsync", 8000, (CuDevicePtr, usize, CuDevice, CuStream);
+        memcpy_2d: "cuMemcpy2DAsync", "cuMemcpy2DAsync_v2", 3020, (*const CuMemcpy2d, CuStream);
+        memcpy_peer: "cuMemcpyPeerAsync", "cuMemcpyPeerAsync", 4000, (CuDevicePtr, CuContext, CuDevicePtr, CuContext, usize, CuStream);
+        device_can_access_peer: "cuDeviceCanAccessPeer", "cuDeviceCanAccessPeer", 4000, (*mut c_int, CuDevice, CuDevice);
+        ctx_enable_peer_access: "cuCtxEnablePeerAccess", "cuCtxEnablePeerAccess", 4000, (CuContext, c_uint);
+        ctx_disable_peer_access: "cuCtxDisablePeerAccess", "cuCtxDisablePeerAccess", 4000, (CuContext);
         launch_kernel_ex: "cuLaunchKernelEx", "cuLaunchKernelEx", 11060, (*const CuLaunchConfig, CuFunction, *mut *mut c_void, *mut *mut c_void);
         tensor_map_encode_tiled: "cuTensorMapEncodeTiled", "cuTensorMapEncodeTiled", 12000, (*mut CuTensorMap, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
         primary_ctx_reset: "cuDevicePrimaryCtxReset", "cuDevicePrimaryCtxReset_v2", 11000, (CuDevice);
