@@ -104,18 +104,23 @@ pub trait Call: sealed::Call {}
 impl<T: sealed::Call> Call for T {}
 
 pub(crate) mod sealed {
+    use crate::completion::Point;
     use crate::{Grid, Result, Stream};
 
     /// How a call is enqueued; only this crate knows.
     pub trait Call {
         /// Checks and enqueues the call.
-        fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<()>;
+        fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<Point>;
     }
 }
 
 impl<R: Copy> sealed::Call for KernelCall<'_, R> {
     #[inline]
-    fn enqueue(self, stream: &crate::Stream, grid: &crate::Grid) -> crate::Result<()> {
+    fn enqueue(
+        self,
+        stream: &crate::Stream,
+        grid: &crate::Grid,
+    ) -> crate::Result<crate::completion::Point> {
         if let Some(error) = self.error {
             return Err(*error);
         }

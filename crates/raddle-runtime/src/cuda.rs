@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex};
 use raddle_cuda::{Attribute, Context, Pool, Status};
 
 use crate::cache::Cache;
+use crate::completion::poller::Poller;
+use crate::completion::{Source, Words};
 use crate::error::Result;
 use crate::kernels::KernelTable;
 use crate::panics::PanicBoard;
+use crate::queue::WatchedQueue;
 use crate::staging::Staging;
 use crate::sync::lock;
 
@@ -21,6 +24,12 @@ pub(crate) struct CudaDevice {
     pub(crate) staging: Staging,
     /// `None` where the driver or device has no stream-ordered allocation.
     pool: Option<Pool>,
+    /// Looks after everything that is awaited.
+    pub(crate) poller: Poller<WatchedQueue>,
+    /// Where queues say how far they have come.
+    words: Words,
+    /// Whether streams can write words.
+    has_stream_writes: bool,
     /// Carries the small writes that belong to no user's stream.
     service: Mutex<raddle_cuda::Stream>,
     capability: (u32, u32),
@@ -35,12 +44,18 @@ impl CudaDevice {
         let pool = if has_pools { Some(Pool::new(&context)?) } else { None };
         let service = Mutex::new(raddle_cuda::Stream::new(&context, 0)?);
         let board = PanicBoard::new(&context)?;
+        // The function came with CUDA 11.7; the attribute is of the same age.
+        let has_stream_writes = device.driver().version() >= (11, 7)
+            && device.attribute(Attribute::StreamMemOps64).unwrap_or(0) == 1;
         Ok(Self {
             kernels: KernelTable::default(),
             board,
             cache: Cache::from_env(device.driver(), capability),
             staging: Staging::default(),
             pool,
+            poller: Poller::default(),
+            words: Words::default(),
+            has_stream_writes,
             service,
             capability,
             context,
@@ -57,6 +72,15 @@ impl CudaDevice {
 
     pub(crate) fn capability(&self) -> (u32, u32) {
         self.capability
+    }
+
+    /// How the queue numbered `index` says how far it has come.
+    pub(crate) fn completion_source(&self, index: usize) -> Result<Source> {
+        if self.has_stream_writes {
+            self.words.get(&self.context, index)
+        } else {
+            Ok(Source::events())
+        }
     }
 
     /// Writes one word of a module's global variable and waits for it.

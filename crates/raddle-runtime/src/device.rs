@@ -45,6 +45,8 @@ pub(crate) struct DeviceInner {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
+    /// Why the device is lost, once it is.
+    pub(crate) lost: OnceLock<Error>,
     /// `None` on the CPU.
     pub(crate) cuda: Option<CudaDevice>,
 }
@@ -131,6 +133,7 @@ impl Device {
     #[must_use]
     pub fn cpu() -> Self {
         CPU.get_or_init(|| {
+            raddle_cuda::fork::watch();
             let threads = std::thread::available_parallelism().map_or(1, usize::from);
             Self {
                 inner: Arc::new(DeviceInner {
@@ -141,6 +144,7 @@ impl Device {
                         ..CPU_LIMITS
                     },
                     queues: Queues::default(),
+                    lost: OnceLock::new(),
                     cuda: None,
                 }),
             }
@@ -184,6 +188,7 @@ impl Device {
                 name: raw.name()?,
                 limits: cuda_limits(raw)?,
                 queues: Queues::default(),
+                lost: OnceLock::new(),
                 cuda: Some(CudaDevice::open(raw)?),
             }),
         })
@@ -249,8 +254,41 @@ impl Device {
     ///
     /// A failed driver call.
     pub fn stream(&self) -> Result<Stream> {
-        let queue = self.inner.queues.lease(self)?;
+        self.lease_stream(0)
+    }
+
+    fn lease_stream(&self, priority: i32) -> Result<Stream> {
+        let queue = self.inner.queues.lease(self, priority)?;
         Ok(Stream::lease(self.clone(), queue))
+    }
+
+    /// How many priorities streams can have above the default, 0.
+    ///
+    /// ## Errors
+    ///
+    /// A failed driver call.
+    pub fn stream_priority_max(&self) -> Result<u32> {
+        match &self.inner.cuda {
+            // Lower numbers run first; the default is 0.
+            Some(cuda) => Ok(cuda.context().stream_priorities()?.1.min(0).unsigned_abs()),
+            None => Ok(CPU_PRIORITY_MAX),
+        }
+    }
+
+    /// A stream whose blocks the device takes up before those of streams of lower
+    /// priority: 0 is the default, [`Device::stream_priority_max`] the highest.
+    /// The CPU device, which does work as it is enqueued, takes no notice.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::StreamPriority`] above the highest, or a failed driver call.
+    pub fn stream_with_priority(&self, priority: u32) -> Result<Stream> {
+        let max = self.stream_priority_max()?;
+        if priority > max {
+            let device = self.to_string();
+            return Err(Error::StreamPriority { device, max, found: priority });
+        }
+        self.lease_stream(-priority.cast_signed())
     }
 
     /// The device's own stream, the same at every call.
@@ -365,6 +403,9 @@ fn host_memory() -> Memory {
         total_bytes: bytes("MemTotal:").unwrap_or(0),
     }
 }
+
+/// Priorities of streams on the CPU device, as on GPUs of capability 9.0.
+const CPU_PRIORITY_MAX: u32 = 5;
 
 /// Largest cluster that compute capability 9.0 allows (the non-portable limit).
 const CLUSTER_BLOCKS_MAX: u32 = 16;

@@ -36,6 +36,27 @@ pub enum Error {
         /// What the driver says.
         source: raddle_cuda::Error,
     },
+    /// The process is the child of a fork, and its parent had used devices: their
+    /// threads are not here. Start children with `std::process::Command`, or fork
+    /// before the first use.
+    Forked {
+        /// Process id of the parent.
+        parent: u32,
+    },
+    /// A stream was asked for with a priority above the device's highest.
+    StreamPriority {
+        /// The device.
+        device: String,
+        /// The highest priority.
+        max: u32,
+        /// The priority asked for.
+        found: u32,
+    },
+    /// The system refused to start the thread that looks after what is awaited.
+    Thread {
+        /// What the system says.
+        reason: String,
+    },
     /// The device has no memory left for a buffer. Drop buffers or ask for less.
     OutOfMemory {
         /// The device.
@@ -230,7 +251,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<raddle_cuda::Error> for Error {
     fn from(error: raddle_cuda::Error) -> Self {
-        Self::Cuda(error)
+        match error {
+            raddle_cuda::Error::Forked { parent } => Self::Forked { parent },
+            error => Self::Cuda(error),
+        }
     }
 }
 
@@ -250,6 +274,15 @@ impl fmt::Display for Error {
                     f,
                     "{device} is lost to this process (last kernel launched: {last_kernel}): {source}"
                 )
+            }
+            Self::Forked { parent } => {
+                write!(f, "{}", raddle_cuda::Error::Forked { parent: *parent })
+            }
+            Self::StreamPriority { device, max, found } => {
+                write!(f, "stream priority: expected 0 to {max} (limit of {device}), found {found}")
+            }
+            Self::Thread { reason } => {
+                write!(f, "the thread that watches for the end of work did not start: {reason}")
             }
             Self::OutOfMemory { device, requested_bytes, free_bytes, total_bytes } => write!(
                 f,

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::completion::{Completion, Point};
 use crate::error::Result;
 use crate::stream::Stream;
 
@@ -10,6 +11,7 @@ use crate::stream::Stream;
 pub struct Event {
     stream: Stream,
     mark: Mark,
+    point: Point,
 }
 
 #[derive(Debug)]
@@ -21,15 +23,17 @@ enum Mark {
 
 impl Event {
     pub(crate) fn record(stream: &Stream) -> Result<Self> {
+        // Read first: what is enqueued meanwhile is before the mark, too.
+        let point = stream.queue().point();
         let mark = match stream.cuda_stream() {
             Some(raw) => {
                 let event = raddle_cuda::Event::for_timing(raw.context())?;
-                event.record(raw)?;
+                event.record(raw).map_err(|error| stream.with_context(error.into()))?;
                 Mark::Cuda(event)
             }
             None => Mark::Cpu(Instant::now()),
         };
-        Ok(Self { stream: stream.clone(), mark })
+        Ok(Self { stream: stream.clone(), mark, point })
     }
 
     /// Whether the work before the mark has ended.
@@ -39,7 +43,9 @@ impl Event {
     /// A failed driver call.
     pub fn is_reached(&self) -> Result<bool> {
         match &self.mark {
-            Mark::Cuda(event) => Ok(event.is_reached()?),
+            Mark::Cuda(event) => {
+                event.is_reached().map_err(|error| self.stream.with_context(error.into()))
+            }
             Mark::Cpu(_) => Ok(true),
         }
     }
@@ -51,9 +57,18 @@ impl Event {
     /// A panic or fault of a kernel of the stream, or a failed driver call.
     pub fn synchronize(&self) -> Result<()> {
         match &self.mark {
-            Mark::Cuda(event) => self.stream.settle_up_to(None, |_| event.synchronize()),
-            Mark::Cpu(_) => self.stream.synchronize(),
+            Mark::Cuda(event) => {
+                event.synchronize().map_err(|error| self.stream.with_context(error.into()))?;
+                self.stream.note_end(self.point);
+                self.stream.verdict(self.point)
+            }
+            Mark::Cpu(_) => self.stream.settle(self.point),
         }
+    }
+
+    /// The work before the mark as a future.
+    pub fn done(&self) -> Completion {
+        Completion::new(self.stream.clone(), self.point)
     }
 
     /// Milliseconds from `start`, a mark of the same device, to this one. Waits

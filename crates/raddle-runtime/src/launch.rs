@@ -11,6 +11,7 @@ use raddle_device::kernel::Kernel;
 use raddle_device::param::ParamRules;
 
 use crate::call::{Accesses, sealed};
+use crate::completion::Point;
 use crate::cuda::CudaDevice;
 use crate::device::{Device, Limits};
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ impl Stream {
         params: *const u8,
         params_bytes: usize,
         accesses: &Accesses<'_>,
-    ) -> Result<()> {
+    ) -> Result<Point> {
         let device = self.device();
         let Some(cuda) = &device.inner().cuda else {
             // SAFETY: the caller's contract.
@@ -55,7 +56,7 @@ impl Stream {
         } else {
             let shape = Checked { kernel, device, limits: loaded.limits }.shape(grid)?;
             if grid.is_empty {
-                return Ok(());
+                return Ok(self.queue().point());
             }
             shape_for(cuda, loaded, shape)?
         };
@@ -64,14 +65,13 @@ impl Stream {
         }
         self.submit(Operation::Launch(kernel), accesses, |raw, _| {
             let raw = raw.expect("queues of a GPU have a driver stream");
+            self.queue().note_launch(kernel);
+            self.queue().touched.add(loaded.index);
             // SAFETY: the caller's contract; the shape is within what kernel and
             // device allow.
             unsafe { raw.launch(&loaded.function, &shape, params)? };
             Ok(())
-        })?;
-        self.queue().note_launch(kernel);
-        self.queue().touched.add(loaded.index);
-        Ok(())
+        })
     }
 
     /// Checks a launch and runs it on the CPU, to its end.
@@ -86,24 +86,28 @@ impl Stream {
         params: *const u8,
         params_bytes: usize,
         accesses: &Accesses<'_>,
-    ) -> Result<()> {
+    ) -> Result<Point> {
         if params_bytes != kernel.meta.params_bytes as usize {
             return Err(wrong_params(kernel, params_bytes));
         }
         let limits = FunctionLimits { block_threads_max: u32::MAX, static_shared_bytes: 0 };
         let shape = Checked { kernel, device: self.device(), limits }.shape(grid)?;
         if grid.is_empty {
-            return Ok(());
+            return Ok(self.queue().point());
         }
         refuse_nested(kernel)?;
+        refuse_forked()?;
         self.submit(Operation::Launch(kernel), accesses, |_, _| {
+            let queue = self.queue();
+            queue.note_launch(kernel);
             // SAFETY: the caller's contract.
             let ran = unsafe { run_on_cpu(kernel, &shape, params) };
-            self.queue().push_pending(ran.err());
+            if let Err(error) = ran {
+                let before = queue.enqueued.load(Ordering::Acquire);
+                queue.errors.push(before, before + 1, error);
+            }
             Ok(())
-        })?;
-        self.queue().note_launch(kernel);
-        Ok(())
+        })
     }
 }
 
@@ -199,7 +203,7 @@ impl LaunchRules {
 }
 
 impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
-    fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<()> {
+    fn enqueue(self, stream: &Stream, grid: &Grid) -> Result<Point> {
         let (kernel, device) = (self.kernel, stream.device());
         if let Some(error) = self.error {
             return Err(*error);
@@ -214,20 +218,19 @@ impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
         };
         let shape = Checked { kernel, device, limits: self.loaded.limits }.shape(grid)?;
         if grid.is_empty {
-            return Ok(());
+            return Ok(stream.queue().point());
         }
         let shape = shape_for(cuda, &self.loaded, shape)?;
         allow_shared(&self.loaded, shape.dynamic_shared_bytes)?;
         let mut pointers = P::pointers(&self.params);
         stream.submit(Operation::Launch(kernel), &self.accesses, |raw, _| {
             let raw = raw.expect("queues of a GPU have a driver stream");
+            stream.queue().note_launch(kernel);
             // SAFETY: whoever made the call vouches for the kernel; there is one
             // pointer for each parameter, to a value of its size.
             unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? };
             Ok(())
-        })?;
-        stream.queue().note_launch(kernel);
-        Ok(())
+        })
     }
 }
 
@@ -394,6 +397,11 @@ fn refuse_nested(kernel: &'static Kernel) -> Result<()> {
     }
     let fault = Box::new(raddle_sim::Fault::Nested { kernel: kernel.name });
     Err(Error::KernelFault { kernel: kernel.name, fault })
+}
+
+/// In a forked child the threads that run blocks are gone.
+fn refuse_forked() -> Result<()> {
+    if raddle_cuda::fork::is_child() { Err(raddle_cuda::fork::error().into()) } else { Ok(()) }
 }
 
 /// Runs a launch to its end.

@@ -30,10 +30,12 @@ mod args;
 mod buffer;
 mod cache;
 pub mod call;
+mod completion;
 mod cuda;
 mod device;
 mod error;
 mod event;
+mod fault;
 mod foreign;
 mod grid;
 mod kernels;
@@ -47,11 +49,12 @@ mod sync;
 mod tensor;
 mod timeline;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
 
 pub use buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
 pub use call::{Binder, Call, KernelArg, KernelCall};
+pub use completion::{Completion, Download, InFlight};
 pub use device::{Device, DeviceKind, Limits, Memory};
 pub use error::{Error, Result};
 pub use event::Event;

@@ -7,10 +7,9 @@
 //! that queue, so that a panic surfaces where the user waits for the result.
 //!
 //! A record does not say which launch it belongs to. If a kernel ran on several
-//! queues since they were last waited for, each of them reports the panic: an
-//! error too many rather than one too few.
+//! queues lately, each of them reports the panic: an error too many rather than
+//! one too few. Whom a queue tells is in `fault`.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -20,7 +19,6 @@ use raddle_device::kernel::{PanicKind, PanicRecord};
 use crate::cuda::CudaDevice;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::queue::Queue;
 use crate::sync::lock;
 
 /// Number of a loaded kernel on its device.
@@ -72,8 +70,61 @@ impl KernelSet {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.words.iter().all(|word| word.load(Ordering::Acquire) == 0)
+    }
+
     fn read(&self) -> [u64; SET_WORDS] {
         std::array::from_fn(|i| self.words[i].load(Ordering::Acquire))
+    }
+}
+
+/// The kernels that a queue has launched, or waited for, and that may still run or
+/// have a record that was not looked at. In two sets, so that a queue that never
+/// rests forgets its kernels too.
+#[derive(Default)]
+pub(crate) struct Touched {
+    recent: KernelSet,
+    /// Those of work up to `older_until`.
+    older: KernelSet,
+    older_until: AtomicU64,
+}
+
+impl Touched {
+    /// Notes a launch. The caller holds the queue's lock.
+    #[inline]
+    pub(crate) fn add(&self, kernel: KernelIndex) {
+        self.recent.add(kernel);
+    }
+
+    /// Notes the kernels of a queue that is waited for. The caller holds the lock
+    /// of its own queue.
+    pub(crate) fn add_all(&self, other: &Self) {
+        self.recent.add_all(&other.recent);
+        self.recent.add_all(&other.older);
+    }
+
+    /// Forgets kernels whose launches, all up to number `completed` and so of work
+    /// that has ended, were looked at. The caller holds the queue's lock, under
+    /// which `enqueued` is the last number.
+    pub(crate) fn forget(&self, completed: u64, enqueued: u64) {
+        if completed >= self.older_until.load(Ordering::Acquire) {
+            self.older.take();
+            let recent = self.recent.take();
+            if completed < enqueued {
+                self.older.add_words(&recent);
+                self.older_until.store(enqueued, Ordering::Release);
+            }
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.recent.is_empty() && self.older.is_empty()
+    }
+
+    fn read(&self) -> [u64; SET_WORDS] {
+        let (recent, older) = (self.recent.read(), self.older.read());
+        std::array::from_fn(|i| recent[i] | older[i])
     }
 }
 
@@ -104,12 +155,6 @@ pub(crate) struct PanicBoard {
 struct BoardState {
     pages: Vec<Pinned>,
     slots: Vec<Slot>,
-    /// Panics found so far.
-    serial: u64,
-    /// The latest of them.
-    history: VecDeque<(u64, KernelIndex, Error)>,
-    /// How many threads wait for each queue at the moment, by queue id.
-    waiters: Vec<u32>,
 }
 
 /// Where one kernel's panics go.
@@ -124,15 +169,8 @@ struct Slot {
 // read through volatile accesses under the board's lock.
 unsafe impl Send for Slot {}
 
-/// What a thread remembers while it waits for a queue.
-pub(crate) struct Watch {
-    serial: u64,
-    kernels: [u64; SET_WORDS],
-}
-
 const PAGE_BYTES: usize = 64 << 10;
 const PAGE_RECORDS: usize = PAGE_BYTES / size_of::<PanicRecord>();
-const HISTORY_LEN_MAX: usize = 256;
 
 impl PanicBoard {
     /// A board with room for the first kernels.
@@ -168,59 +206,18 @@ impl PanicBoard {
         lock(&self.state).slots[kernel.0].claimed = Some(address);
     }
 
-    /// To be called before a thread waits for `queue`.
-    pub(crate) fn begin_wait(&self, queue: &Queue) -> Watch {
-        let mut state = lock(&self.state);
-        queue.settling.add_words(&queue.touched.take());
-        let id = usize::from(queue.id.0);
-        if state.waiters.len() <= id {
-            state.waiters.resize(id + 1, 0);
-        }
-        state.waiters[id] += 1;
-        Watch { serial: state.serial, kernels: queue.settling.read() }
-    }
-
-    /// To be called after [`PanicBoard::begin_wait`] for a wait that does not
-    /// cover all work of the queue: its kernels will be looked at again.
-    pub(crate) fn keep_watching(&self, queue: &Queue, watch: &Watch) {
-        queue.touched.add_words(&watch.kernels);
-    }
-
-    /// To be called when the wait has ended: the panic of a kernel that `queue`
-    /// had launched, if there is one.
-    pub(crate) fn end_wait(&self, device: &Device, queue: &Queue, watch: &Watch) -> Option<Error> {
-        let mut state = lock(&self.state);
-        for bit in bits(&watch.kernels) {
+    /// Looks at the records of these kernels. A panic is noted with every queue
+    /// that may have launched its kernel.
+    pub(crate) fn harvest(&self, device: &Device, kernels: &Touched) {
+        let state = lock(&self.state);
+        for bit in bits(&kernels.read()) {
             for index in (bit..state.slots.len()).step_by(SET_BITS) {
-                if let Some(error) = state.slots[index].harvest(device) {
-                    state.publish(device, KernelIndex(index), &error);
+                let Some(error) = state.slots[index].harvest(device) else { continue };
+                for queue in device.inner().queues.all() {
+                    if contains(&queue.touched.read(), KernelIndex(index)) {
+                        queue.note_panic(error.clone());
+                    }
                 }
-            }
-        }
-        let id = usize::from(queue.id.0);
-        state.waiters[id] -= 1;
-        if state.waiters[id] == 0 {
-            queue.settling.take();
-        }
-        let is_mine = |entry: &&(u64, KernelIndex, Error)| {
-            entry.0 > watch.serial && contains(&watch.kernels, entry.1)
-        };
-        state.history.iter().find(is_mine).map(|entry| entry.2.clone())
-    }
-}
-
-impl BoardState {
-    /// Tells every queue that has launched the kernel since it was last waited
-    /// for, and the threads that wait at the moment.
-    fn publish(&mut self, device: &Device, kernel: KernelIndex, error: &Error) {
-        self.serial += 1;
-        if self.history.len() == HISTORY_LEN_MAX {
-            self.history.pop_front();
-        }
-        self.history.push_back((self.serial, kernel, error.clone()));
-        for queue in device.inner().queues.all() {
-            if contains(&queue.touched.read(), kernel) {
-                queue.push_pending([error.clone()]);
             }
         }
     }

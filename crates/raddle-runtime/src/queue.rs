@@ -15,9 +15,13 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use raddle_device::kernel::Kernel;
 
+use crate::completion::poller::Watched;
+use crate::completion::signal::{Signal, Woken};
+use crate::completion::{Point, Source};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::panics::KernelSet;
+use crate::fault::ErrorLog;
+use crate::panics::Touched;
 use crate::staging::Chunk;
 use crate::stream::StreamInner;
 use crate::sync::lock;
@@ -33,52 +37,30 @@ pub(crate) struct Queue {
     pub(crate) enqueued: AtomicU64,
     /// The kernel launched last.
     pub(crate) last_kernel: AtomicPtr<Kernel>,
+    /// What went wrong in the queue's work.
+    pub(crate) errors: ErrorLog,
     /// Held while work is enqueued, so that numbers rise in the order in which
     /// the driver sees the work.
     pub(crate) state: Mutex<QueueState>,
-    /// Kernels launched here, or on a queue waited for, whose panic records were
-    /// not looked at since.
-    pub(crate) touched: KernelSet,
-    /// Number of the last work that is known to have ended.
-    completed: AtomicU64,
+    /// Kernels launched here, or on a queue waited for, whose panic records may
+    /// still be of interest.
+    pub(crate) touched: Touched,
+    /// How far the queue has come, and who awaits it.
+    pub(crate) signal: Signal,
+    source: Source,
+    /// Work up to this number makes the source move when it ends.
+    marked: AtomicU64,
+    /// Whether the poller has the queue.
+    pub(crate) is_watched: AtomicBool,
+    /// Work up to this number had ended when panic records were last looked at.
+    harvested: AtomicU64,
     mark: Mutex<Mark>,
-    /// The same for kernels that a thread is waiting for at the moment.
-    pub(crate) settling: KernelSet,
     /// The stream that has the queue.
     pub(crate) owner: Mutex<Weak<StreamInner>>,
-    /// For whoever next waits for this queue.
-    pending: Errors,
-    /// Of streams that were dropped before anybody waited for them.
-    orphans: Errors,
-}
-
-/// Errors that nobody was told yet. Whoever uses memory that the queue used until
-/// then is told as well.
-#[derive(Default)]
-struct Errors {
-    /// Each with the number of the last work that it can concern.
-    list: Mutex<Vec<(u64, Error)>>,
-    is_any: AtomicBool,
-}
-
-impl Errors {
-    fn is_any(&self) -> bool {
-        self.is_any.load(Ordering::Acquire)
-    }
-
-    fn change<R>(&self, change: impl FnOnce(&mut Vec<(u64, Error)>) -> R) -> R {
-        let mut list = lock(&self.list);
-        let result = change(&mut list);
-        list.truncate(ERRORS_LEN_MAX);
-        self.is_any.store(!list.is_empty(), Ordering::Release);
-        result
-    }
-
-    /// The errors that can concern work number `sequence`.
-    fn concerning(&self, sequence: u64) -> Vec<Error> {
-        let list = lock(&self.list);
-        list.iter().filter(|entry| entry.0 >= sequence).map(|entry| entry.1.clone()).collect()
-    }
+    /// Number of the first work of that stream.
+    pub(crate) first: AtomicU64,
+    /// The driver's priority of the queue.
+    priority: i32,
 }
 
 /// What the thread that enqueues work needs.
@@ -99,25 +81,43 @@ struct Mark {
 }
 
 impl Queue {
-    fn new(device: &Device, id: StreamId) -> Result<Arc<Self>> {
-        let raw = match &device.inner().cuda {
-            Some(cuda) => Some(raddle_cuda::Stream::new(cuda.context(), 0)?),
-            None => None,
+    fn new(device: &Device, id: StreamId, priority: i32) -> Result<Arc<Self>> {
+        let (raw, source) = match &device.inner().cuda {
+            Some(cuda) => {
+                let raw = raddle_cuda::Stream::new(cuda.context(), priority)?;
+                (Some(raw), cuda.completion_source(usize::from(id.0))?)
+            }
+            None => (None, Source::Immediate),
         };
         Ok(Arc::new(Self {
             id,
             raw,
             state: Mutex::default(),
             enqueued: AtomicU64::new(0),
-            completed: AtomicU64::new(0),
+            touched: Touched::default(),
+            signal: Signal::default(),
+            source,
+            marked: AtomicU64::new(0),
+            is_watched: AtomicBool::new(false),
+            harvested: AtomicU64::new(0),
             mark: Mutex::default(),
-            touched: KernelSet::default(),
-            settling: KernelSet::default(),
             owner: Mutex::default(),
-            pending: Errors::default(),
-            orphans: Errors::default(),
+            first: AtomicU64::new(0),
+            errors: ErrorLog::default(),
             last_kernel: AtomicPtr::default(),
+            priority,
         }))
+    }
+
+    /// The point behind everything enqueued so far.
+    pub(crate) fn point(&self) -> Point {
+        let serial = self.errors.serial();
+        Point { sequence: self.enqueued.load(Ordering::Acquire), serial }
+    }
+
+    /// Whether everything enqueued is known to have ended.
+    pub(crate) fn is_caught_up(&self) -> bool {
+        self.signal.completed() >= self.enqueued.load(Ordering::Acquire)
     }
 
     /// Makes later work of this queue wait for `entry`, a use on another queue or
@@ -130,14 +130,17 @@ impl Queue {
         entry: Use,
     ) -> Result<()> {
         let other = device.queue(entry.stream);
-        if other.orphans.is_any() {
-            self.push_pending(other.take_orphans(entry.sequence));
+        let is_self = entry.stream == self.id;
+        if other.errors.is_any() {
+            let first = other.first.load(Ordering::Acquire);
+            // They may concern the work that is being enqueued.
+            let sequence = self.enqueued.load(Ordering::Acquire);
+            for error in other.errors.concerning(entry.sequence, first, is_self) {
+                self.errors.push(sequence, sequence + 1, error);
+            }
         }
-        if entry.stream == self.id {
+        if is_self {
             return Ok(());
-        }
-        if other.pending.is_any() {
-            self.push_pending(other.pending.concerning(entry.sequence));
         }
         let slot = match state.waited.binary_search_by_key(&entry.stream, |wait| wait.0) {
             Ok(slot) if state.waited[slot].1 >= entry.sequence => return Ok(()),
@@ -148,9 +151,8 @@ impl Queue {
             }
         };
         self.touched.add_all(&other.touched);
-        self.touched.add_all(&other.settling);
         if let (Some(raw), Some(other_raw)) = (&self.raw, &other.raw) {
-            if other.completed.load(Ordering::Acquire) >= entry.sequence {
+            if other.signal.completed() >= entry.sequence {
                 return Ok(());
             }
             state.waited[slot].1 = other.make_wait(other_raw, raw, entry.sequence)?;
@@ -182,57 +184,94 @@ impl Queue {
         Ok(mark.sequence)
     }
 
-    /// Notes that everything up to `sequence` has ended.
-    pub(crate) fn note_completed(&self, sequence: u64) {
-        self.completed.fetch_max(sequence, Ordering::AcqRel);
-    }
-
-    /// Keeps errors for whoever next waits for this queue.
-    pub(crate) fn push_pending(&self, errors: impl IntoIterator<Item = Error>) {
-        // They may concern the work that is being enqueued.
-        let sequence = self.enqueued.load(Ordering::Acquire) + 1;
-        let errors = errors.into_iter().map(|error| (sequence, error));
-        self.pending.change(|pending| pending.extend(errors));
-    }
-
-    /// The first error kept, if any; the others are about work behind it and go.
-    pub(crate) fn take_pending(&self) -> Option<Error> {
-        if !self.pending.is_any() {
-            return None;
+    /// Has the queue say when work `sequence`, which is enqueued, has ended.
+    pub(crate) fn arm(&self, sequence: u64) -> Result<()> {
+        let Some(raw) = &self.raw else { return Ok(()) };
+        let is_armed = || self.marked.load(Ordering::Acquire) >= sequence;
+        if is_armed() || self.signal.completed() >= sequence {
+            return Ok(());
         }
-        self.pending.change(|pending| pending.drain(..).next()).map(|(_, error)| error)
-    }
-
-    /// Makes the queue, which has no work left, ready for another stream: errors
-    /// that nobody asked for are kept for those who use the memory.
-    fn retire(&self, device: &Device) {
-        let mut error = None;
-        if let Some(cuda) = &device.inner().cuda {
-            let watch = cuda.board.begin_wait(self);
-            error = cuda.board.end_wait(device, self, &watch);
+        let _state = lock(&self.state);
+        if !is_armed() {
+            // The numbers of all that the driver has seen, under the lock.
+            let tail = self.enqueued.load(Ordering::Acquire);
+            self.source.mark(raw, tail)?;
+            self.marked.store(tail, Ordering::Release);
         }
-        let pending = self.take_pending();
-        if let Some(error) = error.or(pending) {
-            let sequence = self.enqueued.load(Ordering::Acquire);
-            self.orphans.change(|orphans| orphans.insert(0, (sequence, error)));
+        Ok(())
+    }
+
+    /// How far the queue has come, as it says itself.
+    pub(crate) fn observe(&self) -> Result<u64, raddle_cuda::Error> {
+        self.source.observe()
+    }
+
+    /// Notes that work up to `completed` has ended and looks at what went wrong in
+    /// it; takes out who waited for it.
+    pub(crate) fn settle(&self, device: &Device, completed: u64, woken: &mut Woken) {
+        if let Some(cuda) = &device.inner().cuda
+            && !self.touched.is_empty()
+        {
+            cuda.board.harvest(device, &self.touched);
+            // A launch notes its kernel under this lock. If it is taken, the
+            // kernels are looked at once more next time.
+            if let Ok(_state) = self.state.try_lock() {
+                self.touched.forget(completed, self.enqueued.load(Ordering::Acquire));
+            }
         }
+        self.harvested.fetch_max(completed, Ordering::AcqRel);
+        self.signal.advance(completed, woken);
     }
 
-    /// The errors of dropped streams that can concern work number `sequence`.
-    #[cold]
-    fn take_orphans(&self, sequence: u64) -> Vec<Error> {
-        let concerns = |orphan: &mut (u64, Error)| orphan.0 >= sequence;
-        let taken = |orphans: &mut Vec<_>| orphans.extract_if(.., concerns).collect::<Vec<_>>();
-        self.orphans.change(taken).into_iter().map(|(_, error)| error).collect()
+    /// Notes a panic of a kernel that ran here.
+    pub(crate) fn note_panic(&self, error: Error) {
+        let from = self.harvested.load(Ordering::Acquire);
+        self.errors.push(from, self.enqueued.load(Ordering::Acquire).max(from + 1), error);
     }
 
+    /// Whether the driver says that no work is left.
     fn is_idle(&self) -> bool {
         self.raw.as_ref().is_none_or(|raw| raw.is_idle().unwrap_or(false))
     }
 }
 
-/// Errors kept for one queue at most.
-const ERRORS_LEN_MAX: usize = 16;
+/// A queue as the poller has it.
+pub(crate) struct WatchedQueue {
+    pub(crate) device: Device,
+    pub(crate) queue: Arc<Queue>,
+}
+
+impl Watched for WatchedQueue {
+    type Fault = raddle_cuda::Error;
+
+    fn signal(&self) -> &Signal {
+        &self.queue.signal
+    }
+
+    fn is_watched(&self) -> &AtomicBool {
+        &self.queue.is_watched
+    }
+
+    fn observe(&self) -> Result<u64, raddle_cuda::Error> {
+        self.queue.observe()
+    }
+
+    fn probe(&self) -> Result<(), raddle_cuda::Error> {
+        match &self.queue.raw {
+            Some(raw) => raw.is_idle().map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn settle(&self, completed: u64, woken: &mut Woken) {
+        self.queue.settle(&self.device, completed, woken);
+    }
+
+    fn fail(&self, fault: raddle_cuda::Error, woken: &mut Woken) {
+        self.device.lose(fault, self.device.suspect());
+        self.queue.signal.advance(u64::MAX, woken);
+    }
+}
 
 const SEGMENT_LEN: usize = 256;
 const SEGMENTS: usize = 256;
@@ -277,38 +316,47 @@ impl Queues {
         (1..=last).filter_map(|id| self.try_get(StreamId(id)))
     }
 
+    /// The queue of the device's own stream.
+    ///
+    /// # Errors
+    ///
+    /// A failed driver call.
     pub(crate) fn default_queue(&self, device: &Device) -> Result<Arc<Queue>> {
         let mut alloc = lock(&self.alloc);
         if let Some(queue) = self.try_get(StreamId(1)) {
             return Ok(Arc::clone(queue));
         }
-        self.make(device, &mut alloc)
+        self.make(device, &mut alloc, 0)
     }
 
-    /// A queue that nobody has: an idle one that was given back, else a new one.
-    pub(crate) fn lease(&self, device: &Device) -> Result<Arc<Queue>> {
+    /// A queue of this priority that nobody has: an idle one that was given back,
+    /// else a new one.
+    pub(crate) fn lease(&self, device: &Device, priority: i32) -> Result<Arc<Queue>> {
         self.default_queue(device)?;
-        let Some(queue) = self.take_free() else {
-            return self.make(device, &mut lock(&self.alloc));
+        let Some(queue) = self.take_free(priority) else {
+            return self.make(device, &mut lock(&self.alloc), priority);
         };
         // Without a lock: the panic board looks at all queues.
         if let Some(raw) = &queue.raw {
             raw.synchronize()?;
         }
-        queue.retire(device);
+        // Errors that nobody asked for stay, for those who use the memory.
+        let mut woken = Woken::default();
+        queue.settle(device, queue.enqueued.load(Ordering::Acquire), &mut woken);
+        woken.finish();
         Ok(queue)
     }
 
     /// A queue that was given back: one without work or, when there are as many
     /// streams as there can be, any.
-    fn take_free(&self) -> Option<Arc<Queue>> {
+    fn take_free(&self, priority: i32) -> Option<Arc<Queue>> {
         let mut alloc = lock(&self.alloc);
-        let idle = alloc.free.iter().take(FREE_LOOKED_AT_MAX).position(|queue| queue.is_idle());
-        match idle {
-            Some(position) => Some(alloc.free.remove(position)),
-            None if alloc.last == u16::MAX => alloc.free.pop(),
-            None => None,
-        }
+        let is_full = alloc.last == u16::MAX;
+        let suited = |(_, queue): &(usize, &Arc<Queue>)| queue.priority == priority;
+        let mut free = alloc.free.iter().enumerate().filter(suited).take(FREE_LOOKED_AT_MAX);
+        let idle = free.clone().find(|(_, queue)| queue.is_idle());
+        let found = idle.or_else(|| if is_full { free.next() } else { None }).map(|found| found.0);
+        found.map(|position| alloc.free.remove(position))
     }
 
     /// Takes back the queue of a dropped stream.
@@ -320,14 +368,14 @@ impl Queues {
         lock(&self.alloc).free.push(queue);
     }
 
-    fn make(&self, device: &Device, alloc: &mut Allocation) -> Result<Arc<Queue>> {
+    fn make(&self, device: &Device, alloc: &mut Allocation, priority: i32) -> Result<Arc<Queue>> {
         let Some(id) = alloc.last.checked_add(1) else {
             let kernel = "a new stream";
             let (what, max) = ("streams alive", u64::from(u16::MAX));
             let limit_of = device.to_string();
             return Err(Error::LaunchLimit { kernel, what, min: 0, max, found: max + 1, limit_of });
         };
-        let queue = Queue::new(device, StreamId(id))?;
+        let queue = Queue::new(device, StreamId(id), priority)?;
         let segment = self.segments[usize::from(id) / SEGMENT_LEN]
             .get_or_init(|| (0..SEGMENT_LEN).map(|_| OnceLock::new()).collect());
         let slot = &segment[usize::from(id) % SEGMENT_LEN];

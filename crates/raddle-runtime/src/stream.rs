@@ -13,13 +13,15 @@ use raddle_device::param::{DeviceType, Zeroable};
 
 use crate::buffer::{Buffer, Slice, SliceMut};
 use crate::call::{Accesses, Call};
+use crate::completion::signal::Woken;
+use crate::completion::{Completion, Download, InFlight, Landing, Point};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::grid::Grid;
 use crate::launch::Operation;
 use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
-use crate::queue::{Queue, QueueState};
+use crate::queue::{Queue, QueueState, WatchedQueue};
 use crate::sync::lock;
 use crate::timeline::Access;
 
@@ -47,21 +49,27 @@ impl Drop for StreamInner {
 }
 
 /// A kernel launch that is under way. It may be ignored: work goes on, and its
-/// errors show at the next wait for the stream.
+/// errors show at the next wait for the stream. It may be awaited.
 #[derive(Debug)]
 pub struct Launched<'s> {
     stream: &'s Stream,
+    point: Point,
 }
 
 impl Launched<'_> {
-    /// Waits for the launch, and for what was enqueued on the stream before the
-    /// call.
+    /// Waits for the launch, and for what was enqueued on the stream before.
     ///
     /// ## Errors
     ///
     /// A panic or fault of a kernel on this stream, or a failed driver call.
     pub fn wait(self) -> Result<()> {
-        self.stream.synchronize()
+        self.stream.settle(self.point)
+    }
+
+    /// The end of the launch as a future that does not borrow the stream; the
+    /// same as awaiting the launch itself.
+    pub fn done(self) -> Completion {
+        Completion::new(self.stream.clone(), self.point)
     }
 }
 
@@ -69,6 +77,7 @@ impl Stream {
     /// A stream with a queue of its own.
     pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
         let first_sequence = queue.enqueued.load(Ordering::Acquire) + 1;
+        queue.first.store(first_sequence, Ordering::Release);
         let inner = StreamInner { device, queue, first_sequence, is_leased: true };
         Self::owning(inner)
     }
@@ -105,7 +114,7 @@ impl Stream {
         &self.inner.device
     }
 
-    pub(crate) fn queue(&self) -> &Queue {
+    pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.inner.queue
     }
 
@@ -126,8 +135,8 @@ impl Stream {
     /// driver call. What goes wrong while the kernel runs shows at the next wait.
     #[inline]
     pub fn launch(&self, grid: Grid, call: impl Call) -> Result<Launched<'_>> {
-        call.enqueue(self, &grid)?;
-        Ok(Launched { stream: self })
+        let point = call.enqueue(self, &grid)?;
+        Ok(Launched { stream: self, point })
     }
 
     /// Enqueues `work`, which uses what `accesses` says, behind all work that it
@@ -138,9 +147,10 @@ impl Stream {
         operation: Operation,
         accesses: &Accesses<'_>,
         work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Point> {
         let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
         let mut state = lock(&queue.state);
+        let serial = queue.errors.serial();
         for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
                 return Err(self.wrong_device(operation.name(), region));
@@ -155,7 +165,13 @@ impl Stream {
         for (region, access) in accesses.iter() {
             region.uses.note(queue.id, access, sequence);
         }
-        worked.map_err(|error| self.with_context(error))
+        if queue.raw.is_none() {
+            queue.signal.note(sequence);
+        }
+        match worked {
+            Ok(()) => Ok(Point { sequence, serial }),
+            Err(error) => Err(self.with_context(error)),
+        }
     }
 
     #[cold]
@@ -174,55 +190,73 @@ impl Stream {
     /// A panic or fault of a kernel on this stream since it was last waited for,
     /// or a failed driver call.
     pub fn synchronize(&self) -> Result<()> {
-        self.settle(raddle_cuda::Stream::synchronize)
+        self.settle(self.queue().point())
     }
 
-    /// Waits with `wait` for all work enqueued so far, then tells what went wrong
-    /// in it.
-    fn settle(
-        &self,
-        wait: impl FnOnce(&raddle_cuda::Stream) -> Result<(), raddle_cuda::Error>,
-    ) -> Result<()> {
-        let sequence = self.queue().enqueued.load(Ordering::Acquire);
-        self.settle_up_to(Some(sequence), wait)
+    /// The end of all work enqueued so far, as a future:
+    /// `stream.done().await` is [`Stream::synchronize`] for asynchronous code.
+    pub fn done(&self) -> Completion {
+        Completion::new(self.clone(), self.queue().point())
     }
 
-    /// Waits with `wait`, then tells what went wrong in the work it waited for:
-    /// that up to number `covered`, or some of what was enqueued.
-    pub(crate) fn settle_up_to(
-        &self,
-        covered: Option<u64>,
-        wait: impl FnOnce(&raddle_cuda::Stream) -> Result<(), raddle_cuda::Error>,
-    ) -> Result<()> {
-        let (device, queue) = (self.device(), self.queue());
-        let mut panicked = None;
-        if let (Some(cuda), Some(raw)) = (&device.inner().cuda, &queue.raw) {
-            let watch = cuda.board.begin_wait(queue);
-            if covered.is_none() {
-                cuda.board.keep_watching(queue, &watch);
-            }
-            let waited = wait(raw);
-            panicked = cuda.board.end_wait(device, queue, &watch);
-            match (waited, covered) {
-                (Ok(()), Some(sequence)) => queue.note_completed(sequence),
-                (Ok(()), None) => {}
-                (Err(error), _) => return Err(self.with_context(error.into())),
-            }
+    /// Waits for the work before `point`, then tells what went wrong in it.
+    pub(crate) fn settle(&self, point: Point) -> Result<()> {
+        let queue = self.queue();
+        if queue.signal.completed() < point.sequence
+            && let Some(raw) = &queue.raw
+        {
+            raw.synchronize().map_err(|error| self.with_context(error.into()))?;
+            self.note_end(point);
         }
-        let pending = queue.take_pending();
-        match panicked.or(pending) {
-            Some(error) => Err(error),
-            None => Ok(()),
+        self.verdict(point)
+    }
+
+    /// Notes that the work before `point` has ended.
+    pub(crate) fn note_end(&self, point: Point) {
+        let mut woken = Woken::default();
+        self.queue().settle(self.device(), point.sequence, &mut woken);
+        woken.finish();
+    }
+
+    /// What went wrong in the work before `point`, which has ended.
+    pub(crate) fn verdict(&self, point: Point) -> Result<()> {
+        let queue = self.queue();
+        if let Some(error) = queue.errors.verdict(point, self.inner.first_sequence) {
+            return Err(error);
+        }
+        if queue.signal.completed() == u64::MAX
+            && let Some(error) = self.device().inner().lost()
+        {
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    /// Has the device's poller look after this stream's waiters.
+    pub(crate) fn watch(&self) -> Result<()> {
+        let (device, queue) = (self.device(), &self.inner.queue);
+        let Some(cuda) = &device.inner().cuda else { return Ok(()) };
+        let watched = || WatchedQueue { device: device.clone(), queue: Arc::clone(queue) };
+        let watching = cuda.poller.watch(&queue.is_watched, watched);
+        watching.map_err(|error| Error::Thread { reason: error.to_string() })
+    }
+
+    /// Keeps `value` until work `sequence`, which is enqueued, has ended.
+    pub(crate) fn keep_until(&self, sequence: u64, value: Box<dyn Send>) {
+        let queue = self.queue();
+        // If the queue cannot say when, the next wait for the stream will.
+        if queue.signal.keep(sequence, value) && queue.arm(sequence).is_ok() {
+            let _ = self.watch();
         }
     }
 
-    /// Says which device a fault has lost, and what ran there last.
+    /// Says which device a fault has lost, and what ran there last; everybody who
+    /// waits for the device is told.
     #[cold]
     pub(crate) fn with_context(&self, error: Error) -> Error {
         match error {
             Error::Cuda(source) if source.is_sticky() => {
-                let device = self.device().to_string();
-                Error::DeviceLost { device, last_kernel: self.queue().last_kernel(), source }
+                self.device().lose(source, self.queue().last_kernel())
             }
             error => error,
         }
@@ -301,7 +335,7 @@ impl Stream {
         self.write(target.reborrow().slice_mut(..run_len)?, &run)?;
         let (address, element_bytes) = (target.address, size_of::<T>());
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit(Operation::Named("fill"), &accesses, |raw, _| {
+        let filled = self.submit(Operation::Named("fill"), &accesses, |raw, _| {
             let mut done = run_len;
             while done < target.len() {
                 let len = done.min(target.len() - done);
@@ -312,7 +346,8 @@ impl Stream {
                 done += len;
             }
             Ok(())
-        })
+        });
+        filled.map(|_| ())
     }
 
     /// Copies `source` from the host to `target`. The source may change as soon as
@@ -331,7 +366,7 @@ impl Stream {
         check_len("write", target.len(), source.len())?;
         let bytes = size_of_val(source);
         let accesses = Accesses::default().with(target.region, target.access);
-        self.submit(Operation::Named("write"), &accesses, |raw, state| {
+        let written = self.submit(Operation::Named("write"), &accesses, |raw, state| {
             let from = source.as_ptr().cast::<u8>();
             match (raw, &self.device().inner().cuda) {
                 _ if bytes == 0 => {}
@@ -344,7 +379,8 @@ impl Stream {
                 _ => unsafe { host_pointer(target.address).copy_from(from, bytes) },
             }
             Ok(())
-        })
+        });
+        written.map(|_| ())
     }
 
     /// Waits for the elements of `source` and copies them to the host.
@@ -392,7 +428,7 @@ impl Stream {
         let bytes = source.len() * size_of::<T>();
         let accesses = Accesses::default().with(source.region, Access::Read);
         let to = target.cast::<u8>();
-        self.submit(Operation::Named("download"), &accesses, |raw, _| {
+        let point = self.submit(Operation::Named("download"), &accesses, |raw, _| {
             match raw {
                 _ if bytes == 0 => {}
                 // SAFETY: the caller's contract; `settle` below waits for the
@@ -403,7 +439,53 @@ impl Stream {
             }
             Ok(())
         })?;
-        self.synchronize()
+        self.settle(point)
+    }
+
+    /// Copies the elements of `source` to the host beside everything else: a
+    /// future that gives them as a vector. The buffer may be written or dropped
+    /// meanwhile: later work waits for the copy.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::WrongDevice`], no pinned memory left for the copy, or a failed
+    /// driver call. The future resolves to panics and faults as [`Completion`]
+    /// does.
+    pub fn to_vec_async<'a, T: DeviceType>(
+        &self,
+        source: impl Into<Slice<'a, T>>,
+    ) -> Result<Download<T>> {
+        let source = source.into();
+        let (len, bytes) = (source.len(), source.len() * size_of::<T>());
+        let mut landing = match self.device().cuda_context() {
+            Some(context) => Landing::Pinned(raddle_cuda::Pinned::new(context, bytes)?),
+            None => Landing::Plain(vec![0; bytes]),
+        };
+        let to = landing.pointer_mut();
+        let accesses = Accesses::default().with(source.region, Access::Read);
+        let submitted = self.submit(Operation::Named("download"), &accesses, |raw, _| {
+            match raw {
+                _ if bytes == 0 => {}
+                // SAFETY: the landing has room and stays until the copy has ended:
+                // it moves into a future that does not let go of it before.
+                Some(raw) => unsafe { raw.copy_to_host(to, source.address, bytes)? },
+                // SAFETY: as above.
+                None => unsafe { to.copy_from(host_pointer(source.address), bytes) },
+            }
+            Ok(())
+        });
+        let point = match submitted {
+            Ok(point) => point,
+            Err(error) => {
+                // A part may have been enqueued all the same.
+                self.keep_until(self.queue().point().sequence, Box::new(landing));
+                return Err(error);
+            }
+        };
+        let arriving = InFlight::new(Completion::new(self.clone(), point), landing);
+        // SAFETY: the copy above fills the landing with elements that the device
+        // holds as `T`s.
+        unsafe { Download::new(arriving, len) }
     }
 
     /// Copies `source` to `target` on the device.
@@ -422,12 +504,13 @@ impl Stream {
         let accesses = Accesses::default()
             .with(source.region, Access::Read)
             .with(target.region, target.access);
-        self.submit(Operation::Named("copy"), &accesses, |raw, _| {
+        let copied = self.submit(Operation::Named("copy"), &accesses, |raw, _| {
             let bytes = source.len() * size_of::<T>();
             // SAFETY: the lengths agree; a shared and an exclusive borrow do not
             // overlap.
             unsafe { copy_on_device(raw, target.address, source.address, bytes) }
-        })
+        });
+        copied.map(|_| ())
     }
 
     /// Marks the end of the work enqueued so far, with its time.

@@ -16,10 +16,7 @@
 //! Entries are therefore never lost, though readers on several threads note
 //! their uses at the same time without a common lock.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use crate::sync::lock;
+use crate::sync::model::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
 
 /// Number of a stream on its device, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -209,7 +206,7 @@ impl Uses {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 
