@@ -1,0 +1,4 @@
+//! Placeholder.
+use crate::Op;
+/// Rows of this family.
+pub const ROWS: &[Op] = &[];

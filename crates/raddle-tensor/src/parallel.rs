@@ -1,0 +1,56 @@
+//! Loops over large outputs on all cores.
+//!
+//! Bodies come as `dyn Fn`, so that the machinery of the thread pool is
+//! compiled once for each element type and not once for each operation.
+
+use rayon::prelude::*;
+
+/// Outputs below this many elements are not worth waking a thread.
+const PARALLEL_LEN_MIN: usize = 1 << 15;
+
+/// Elements of one piece of work.
+const PIECE_LEN: usize = 1 << 13;
+
+/// Calls `body(row, column, piece)` for pieces that together are `out`, whose
+/// rows are `row_len` long. A piece lies within one row.
+pub fn rows<T: Send>(
+    out: &mut [T],
+    row_len: usize,
+    body: &(dyn Fn(usize, usize, &mut [T]) + Sync),
+) {
+    if out.is_empty() || row_len == 0 {
+        return;
+    }
+    let serial = |first_row: usize, part: &mut [T]| {
+        for (at, row) in part.chunks_mut(row_len).enumerate() {
+            body(first_row + at, 0, row);
+        }
+    };
+    if out.len() < PARALLEL_LEN_MIN {
+        serial(0, out);
+    } else if row_len < 2 * PIECE_LEN {
+        let rows_per_part = PIECE_LEN.div_ceil(row_len);
+        out.par_chunks_mut(rows_per_part * row_len)
+            .enumerate()
+            .for_each(|(part, piece)| serial(part * rows_per_part, piece));
+    } else {
+        out.par_chunks_mut(row_len).enumerate().for_each(|(row, line)| {
+            line.par_chunks_mut(PIECE_LEN)
+                .enumerate()
+                .for_each(|(part, piece)| body(row, part * PIECE_LEN, piece));
+        });
+    }
+}
+
+/// Calls `body(index, part)` for consecutive parts of `part_len`, each a piece
+/// of work of its own however small.
+pub fn parts<T: Send>(out: &mut [T], part_len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    if out.is_empty() || part_len == 0 {
+        return;
+    }
+    if out.len() == part_len {
+        body(0, out);
+    } else {
+        out.par_chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
+    }
+}
