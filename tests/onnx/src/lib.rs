@@ -2,4 +2,5 @@
 
 pub mod compare;
 pub mod corpus;
+pub mod npz;
 pub mod report;
