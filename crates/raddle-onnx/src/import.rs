@@ -78,7 +78,7 @@ struct Call<'a, 'c> {
 impl<'a> NodeProto<'a> {
     pub(crate) fn read(mut reader: Reader<'a>) -> Result<Self> {
         let mut node = Self::default();
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             match number {
                 1 => node.inputs.push(field.text()?),
                 2 => node.outputs.push(field.text()?),
@@ -106,7 +106,7 @@ impl<'a> AttributeProto<'a> {
     pub(crate) fn read(message: Reader<'a>) -> Result<Self> {
         let mut attribute = Self { name: "", refers_to: "", message };
         let mut reader = message;
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             match number {
                 1 => attribute.name = field.text()?,
                 21 => attribute.refers_to = field.text()?,
@@ -146,7 +146,7 @@ impl<'a> Importer<'a> {
             (Vec::new(), Vec::new(), Vec::new(), HashMap::new());
         let mut constants = Vec::new();
         let mut fields = reader;
-        while let Some((number, field)) = fields.next()? {
+        while let Some((number, field)) = fields.next_field()? {
             match number {
                 1 => nodes.push(NodeProto::read(field.message()?)?),
                 2 => names.graph.name = field.text()?.into(),
@@ -313,7 +313,7 @@ impl<'a> Importer<'a> {
         let (mut tensors, mut graphs) = (Vec::new(), Vec::new());
         let (mut single, mut kind) = (None, 0);
         let mut fields = message;
-        while let Some((number, field)) = fields.next()? {
+        while let Some((number, field)) = fields.next_field()? {
             match number {
                 2 => {
                     let mut list = Vec::new();
@@ -444,7 +444,7 @@ fn check_depth(depth: usize) -> Result<()> {
 /// A `ValueInfoProto`: name and type.
 pub fn value_info(mut reader: Reader<'_>) -> Result<(&str, Option<ValueType>)> {
     let (mut name, mut declared) = ("", None);
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => name = field.text()?,
             2 => declared = value_type(field.message()?, 0)?,
@@ -458,13 +458,13 @@ pub fn value_info(mut reader: Reader<'_>) -> Result<(&str, Option<ValueType>)> {
 fn value_type(mut reader: Reader<'_>, depth: usize) -> Result<Option<ValueType>> {
     check_depth(depth)?;
     let mut found = None;
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         found = match number {
             1 | 8 => tensor_type(field.message()?)?,
             4 | 9 => {
                 let mut item = None;
                 let mut inner = field.message()?;
-                while let Some((number, field)) = inner.next()? {
+                while let Some((number, field)) = inner.next_field()? {
                     if number == 1 {
                         item = value_type(field.message()?, depth + 1)?;
                     }
@@ -480,13 +480,13 @@ fn value_type(mut reader: Reader<'_>, depth: usize) -> Result<Option<ValueType>>
 
 fn tensor_type(mut reader: Reader<'_>) -> Result<Option<ValueType>> {
     let (mut dtype, mut dims) = (None, None);
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => dtype = DType::from_onnx(field.int()?),
             2 => {
                 let list = dims.insert(Vec::new());
                 let mut shape = field.message()?;
-                while let Some((number, field)) = shape.next()? {
+                while let Some((number, field)) = shape.next_field()? {
                     if number == 1 {
                         list.push(dim(field.message()?)?);
                     }
@@ -500,7 +500,7 @@ fn tensor_type(mut reader: Reader<'_>) -> Result<Option<ValueType>> {
 
 fn dim(mut reader: Reader<'_>) -> Result<Dim> {
     let mut dim = Dim::Unknown;
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             // A negative or zero length stands for an unknown one in old exports.
             1 => {

@@ -12,6 +12,8 @@ mod import;
 mod model;
 mod outline;
 mod tensor;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 pub use error::{Error, Result};

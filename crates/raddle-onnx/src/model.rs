@@ -48,7 +48,7 @@ impl Model {
             Importer { folder, opsets: Vec::new(), functions: HashMap::new(), node_count: 0 };
         let mut graph = None;
         let mut reader = Reader::new(bytes);
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             match number {
                 7 => graph = Some(field.message()?),
                 8 => importer.opsets.push(opset(field.message()?)?),
@@ -86,7 +86,7 @@ impl Model {
 /// An `OperatorSetIdProto`.
 fn opset(mut reader: Reader<'_>) -> Result<(&str, u32)> {
     let (mut name, mut version) = ("", 0);
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => name = domain(field.text()?),
             2 => version = u32::try_from(field.int()?).unwrap_or(u32::MAX),
@@ -106,7 +106,7 @@ fn function<'a>(mut reader: Reader<'a>) -> Result<((&'a str, &'a str), Function<
         opsets: Vec::new(),
         defaults: Vec::new(),
     };
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => key.1 = field.text()?,
             4 => function.inputs.push(field.text()?),

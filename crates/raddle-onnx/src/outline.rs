@@ -26,7 +26,7 @@ impl Outline {
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut outline = None;
         let mut reader = Reader::new(bytes);
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             if number == 7 {
                 outline = Some(Self::of_graph(field.message()?)?);
             }
@@ -36,7 +36,7 @@ impl Outline {
 
     fn of_graph(mut reader: Reader<'_>) -> Result<Self> {
         let mut outline = Self::default();
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             match number {
                 1 => outline.ops.push(NodeProto::read(field.message()?)?.op.into()),
                 11 | 12 => {

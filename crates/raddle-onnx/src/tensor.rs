@@ -53,7 +53,7 @@ pub fn tensor<'a>(reader: Reader<'a>, folder: Folder<'_>) -> Result<(&'a str, Te
 impl<'a> TensorProto<'a> {
     fn read(mut reader: Reader<'a>) -> Result<Self> {
         let mut proto = Self::default();
-        while let Some((number, field)) = reader.next()? {
+        while let Some((number, field)) = reader.next_field()? {
             match number {
                 1 => field.ints(&mut proto.dims)?,
                 2 => proto.data_type = field.int()?,
@@ -215,7 +215,7 @@ fn read_part(path: &Path, offset: u64, len: Option<u64>, tensor: &str) -> Result
 /// A `StringStringEntryProto`.
 fn entry(mut reader: Reader<'_>) -> Result<(&str, &str)> {
     let mut pair = ("", "");
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => pair.0 = field.text()?,
             2 => pair.1 = field.text()?,
@@ -231,7 +231,7 @@ fn entry(mut reader: Reader<'_>) -> Result<(&str, &str)> {
 /// As [`tensor`].
 pub fn sparse_tensor<'a>(mut reader: Reader<'a>, folder: Folder<'_>) -> Result<(&'a str, Tensor)> {
     let (mut values, mut indices, mut dims) = (None, None, Vec::new());
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => values = Some(tensor(field.message()?, folder)?),
             2 => indices = Some(tensor(field.message()?, folder)?),
@@ -267,7 +267,7 @@ pub fn sparse_tensor<'a>(mut reader: Reader<'a>, folder: Folder<'_>) -> Result<(
 /// Decodes a `TensorProto` file, as the data of ONNX's tests are stored.
 ///
 /// ## Errors
-/// As [`tensor`].
+/// [`Error::Wire`], [`Error::Model`].
 pub fn decode_tensor(bytes: &[u8]) -> Result<(String, Tensor)> {
     let (name, tensor) = tensor(Reader::new(bytes), None)?;
     Ok((name.into(), tensor))
@@ -276,7 +276,7 @@ pub fn decode_tensor(bytes: &[u8]) -> Result<(String, Tensor)> {
 /// Decodes a `SequenceProto` file with its name.
 ///
 /// ## Errors
-/// As [`tensor`].
+/// [`Error::Wire`], [`Error::Model`].
 pub fn decode_sequence(bytes: &[u8]) -> Result<(String, Value)> {
     sequence(Reader::new(bytes), 0)
 }
@@ -284,7 +284,7 @@ pub fn decode_sequence(bytes: &[u8]) -> Result<(String, Value)> {
 /// Decodes an `OptionalProto` file with its name.
 ///
 /// ## Errors
-/// As [`tensor`].
+/// [`Error::Wire`], [`Error::Model`].
 pub fn decode_optional(bytes: &[u8]) -> Result<(String, Value)> {
     optional(Reader::new(bytes), 0)
 }
@@ -302,7 +302,7 @@ fn check_depth(depth: usize) -> Result<()> {
 fn sequence(mut reader: Reader<'_>, depth: usize) -> Result<(String, Value)> {
     check_depth(depth)?;
     let (mut name, mut items) = (String::new(), Vec::new());
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => name = field.text()?.into(),
             3 => items.push(Value::Tensor(tensor(field.message()?, None)?.1)),
@@ -319,7 +319,7 @@ fn sequence(mut reader: Reader<'_>, depth: usize) -> Result<(String, Value)> {
 fn optional(mut reader: Reader<'_>, depth: usize) -> Result<(String, Value)> {
     check_depth(depth)?;
     let (mut name, mut inner) = (String::new(), None);
-    while let Some((number, field)) = reader.next()? {
+    while let Some((number, field)) = reader.next_field()? {
         match number {
             1 => name = field.text()?.into(),
             3 => inner = Some(Value::Tensor(tensor(field.message()?, None)?.1)),

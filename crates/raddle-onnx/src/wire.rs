@@ -44,7 +44,7 @@ impl<'a> Reader<'a> {
     ///
     /// ## Errors
     /// [`Error::Wire`].
-    pub fn next(&mut self) -> Result<Option<(u32, Field<'a>)>> {
+    pub fn next_field(&mut self) -> Result<Option<(u32, Field<'a>)>> {
         if self.at == self.bytes.len() {
             return Ok(None);
         }

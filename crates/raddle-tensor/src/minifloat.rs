@@ -82,9 +82,7 @@ impl Codec {
         let sign = if value.is_sign_negative() { self.sign_bit } else { 0 };
         let largest = (self.finite - 1) as u8;
         if value.is_nan() {
-            return self
-                .nan
-                .map_or(largest, |nan| if nan == self.sign_bit { nan } else { nan | sign });
+            return self.nan.map_or(0, |nan| if nan == self.sign_bit { nan } else { nan | sign });
         }
         let magnitude = value.abs();
         let positive = &self.values[..self.finite];
@@ -93,8 +91,8 @@ impl Codec {
             // Past the largest value: half a step more still rounds down to it.
             let top = positive[self.finite - 1];
             let step = top - positive[self.finite - 2];
-            let rounds_down =
-                magnitude < top + step / 2.0 || (magnitude == top + step / 2.0 && largest % 2 == 0);
+            let rounds_down = magnitude < top + step / 2.0
+                || (magnitude == top + step / 2.0 && largest.is_multiple_of(2));
             match (rounds_down || saturates, self.infinity, self.nan) {
                 (true, _, _) => largest,
                 (false, Some(infinity), _) => infinity,

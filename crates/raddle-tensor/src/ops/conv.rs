@@ -62,7 +62,7 @@ fn convolve<T: Scalar + std::ops::AddAssign>(
     let (x_len, positions) = (window.input_len(), window.output_len());
     let (group_inputs, group_outputs) = (channels / groups, outputs / groups);
     let taps = group_inputs * window.kernel_len();
-    let column_count = taps.checked_mul(positions).unwrap_or(usize::MAX);
+    let column_count = taps.saturating_mul(positions);
     let columns_len = element_count(&[column_count], x.dtype())?;
     parallel::parts(&mut out, group_outputs * positions, &|part, out| {
         let (image, group) = (part / groups, part % groups);

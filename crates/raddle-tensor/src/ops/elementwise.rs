@@ -74,7 +74,11 @@ macro_rules! comparison {
                     f64: |$a, $b| $body,
                     i64: |$a, $b| $body,
                     u64: |$a, $b| $body,
-                    bool: |$a, $b| $body,
+                    bool: |$a, $b| {
+                        // Truth values compare as the numbers 0 and 1.
+                        let ($a, $b) = (u8::from($a), u8::from($b));
+                        $body
+                    },
                     text: |$a, $b| $body,
                 },
             )

@@ -149,7 +149,7 @@ fn tile(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         let dim = x.shape()[axis];
         view.shape.extend([repeat, dim]);
         view.strides.extend([0, whole.strides[axis]]);
-        target.push(repeat.checked_mul(dim).unwrap_or(usize::MAX));
+        target.push(repeat.saturating_mul(dim));
     }
     shape::element_count(&target, x.dtype())?;
     one(gather_view(x, &view).and_then(|tiled: Tensor| tiled.reshape(&target)))

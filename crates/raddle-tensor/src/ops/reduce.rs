@@ -1,5 +1,7 @@
 //! Reductions over axes: sums, means, norms, extrema and their places.
 
+use std::cmp::Ordering;
+
 use super::elementwise::unsupported;
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::{Int, Ints};
@@ -27,7 +29,7 @@ const fn place(name: &'static str) -> Op {
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
-    reduction("ReduceSum").run(|ctx| reduce(ctx, sum, |line| line.iter().fold(0, |s, x| s + x))),
+    reduction("ReduceSum").run(|ctx| reduce(ctx, sum, |line| wrapping_sum(line.iter().copied()))),
     reduction("ReduceMean").run(|ctx| {
         let mean = |line: &[i128]| line.iter().sum::<i128>() / (line.len() as i128).max(1);
         reduce(ctx, |line| sum(line) / line.len() as f64, mean)
@@ -39,7 +41,7 @@ pub const ROWS: &[Op] = &[
     reduction("ReduceMax").run(|ctx| extremum(ctx, true)),
     reduction("ReduceMin").run(|ctx| extremum(ctx, false)),
     reduction("ReduceSumSquare").run(|ctx| {
-        let squares = |line: &[i128]| line.iter().map(|x| x * x).sum();
+        let squares = |line: &[i128]| wrapping_sum(line.iter().map(|x| x.wrapping_mul(*x)));
         reduce(ctx, |line| line.iter().map(|x| x * x).sum(), squares)
     }),
     reduction("ReduceL1").run(|ctx| {
@@ -47,7 +49,9 @@ pub const ROWS: &[Op] = &[
         reduce(ctx, |line| line.iter().map(|x| x.abs()).sum(), sum)
     }),
     reduction("ReduceL2").run(|ctx| {
-        let norm = |line: &[i128]| (line.iter().map(|x| x * x).sum::<i128>() as f64).sqrt() as i128;
+        let norm = |line: &[i128]| {
+            (wrapping_sum(line.iter().map(|x| x.wrapping_mul(*x))) as f64).sqrt() as i128
+        };
         reduce(ctx, |line| line.iter().map(|x| x * x).sum::<f64>().sqrt(), norm)
     }),
     reduction("ReduceLogSum").run(|ctx| {
@@ -60,9 +64,14 @@ pub const ROWS: &[Op] = &[
         };
         reduce(ctx, log_sum_exp, log)
     }),
-    place("ArgMax").run(|ctx| arg(ctx, |candidate, best| candidate > best)),
-    place("ArgMin").run(|ctx| arg(ctx, |candidate, best| candidate < best)),
+    place("ArgMax").run(|ctx| arg(ctx, Ordering::Greater)),
+    place("ArgMin").run(|ctx| arg(ctx, Ordering::Less)),
 ];
+
+/// Integer results are the low bits of the exact ones.
+fn wrapping_sum(terms: impl Iterator<Item = i128>) -> i128 {
+    terms.fold(0, i128::wrapping_add)
+}
 
 fn sum(line: &[f64]) -> f64 {
     line.iter().sum()
@@ -192,7 +201,7 @@ fn extremum(ctx: &mut OpContext<'_>, is_max: bool) -> Result<Vec<Value>> {
 }
 
 /// The place of the first or last element that none is better than.
-fn arg(ctx: &mut OpContext<'_>, is_better: fn(f64, f64) -> bool) -> Result<Vec<Value>> {
+fn arg(ctx: &mut OpContext<'_>, wanted: Ordering) -> Result<Vec<Value>> {
     let x = ctx.tensor(0)?;
     let axis = ctx.axis("axis", 0, x.rank())?;
     let takes_last = ctx.flag("select_last_index", false)?;
@@ -200,14 +209,25 @@ fn arg(ctx: &mut OpContext<'_>, is_better: fn(f64, f64) -> bool) -> Result<Vec<V
     if lines.line_len == 0 {
         return Err(crate::Error::invalid("the axis has no elements to choose from"));
     }
-    let pick = move |line: &[f64]| {
+    one(match x.dtype().class() {
+        Class::F32 => places::<f32>(&lines, wanted, takes_last),
+        Class::F64 => places::<f64>(&lines, wanted, takes_last),
+        Class::I64 => places::<i64>(&lines, wanted, takes_last),
+        Class::U64 => places::<u64>(&lines, wanted, takes_last),
+        Class::Bool | Class::String | Class::Complex => Err(unsupported(0, x.dtype(), "a number")),
+    })
+}
+
+fn places<T: Compute>(lines: &Lines, wanted: Ordering, takes_last: bool) -> Result<Tensor> {
+    let pick = move |line: &[T]| {
         let mut best = 0;
-        for (at, &x) in line.iter().enumerate() {
-            if is_better(x, line[best]) || (takes_last && x == line[best]) {
+        for (at, x) in line.iter().enumerate() {
+            let order = x.partial_cmp(&line[best]);
+            if order == Some(wanted) || (takes_last && order == Some(Ordering::Equal)) {
                 best = at;
             }
         }
         best as i64
     };
-    one(Tensor::new(&lines.shape, each(&f64::widen(&lines.moved)?, &lines, &pick)))
+    Tensor::new(&lines.shape, each(&T::widen(&lines.moved)?, lines, &pick))
 }
