@@ -20,8 +20,10 @@ use crate::sys::{Api, CuContext, CuResult, SUCCESS};
 pub struct Context {
     device: Device,
     pub(crate) raw: CuContext,
-    /// Set when the context was reset: its handles must not reach the driver.
+    /// Set when the context is about to be reset: its handles must not reach the
+    /// driver.
     is_retired: AtomicBool,
+    is_released: AtomicBool,
 }
 
 // SAFETY: the driver allows a context to be used from any thread, and from
@@ -41,7 +43,8 @@ impl Context {
         // SAFETY: writes one handle; released exactly once, in `drop`.
         let status = unsafe { (device.driver.api().primary_ctx_retain)(&raw mut raw, device.raw) };
         check("cuDevicePrimaryCtxRetain", status)?;
-        Ok(Arc::new(Self { device, raw, is_retired: AtomicBool::new(false) }))
+        let (is_retired, is_released) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Arc::new(Self { device, raw, is_retired, is_released }))
     }
 
     /// The context's device.
@@ -60,7 +63,7 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// [`Error::ContextRetired`] after [`Context::reset`], [`Error::Forked`] in a
+    /// [`Error::ContextRetired`] after [`Context::retire`], [`Error::Forked`] in a
     /// forked child, or a failed driver call.
     #[inline]
     pub fn make_current(&self) -> Result<()> {
@@ -85,35 +88,41 @@ impl Context {
         if fork::is_child() { fork::error() } else { Error::ContextRetired }
     }
 
-    /// Whether [`Context::reset`] was called.
+    /// Whether [`Context::retire`] was called.
     #[must_use]
     pub fn is_retired(&self) -> bool {
         self.is_retired.load(Ordering::Relaxed)
     }
 
+    /// Keeps every later call on this context's objects from the driver: they
+    /// return [`Error::ContextRetired`], and dropping the objects does nothing.
+    pub fn retire(&self) {
+        self.is_retired.store(true, Ordering::SeqCst);
+    }
+
     /// Throws away the device's primary context with everything in it, for the
     /// whole process: memory, streams, modules, those of other libraries
-    /// included. Objects made in it stay safe to drop; every other call on them
-    /// returns [`Error::ContextRetired`]. Retaining the primary context again
-    /// makes a new one.
-    ///
-    /// Meant for contexts that a fault has lost, in which the driver refuses
-    /// every call at once.
+    /// included. Retires this one; retaining the primary context again makes a
+    /// new one.
     ///
     /// # Errors
     ///
-    /// [`Error::ContextRetired`] the second time, or a failed driver call.
+    /// [`Error::Forked`], [`Error::ContextRetired`] if it was reset before, or a
+    /// failed driver call.
     ///
     /// # Safety
     ///
-    /// No thread is inside a call on an object of this context, nor begins one
-    /// before this returns without seeing that it is retired.
+    /// No thread is inside a call on an object of the context, and nobody else in
+    /// the process uses it.
     pub unsafe fn reset(&self) -> Result<()> {
-        self.check_usable()?;
+        self.retire();
+        if fork::is_child() {
+            return Err(fork::error());
+        }
         let api = self.device.driver.api();
         let missing = Error::FunctionMissing { symbol: "cuDevicePrimaryCtxReset", since: (7, 0) };
         let reset = api.primary_ctx_reset.ok_or(missing)?;
-        if self.is_retired.swap(true, Ordering::SeqCst) {
+        if self.is_released.swap(true, Ordering::SeqCst) {
             return Err(Error::ContextRetired);
         }
         // SAFETY: balances the retain of the constructor; `drop` sees the flag.
@@ -236,7 +245,7 @@ impl Entry {
 
 impl Drop for Context {
     fn drop(&mut self) {
-        if self.check_usable().is_err() {
+        if fork::is_child() || self.is_released.load(Ordering::SeqCst) {
             return;
         }
         // SAFETY: balances the retain of the constructor. A failure leaves

@@ -171,6 +171,21 @@ impl Device {
     fn open_cuda(ordinal: u32) -> Result<Self> {
         let no_gpu = |error: raddle_cuda::Error| {
             if error.is_absent() {
+    /// Opens the GPU anew after `reset`, in this device's place.
+    pub(crate) fn reopen(&self, reset: &dyn Fn() -> Result<()>) -> Result<Self> {
+        let mut open = lock(&CUDA);
+        let DeviceKind::Cuda(ordinal) = self.kind() else { return Ok(self.clone()) };
+        if let Some(place) = open.iter_mut().find(|device| device.kind() == self.kind()) {
+            if !place.is_same(self) && !place.is_lost() {
+                return Ok(place.clone());
+            }
+            reset()?;
+            *place = Self::open_cuda(ordinal)?;
+            return Ok(place.clone());
+        }
+        unreachable!("an open GPU is in the list")
+    }
+
                 Error::NoGpu { reason: error.to_string() }
             } else {
                 error.into()

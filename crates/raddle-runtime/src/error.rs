@@ -26,7 +26,9 @@ pub enum Error {
     /// The driver failed a call.
     Cuda(raddle_cuda::Error),
     /// A kernel or the hardware broke the GPU's context: every later call on the
-    /// device fails. What ran before is lost; start a new process.
+    /// device fails, and everything that was awaited there resolves with this
+    /// error. What ran before is lost; start a new process, or try
+    /// [`Device::reset`](crate::Device::reset).
     DeviceLost {
         /// The device.
         device: String,
@@ -45,6 +47,14 @@ pub enum Error {
     },
     /// A stream was asked for with a priority above the device's highest.
     StreamPriority {
+    /// A device could not be given back to the process. If it is lost, start a new
+    /// process.
+    NotReset {
+        /// The device.
+        device: String,
+        /// Why.
+        reason: String,
+    },
         /// The device.
         device: String,
         /// The highest priority.
@@ -313,6 +323,12 @@ impl fmt::Display for Error {
             ),
             Self::Matrix { kernel, rows, cols, stride, len, reason } => write!(
                 f,
+            Self::NotReset { device, reason } => {
+                write!(
+                    f,
+                    "{device} was not reset: {reason}; if it is lost, a new process can use it"
+                )
+            }
                 "{kernel}: {len} elements as a matrix of {rows} rows and {cols} columns, {stride} elements apart: {reason}"
             ),
             Self::KernelPanic { kernel, message, file, line, column, block, thread } => write!(

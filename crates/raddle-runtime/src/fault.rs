@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::completion::Point;
 use crate::completion::signal::Woken;
 use crate::device::{Device, DeviceInner};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::sync::lock;
 
 /// The errors of one queue's work.
@@ -112,6 +112,52 @@ impl Device {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.inner().lost.get().is_some()
+    }
+
+    /// Gives a lost GPU back to the process, where CUDA allows it: throws away its
+    /// context with everything in it and opens a new one, which is tried out. The
+    /// returned device is new; buffers, streams and graphs of the lost one stay
+    /// lost and are safe to drop. Which faults a process survives is the driver's
+    /// secret: where this fails, only a new process helps (the example
+    /// `supervised` shows how to have one).
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::NotReset`] if the device is not lost, or the new context does not
+    /// work either.
+    ///
+    /// # Safety
+    ///
+    /// No other thread is inside a call on this device or on what was made on it,
+    /// and no other library in the process uses the GPU's primary context.
+    pub unsafe fn reset(&self) -> Result<Self> {
+        let failed = |reason: String| Error::NotReset { device: self.to_string(), reason };
+        let (Some(cuda), true) = (&self.inner().cuda, self.is_lost()) else {
+            return Err(failed("it is not lost".to_owned()));
+        };
+        cuda.context().retire();
+        // The poller and threads that are about to enqueue work see the flag when
+        // they next get hold of a lock.
+        cuda.poller.stop();
+        for queue in self.inner().queues.all() {
+            drop(lock(&queue.state));
+        }
+        self.reopen(&|| {
+            // SAFETY: the caller's contract.
+            unsafe { cuda.context().reset() }.map_err(|error| failed(error.to_string()))
+        })?
+        .prove()
+        .map_err(|error| failed(error.to_string()))
+    }
+
+    /// The device, if it can compute a little.
+    fn prove(self) -> Result<Self> {
+        let stream = self.stream()?;
+        let numbers: Vec<u32> = (0..1024).collect();
+        let found = stream.upload(&numbers)?.to_vec()?;
+        let reason = "what was written is not what is read back".to_owned();
+        let device = self.to_string();
+        if found == numbers { Ok(self) } else { Err(Error::NotReset { device, reason }) }
     }
 
     /// Notes a fault that has lost the device, and resolves everything that is

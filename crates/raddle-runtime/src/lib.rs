@@ -49,6 +49,7 @@ mod sync;
 mod tensor;
 mod timeline;
 
+mod stream_pool;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -64,3 +65,4 @@ pub use foreign::{
 pub use grid::{Dims, Grid};
 pub use stream::{Launched, Stream};
 pub use tensor::{Tensor, TensorMut};
+pub use stream_pool::{BorrowedStream, StreamPool};

@@ -522,3 +522,33 @@ fn foreign_kernels_say_that_they_need_a_gpu() {
     assert!(matches!(error, Error::Declaration { .. }), "{error}");
     assert!(error.to_string().contains("CPU device"), "{error}");
 }
+
+/// A child forked after devices were used is told so by every use, at once.
+#[cfg(unix)]
+#[test]
+fn a_forked_child_is_told_and_does_not_hang() {
+    unsafe extern "C" {
+        fn fork() -> i32;
+        fn waitpid(pid: i32, status: *mut i32, options: i32) -> i32;
+        fn _exit(code: i32) -> !;
+    }
+    let stream = stream();
+    let x = stream.zeros::<f32>(64).unwrap();
+    let mut y = stream.zeros::<f32>(64).unwrap();
+    // SAFETY: the child only calls what is asked here and ends without unwinding.
+    let child = unsafe { fork() };
+    assert!(child >= 0);
+    if child == 0 {
+        let refused = stream.launch(Grid::cover(64, 32), saxpy(1.0, &x, &mut y));
+        let is_told = matches!(&refused, Err(error @ Error::Forked { parent })
+            if *parent != std::process::id() && error.to_string().contains("fork"));
+        let gpu = matches!(Device::cuda(0), Err(Error::Forked { .. }));
+        // SAFETY: ends the child without running the parent's exit handlers.
+        unsafe { _exit(if is_told && gpu { 42 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: writes one int.
+    assert_eq!(unsafe { waitpid(child, &raw mut status, 0) }, child);
+    assert_eq!(status >> 8 & 0xff, 42, "the child ended with status {status:#x}");
+    stream.launch(Grid::cover(64, 32), saxpy(1.0, &x, &mut y)).unwrap().wait().unwrap();
+}

@@ -330,7 +330,7 @@ mod models {
     fn loom_no_reader_is_lost() {
         // More switches than that between three threads take minutes to go through.
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(3);
+        model.preemption_bound = Some(2);
         model.check(|| {
             let uses = loom::sync::Arc::new(Uses::default());
             uses.note(StreamId(9), Access::Exclusive, 1);

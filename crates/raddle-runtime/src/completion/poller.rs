@@ -13,6 +13,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::completion::signal::{Signal, Woken};
@@ -46,7 +47,7 @@ pub(crate) trait Watched: Send + 'static {
 /// The poller of one device. Its thread starts when it is first needed.
 pub(crate) struct Poller<W: Watched> {
     shared: Arc<Shared<W>>,
-    has_thread: AtomicBool,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 struct Shared<W> {
@@ -64,7 +65,7 @@ impl<W: Watched> Default for Poller<W> {
     fn default() -> Self {
         let inbox = Mutex::new(Inbox { new: Vec::new(), is_stopped: false });
         let shared = Shared { inbox, has_new: AtomicBool::new(false), wake: Condvar::new() };
-        Self { shared: Arc::new(shared), has_thread: AtomicBool::new(false) }
+        Self { shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 }
 
@@ -84,16 +85,20 @@ impl<W: Watched> Poller<W> {
         if is_watched.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let mut inbox = lock(&self.shared.inbox);
-        if !self.has_thread.swap(true, Ordering::AcqRel) {
+        let mut thread = lock(&self.thread);
+        if thread.is_none() {
             let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name("raddle-poller".to_owned());
-            if let Err(error) = thread.spawn(move || run(&shared)) {
-                self.has_thread.store(false, Ordering::Release);
-                is_watched.store(false, Ordering::SeqCst);
-                return Err(error);
+            let builder = std::thread::Builder::new().name("raddle-poller".to_owned());
+            match builder.spawn(move || run(&shared)) {
+                Ok(started) => *thread = Some(started),
+                Err(error) => {
+                    is_watched.store(false, Ordering::SeqCst);
+                    return Err(error);
+                }
             }
         }
+        drop(thread);
+        let mut inbox = lock(&self.shared.inbox);
         inbox.new.push(watched());
         self.shared.has_new.store(true, Ordering::Release);
         drop(inbox);
@@ -102,11 +107,26 @@ impl<W: Watched> Poller<W> {
     }
 }
 
-impl<W: Watched> Drop for Poller<W> {
-    fn drop(&mut self) {
+impl<W: Watched> Poller<W> {
+    /// Ends the thread and waits until it looks at nothing any more. What is
+    /// handed in later is not looked at.
+    pub(crate) fn stop(&self) {
         lock(&self.shared.inbox).is_stopped = true;
         self.shared.has_new.store(true, Ordering::Release);
         self.shared.wake.notify_one();
+        let thread = lock(&self.thread).take();
+        // The thread itself may hold the last reference to what it watches.
+        if let Some(thread) = thread
+            && thread.thread().id() != std::thread::current().id()
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<W: Watched> Drop for Poller<W> {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
