@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`PerThread`] | thread `g` of the grid: elements `g`, `g + G`, … | 1-D |
 //! | [`PerThreadChunks`] | thread `g` of the grid: chunks `g`, `g + G`, … of `N` elements | 1-D |
+//! | [`PerWarp`] | warp `w` of the grid: chunks `w`, `w + W`, … of a length that the host gives | 1-D |
 //! | [`PerBlock`] | block `b`: chunks `b`, `b + B`, … of a length that the host gives | 1-D |
 //! | [`PerBlockTile`] | block `(x, y)`: tiles of a matrix, every `Bx`-th and `By`-th | 2-D |
 //!
@@ -20,10 +21,12 @@ use crate::param::DeviceType;
 mod per_block;
 mod per_block_tile;
 mod per_thread;
+mod per_warp;
 
 pub use per_block::{BlockChunk, PerBlock, PerBlockIter, RawChunks};
 pub use per_block_tile::{BlockTile, PerBlockTile, PerBlockTileIter, RawMatrix};
 pub use per_thread::{PerThread, PerThreadChunks, PerThreadChunksIter, PerThreadIter};
+pub use per_warp::{PerWarp, PerWarpIter, WarpChunk};
 
 /// Alignment in bytes that the host gives to outputs of which threads own
 /// vectors of `N` elements: that of the vector, if it has a power of two of

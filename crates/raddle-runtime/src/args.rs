@@ -2,7 +2,7 @@
 
 use raddle_device::atomic::{Atomic, AtomicValue, Scope};
 use raddle_device::output::{
-    PerBlock, PerBlockTile, PerThread, PerThreadChunks, RawChunks, RawMatrix, vector_align,
+    PerBlock, PerBlockTile, PerThread, PerThreadChunks, PerWarp, RawChunks, RawMatrix, vector_align,
 };
 use raddle_device::param::{DeviceType, RawSlice};
 use raddle_device::tile::{TileMut, TileShape};
@@ -52,22 +52,39 @@ unsafe impl<'k, T: DeviceType> KernelArg<'k, PerThread<T>> for &'k mut Buffer<T>
 unsafe impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerBlock<T, N>> for ChunksMut<'k, T> {
     #[inline]
     fn bind(self, binder: &mut Binder<'k>) -> RawChunks {
-        let (slice, chunk_len) = (self.slice, self.chunk_len);
-        let len = slice.len();
-        let is_even = chunk_len != 0
-            && len.is_multiple_of(chunk_len)
-            && N != 0
-            && chunk_len.is_multiple_of(N);
-        // Threads reach their part as arrays of `N` elements, which want no more
-        // alignment than one element: nothing else to check.
-        if !is_even {
-            let kernel = binder.kernel().name;
-            binder.refuse(Error::Chunks { kernel, len, chunk_len, vector_len: N });
-        }
-        binder.touch(slice.region, slice.access);
-        let slice = RawSlice { ptr: slice.address, len: len as u64 };
-        RawChunks { slice, chunk_len: chunk_len as u64 }
+        bind_chunks(self, N, binder)
     }
+}
+
+// SAFETY: as for `PerBlock`.
+unsafe impl<'k, T: DeviceType, const N: usize> KernelArg<'k, PerWarp<T, N>> for ChunksMut<'k, T> {
+    #[inline]
+    fn bind(self, binder: &mut Binder<'k>) -> RawChunks {
+        bind_chunks(self, N, binder)
+    }
+}
+
+#[inline]
+fn bind_chunks<'k, T: DeviceType>(
+    chunks: ChunksMut<'k, T>,
+    vector_len: usize,
+    binder: &mut Binder<'k>,
+) -> RawChunks {
+    let (slice, chunk_len) = (chunks.slice, chunks.chunk_len);
+    let len = slice.len();
+    let is_even = chunk_len != 0
+        && len.is_multiple_of(chunk_len)
+        && vector_len != 0
+        && chunk_len.is_multiple_of(vector_len);
+    // Threads reach their part as arrays of `vector_len` elements, which want no more
+    // alignment than one element: nothing else to check.
+    if !is_even {
+        let kernel = binder.kernel().name;
+        binder.refuse(Error::Chunks { kernel, len, chunk_len, vector_len });
+    }
+    binder.touch(slice.region, slice.access);
+    let slice = RawSlice { ptr: slice.address, len: len as u64 };
+    RawChunks { slice, chunk_len: chunk_len as u64 }
 }
 
 // SAFETY: the elements of the slice, which nobody else holds; length and
