@@ -76,7 +76,7 @@ fn implementation(input: &DeriveInput, name: &str) -> Result<TokenStream, Error>
     let checks = fields.iter().map(|ty| quote_spanned!(ty.span()=> has_trait::<#ty>();));
     Ok(quote! {
         #[automatically_derived]
-        #[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
+        #[allow(clippy::undocumented_unsafe_blocks)]
         unsafe impl #impl_generics #trait_path for #name #type_generics #where_clause {}
         const _: () = {
             #[allow(dead_code, clippy::all, clippy::pedantic)]

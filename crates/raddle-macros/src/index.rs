@@ -24,8 +24,19 @@ pub struct Records {
     pub images: Vec<ImageRecord>,
     /// Kernels that cannot run on a GPU: path and message.
     pub errors: Vec<(String, String)>,
-    /// What rustc said about the device build.
-    pub rustc: Vec<String>,
+    /// What rustc said about the device crates that it refused.
+    pub rustc: Vec<RefusedCrate>,
+    /// Whether the user wants no device code.
+    pub is_off: bool,
+}
+
+/// A device crate that rustc refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RefusedCrate {
+    /// The program whose kernels it holds; empty for the package's kernel files.
+    pub program: String,
+    /// rustc's errors.
+    pub message: String,
 }
 
 /// One compiled form of a kernel.
@@ -76,6 +87,17 @@ impl Records {
     pub fn errors_of<'a>(&'a self, segment: &'a str) -> impl Iterator<Item = &'a (String, String)> {
         self.errors.iter().filter(move |(path, _)| last_segment(path) == segment)
     }
+
+    /// Why the device crate was refused that holds the kernels of the program `name`.
+    pub fn refused_program(&self, name: &str) -> Option<&str> {
+        let refused = self.rustc.iter().find(|refused| refused.program == name);
+        refused.map(|refused| &*refused.message)
+    }
+
+    /// Why the device crate of the package's kernel files was refused.
+    pub fn refused_files(&self) -> Option<&str> {
+        self.refused_program("")
+    }
 }
 
 /// Reads the records of `text`, an index in the folder `dir`.
@@ -95,7 +117,10 @@ pub fn parse(text: &str, dir: &str) -> Result<Records, String> {
                 });
             }
             ["error", path, message] => records.errors.push((path.to_owned(), message.to_owned())),
-            ["rustc", message] => records.rustc.push(message.to_owned()),
+            ["rustc", program, message] => records
+                .rustc
+                .push(RefusedCrate { program: program.to_owned(), message: message.to_owned() }),
+            ["off"] => records.is_off = true,
             [""] => {}
             _ => return Err(format!("line {number} is not a record of this version of raddle")),
         }

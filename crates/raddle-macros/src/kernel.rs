@@ -98,7 +98,7 @@ impl Kernel {
             cfgs: cfgs.cloned().collect(),
             fields: (0..types.len()).map(|index| format_ident!("p{index}")).collect(),
             names: signature::generic_names(&generics),
-            module: format_ident!("__raddle_{}", name.unraw()),
+            module: format_ident!("__raddle_{}{}", name.unraw(), place_of(&name)),
             facts: format_ident!("{}_instance", name.unraw()),
             outer: Scope::new(&options.krate, types, generics.clone()),
             inner: Scope::new(&krate, inner_types, inner_generics),
@@ -122,7 +122,7 @@ impl Kernel {
             #[doc(hidden)]
             #[allow(
                 dead_code, missing_docs, nonstandard_style, trivial_bounds, unreachable_pub,
-                unsafe_code, unused_imports, clippy::all, clippy::pedantic,
+                unused_imports, clippy::all, clippy::pedantic,
                 clippy::multiple_unsafe_ops_per_block, clippy::undocumented_unsafe_blocks
             )]
             #vis mod #module {
@@ -206,6 +206,17 @@ impl Scope {
             }
         }
     }
+}
+
+/// Where a kernel stands in its file. It is part of the hidden module's name, so that
+/// of two kernels with one name only the functions collide, which rustc reports by the
+/// name that the user wrote.
+fn place_of(name: &Ident) -> String {
+    if !proc_macro::is_available() {
+        return String::new();
+    }
+    let span = name.span().unwrap();
+    format!("_{}_{}", span.line(), span.column())
 }
 
 /// `ty: KernelParam`, its trait spanned so that rustc reports it at the type.

@@ -27,7 +27,7 @@ use crate::timeline::Access;
 /// every region that `P` can reach, for writing if `P` can write.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed for the kernel parameter `{P}`",
-    note = "pass device types by value, `&buffer` for `&[T]`, `&mut buffer` for `PerThread<T>`, `buffer.chunks_mut(len)` for `PerBlock<T, N>`"
+    note = "pass device types by value, `&buffer` for `&[T]`, `&mut buffer` for `PerThread<T>`, `buffer.chunks_mut(len)` for `PerBlock<T, N>` and `PerWarp<T, N>`"
 )]
 pub unsafe trait KernelArg<'k, P: KernelParam> {
     /// Writes down what the launch will touch and gives the raw parameter.
@@ -79,8 +79,13 @@ impl<'k> Binder<'k> {
     }
 
     /// The call, ready to be launched.
+    ///
+    /// # Safety
+    ///
+    /// `params` is the parameter block of the binder's kernel, and each of its
+    /// fields came from binding an argument to this binder.
     #[inline]
-    pub fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
+    pub unsafe fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
         let Self { kernel, accesses, error } = self;
         KernelCall { kernel, params, accesses, error }
     }

@@ -54,7 +54,8 @@ fn saxpy<'k>(
     let mut binder = Binder::new(&SAXPY);
     let params =
         SaxpyParams { a: a.bind(&mut binder), x: x.bind(&mut binder), y: y.bind(&mut binder) };
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 unsafe fn fill_blocks_body(params: *const u8) {
@@ -73,7 +74,8 @@ static FILL_BLOCKS: Kernel =
 fn fill_blocks<'k>(out: impl KernelArg<'k, PerBlock<u32, 2>>) -> KernelCall<'k, RawChunks> {
     let mut binder = Binder::new(&FILL_BLOCKS);
     let params = out.bind(&mut binder);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 unsafe fn count_body(params: *const u8) {
@@ -87,7 +89,15 @@ static COUNT: Kernel = kernel::<RawSlice>("test::count", ParamRules::NONE, count
 fn count<'k>(cells: impl KernelArg<'k, &'static [Atomic<u32>]>) -> KernelCall<'k, RawSlice> {
     let mut binder = Binder::new(&COUNT);
     let params = cells.bind(&mut binder);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
+}
+
+/// A call of a kernel whose parameters name no memory.
+fn bare_call<R: Copy>(kernel: &'static Kernel, params: R) -> KernelCall<'static, R> {
+    // SAFETY: none of these kernels has a parameter that was to be bound, or the launch
+    // is refused before the kernel runs.
+    unsafe { Binder::new(kernel).finish(params) }
 }
 
 fn stream() -> Stream {
@@ -174,7 +184,8 @@ fn number_vectors<'k>(
 ) -> KernelCall<'k, RawSlice> {
     let mut binder = Binder::new(&NUMBER_VECTORS);
     let params = out.bind(&mut binder);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 #[test]
@@ -214,7 +225,8 @@ fn fill_tiles<'k>(
 ) -> KernelCall<'k, RawMatrix> {
     let mut binder = Binder::new(&FILL_TILES);
     let params = out.bind(&mut binder);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 #[test]
@@ -333,7 +345,7 @@ fn declared_blocks_and_clusters_are_demanded() {
         ..kernel::<()>("test::small", ParamRules::NONE, nothing)
     };
     let stream = stream();
-    let launch = |kernel, grid| stream.launch(grid, Binder::new(kernel).finish(()));
+    let launch = |kernel, grid| stream.launch(grid, bare_call(kernel, ()));
     launch(&FIXED, Grid::new(4, (64, 2))).unwrap().wait().unwrap();
     let error = launch(&FIXED, Grid::new(4, 128)).unwrap_err();
     assert!(matches!(error, Error::LaunchShape { what: "block", .. }), "{error}");
@@ -351,7 +363,7 @@ unsafe fn nothing(_params: *const u8) {}
 #[test]
 fn parameters_of_another_build_are_refused() {
     let stream = stream();
-    let error = stream.launch(Grid::new(1, 1), Binder::new(&SAXPY).finish(1u64)).unwrap_err();
+    let error = stream.launch(Grid::new(1, 1), bare_call(&SAXPY, 1u64)).unwrap_err();
     assert!(matches!(error, Error::ParamsSize { expected: 40, found: 8, .. }), "{error}");
 }
 
@@ -423,7 +435,7 @@ fn faults_that_are_no_panics_are_reported_too() {
     static DIVERGE: Kernel =
         Kernel { images: &[], ..kernel::<()>("test::diverge", ParamRules::NONE, diverge) };
     let stream = stream();
-    stream.launch(Grid::new(1, 64), Binder::new(&DIVERGE).finish(())).unwrap();
+    stream.launch(Grid::new(1, 64), bare_call(&DIVERGE, ())).unwrap();
     let error = stream.synchronize().unwrap_err();
     let Error::KernelFault { kernel: "test::diverge", fault } = &error else { panic!("{error}") };
     assert!(matches!(**fault, raddle_sim::Fault::DivergentBarrier { .. }), "{fault}");
@@ -437,7 +449,8 @@ fn many_arguments_spill_to_the_heap_and_still_count() {
     for buffer in &buffers {
         let _ = KernelArg::<&'static [u8]>::bind(buffer, &mut binder);
     }
-    let call = binder.finish(());
+    // SAFETY: the call is only looked at.
+    let call = unsafe { binder.finish(()) };
     assert_eq!(call.accesses.iter().count(), 40);
 }
 

@@ -29,8 +29,10 @@ pub struct Index {
     pub images: Vec<ImageRecord>,
     /// Kernels that cannot run on a GPU, with the compiler's message.
     pub errors: Vec<(String, String)>,
-    /// What rustc said if it refused the device build.
+    /// What rustc said about the device crates that it refused.
     pub rustc: Option<String>,
+    /// Whether the kernels were left out, by `RADDLE_DEVICE_BUILD=off`.
+    pub is_off: bool,
 }
 
 /// Why an index could not be read.
@@ -107,9 +109,14 @@ pub fn parse(text: &str, path: &Path) -> Result<Index, IndexError> {
                 index.errors.push((kernel.to_owned(), message.to_owned()));
             }
             ["error", ..] => return Err(malformed("`error`, path and message")),
-            ["rustc", message] => index.rustc = Some(message.to_owned()),
-            ["rustc", ..] => return Err(malformed("`rustc` and message")),
-            _ => return Err(malformed("`image`, `error` or `rustc`")),
+            ["rustc", _, message] => {
+                let all = index.rustc.get_or_insert_default();
+                all.push_str(message);
+                all.push('\n');
+            }
+            ["rustc", ..] => return Err(malformed("`rustc`, program and message")),
+            ["off"] => index.is_off = true,
+            _ => return Err(malformed("`image`, `error`, `rustc` or `off`")),
         }
     }
     Ok(index)
@@ -141,13 +148,14 @@ mod tests {
     fn reads_every_kind_of_record() {
         let text = "image\tkernels::axpy.f32\tsm_80\taxpy__i__f32\taxpy.ptx\t1\n\
                     error\tkernels::bad\tsrc/kernels.rs:3:\\n\\tno heap \\\\ here\n\
-                    rustc\terror[E0308]\n";
+                    rustc\tdemo\terror[E0308]\nrustc\t\terror[E0309]\noff\n";
         let index = parse(text, Path::new("out/raddle/index.tsv")).unwrap();
         assert_eq!(index.images[0].kernel, "kernels::axpy.f32");
         assert_eq!(index.images[0].ptx_file, Path::new("out/raddle/axpy.ptx"));
         assert_eq!(index.images[0].synchronizes, Some(true));
         assert_eq!(index.errors[0].1, "src/kernels.rs:3:\n\tno heap \\ here");
-        assert_eq!(index.rustc.as_deref(), Some("error[E0308]"));
+        assert_eq!(index.rustc.as_deref(), Some("error[E0308]\nerror[E0309]\n"));
+        assert!(index.is_off);
     }
 
     #[test]
@@ -157,6 +165,7 @@ mod tests {
             ("image\ta\n", 1),
             ("error\ta\n", 1),
             ("kernel\ta\n", 1),
+            ("rustc\ta\n", 1),
             ("\n", 1),
         ] {
             match parse(bad, Path::new("index.tsv")) {

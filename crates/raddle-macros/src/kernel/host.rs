@@ -91,7 +91,7 @@ fn launch_function(kernel: &Kernel) -> TokenStream {
     let phantom = (!names.is_empty()).then(|| quote!(generics: ::core::marker::PhantomData,));
     quote! {
         #[cfg(not(raddle_device))]
-        #[allow(trivial_bounds, clippy::all, clippy::pedantic)]
+        #[allow(trivial_bounds, clippy::all, clippy::pedantic, clippy::undocumented_unsafe_blocks)]
         #(#attributes)*
         #vis #unsafety fn #name<#life, #params>(
             #(#arguments: impl #private::KernelArg<#life, #types>),*
@@ -107,7 +107,8 @@ fn launch_function(kernel: &Kernel) -> TokenStream {
                 #(#fields: <_ as #private::KernelArg<#life, #types>>::bind(#arguments, &mut #binder),)*
                 #phantom
             };
-            #binder.finish(params)
+            // SAFETY: `params` holds what the arguments bound to this binder gave.
+            unsafe { #binder.finish(params) }
         }
     }
 }
@@ -129,7 +130,7 @@ fn body(kernel: &Kernel) -> TokenStream {
     let call = kernel.outer.call(&quote!(#name::<#(#names),*>), fields);
     quote! {
         #function
-        #[allow(trivial_bounds, unsafe_code, clippy::all, clippy::undocumented_unsafe_blocks)]
+        #[allow(trivial_bounds, clippy::all, clippy::undocumented_unsafe_blocks)]
         unsafe fn __raddle_thunk #impl_generics (params: *const u8) #where_clause {
             let params = params.cast::<#module::__RaddleParams #type_generics>();
             #call
@@ -196,7 +197,7 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
 /// (where a constant that fails would only add noise to rustc's own errors).
 fn left_out(kernel: &Kernel, index: &Index, has_candidates: bool) -> Option<TokenStream> {
     let Index::Built(records) = index else { return None };
-    if !records.rustc.is_empty() {
+    if records.refused_program(&crate_name()).is_some() {
         return None;
     }
     let span = kernel.name.span();
@@ -219,12 +220,33 @@ fn reports(kernel: &Kernel, index: &Index, first_report: &AtomicBool) -> Vec<Tok
         Index::Unreadable(problem) => {
             error(&format!("the index of compiled kernels is unusable: {problem}"))
         }
-        Index::Built(records) if !records.rustc.is_empty() => {
-            refused(span, &records.rustc.join("\n"))
-        }
-        Index::Built(records) => return reports_of(kernel, records),
+        Index::Built(records) => match reason_of_refusal(kernel, records) {
+            Some(reason) => refused(span, reason),
+            None => return reports_of(kernel, records),
+        },
     };
     first_report.swap(false, Relaxed).then_some(about_crate).into_iter().collect()
+}
+
+/// What rustc said about the device crate that the kernel lies in, if it refused that:
+/// the crate of this program, or that of the package's files, from which come the
+/// kernels that the index does not know.
+fn reason_of_refusal<'r>(kernel: &Kernel, records: &'r Records) -> Option<&'r str> {
+    let of_files = || records.refused_files().filter(|_| !is_known(kernel, records));
+    records.refused_program(&crate_name()).or_else(of_files)
+}
+
+/// The crate that rustc is compiling, as cargo tells it.
+fn crate_name() -> String {
+    std::env::var("CARGO_CRATE_NAME").unwrap_or_default()
+}
+
+/// Whether the index has records that may be this kernel's, for each instance.
+fn is_known(kernel: &Kernel, records: &Records) -> bool {
+    kernel.instances.iter().all(|one| {
+        records.images_of(&one.segment).next().is_some()
+            || records.errors_of(&one.segment).next().is_some()
+    })
 }
 
 fn reports_of(kernel: &Kernel, records: &Records) -> Vec<TokenStream> {
@@ -241,11 +263,7 @@ fn reports_of(kernel: &Kernel, records: &Records) -> Vec<TokenStream> {
             }
         }
     }
-    let is_known = |one: &Instance| {
-        records.images_of(&one.segment).next().is_some()
-            || records.errors_of(&one.segment).next().is_some()
-    };
-    if !kernel.instances.iter().all(is_known) {
+    if !records.is_off && !is_known(kernel, records) {
         reports.push(error(&not_compiled(kernel)));
     }
     reports

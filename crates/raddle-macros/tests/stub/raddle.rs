@@ -58,7 +58,10 @@ mod call {
             Self(kernel, PhantomData)
         }
 
-        pub fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
+        /// # Safety
+        ///
+        /// As in the runtime.
+        pub unsafe fn finish<R: Copy>(self, params: R) -> KernelCall<'k, R> {
             KernelCall { kernel: self.0, params, life: PhantomData }
         }
     }

@@ -5,7 +5,7 @@ use crate::index::{ImageRecord, Index, parse};
 #[test]
 fn records_are_read_and_unescaped() {
     let records = parse(
-        "image\ta::k.f32\tsm_90a\ta__k_f32\tk.ptx\t1\n\nerror\ta::l\tone\\n  two\\t\\\\n\nrustc\tno\n",
+        "image\ta::k.f32\tsm_90a\ta__k_f32\tk.ptx\t1\n\nerror\ta::l\tone\\n  two\\t\\\\n\nrustc\tdemo\tno\nrustc\t\tnever\n",
         "/out/raddle",
     )
     .expect("well formed");
@@ -20,7 +20,10 @@ fn records_are_read_and_unescaped() {
         }]
     );
     assert_eq!(records.errors, [("a::l".to_owned(), "one\n  two\t\\n".to_owned())]);
-    assert_eq!(records.rustc, ["no"]);
+    assert_eq!(records.refused_program("demo"), Some("no"));
+    assert_eq!(records.refused_program("other"), None);
+    assert_eq!(records.refused_files(), Some("never"));
+    assert!(!records.is_off);
     assert_eq!(records.images_of("k.f32").count(), 1);
     assert_eq!(records.images_of("k").count(), 0);
     assert_eq!(records.errors_of("l").count(), 1);
@@ -28,11 +31,19 @@ fn records_are_read_and_unescaped() {
 
 #[test]
 fn a_damaged_index_is_a_problem_and_no_panic() {
-    for line in ["image\ta", "image\ta\tb\tc\td\t2", "unknown\tx", "rustc", "error\ta", "\u{0}"] {
-        let problem = parse(&format!("rustc\tfine\n{line}\n"), "").expect_err(line);
+    for line in [
+        "image\ta",
+        "image\ta\tb\tc\td\t2",
+        "unknown\tx",
+        "rustc\tx",
+        "error\ta",
+        "off\tx",
+        "\u{0}",
+    ] {
+        let problem = parse(&format!("rustc\t\tfine\n{line}\n"), "").expect_err(line);
         assert_eq!(problem, "line 2 is not a record of this version of raddle");
     }
-    assert!(parse("rustc\tends in a backslash\\", "").is_ok());
+    assert!(parse("rustc\t\tends in a backslash\\", "").is_ok());
 }
 
 #[test]
@@ -45,7 +56,7 @@ fn folders_without_an_index() {
     assert!(
         matches!(Index::read(&dir), Index::Unreadable(problem) if problem.contains("index.tsv"))
     );
-    std::fs::write(dir.join("index.tsv"), "rustc\tno\n").expect("a scratch file");
-    assert!(matches!(Index::read(&dir), Index::Built(records) if records.rustc == ["no"]));
+    std::fs::write(dir.join("index.tsv"), "off\n").expect("a scratch file");
+    assert!(matches!(Index::read(&dir), Index::Built(records) if records.is_off));
     std::fs::remove_dir_all(&dir).expect("the scratch folder goes");
 }

@@ -232,7 +232,7 @@ fn reports_about_the_crate_are_made_once() {
 
 #[test]
 fn a_refused_device_build_is_a_denied_lint() {
-    let index = index(&["rustc error[E0000]:~no"]);
+    let index = index(&["rustc  error[E0000]:~no"]);
     let first = AtomicBool::new(true);
     assert_eq!(reports("fn k() {}", &index, &first), []);
     let file = expand_with("", "fn k() {}", &index);

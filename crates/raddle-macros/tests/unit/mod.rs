@@ -34,7 +34,7 @@ pub fn index(lines: &[&str]) -> Index {
 
 /// Expands a kernel that the index knows in all its instances.
 pub fn expand(options: &str, item: &str) -> syn::File {
-    expand_with(options, item, &index(&["rustc kernels~of~this~test~need~no~images"]))
+    expand_with(options, item, &index(&["rustc  kernels~of~this~test~need~no~images"]))
 }
 
 pub fn expand_with(options: &str, item: &str, index: &Index) -> syn::File {

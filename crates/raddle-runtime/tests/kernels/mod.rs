@@ -37,7 +37,8 @@ pub fn saxpy<'k>(
 ) -> KernelCall<'k, Saxpy> {
     let mut binder = Binder::new(&SAXPY);
     let params = Saxpy(a, x.bind(&mut binder), y.bind(&mut binder));
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 #[repr(C)]
@@ -54,7 +55,8 @@ pub fn mix<'k>(
 ) -> KernelCall<'k, Mix> {
     let mut binder = Binder::new(&MIX);
     let params = Mix(ns, target.bind(&mut binder), source.bind(&mut binder), k);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 #[repr(C)]
@@ -70,7 +72,8 @@ pub fn shared_tail<'k>(
 ) -> KernelCall<'k, SharedTail> {
     let mut binder = Binder::new(&SHARED_TAIL);
     let params = SharedTail(out.bind(&mut binder), bytes);
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 #[repr(C)]
@@ -92,7 +95,8 @@ static RANKS: Kernel = kernel::<Ranks>(
 pub fn ranks<'k>(out: impl KernelArg<'k, PerThread<u32>>) -> KernelCall<'k, Ranks> {
     let mut binder = Binder::new(&RANKS);
     let params = Ranks(out.bind(&mut binder));
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 pub type Four = [RawSlice; 4];
@@ -108,7 +112,8 @@ pub fn four<'k>(
     let mut binder = Binder::new(&FOUR);
     let params =
         [a.bind(&mut binder), b.bind(&mut binder), c.bind(&mut binder), d.bind(&mut binder)];
-    binder.finish(params)
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
 }
 
 /// A kernel that no GPU can run.
@@ -119,7 +124,8 @@ static FUTURE: Kernel = kernel::<u64>(
 );
 
 pub fn future() -> KernelCall<'static, u64> {
-    Binder::new(&FUTURE).finish(0)
+    // SAFETY: a kernel without parameters that are bound.
+    unsafe { Binder::new(&FUTURE).finish(0) }
 }
 
 /// A kernel whose PTX does not assemble.
@@ -136,14 +142,16 @@ static BROKEN: Kernel = kernel::<u64>(
 );
 
 pub fn broken() -> KernelCall<'static, u64> {
-    Binder::new(&BROKEN).finish(0)
+    // SAFETY: a kernel without parameters that are bound.
+    unsafe { Binder::new(&BROKEN).finish(0) }
 }
 
 static WILD: Kernel = kernel::<u64>("test::wild", &[image("wild")], ParamRules::NONE);
 
 /// Loses the GPU's context.
 pub fn wild() -> KernelCall<'static, u64> {
-    Binder::new(&WILD).finish(0)
+    // SAFETY: a kernel without parameters that are bound.
+    unsafe { Binder::new(&WILD).finish(0) }
 }
 
 const _: () = assert!(size_of::<<PerThread<f32> as KernelParam>::Raw>() == 16);
