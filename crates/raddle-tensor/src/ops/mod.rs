@@ -4,14 +4,18 @@
 //! To add an operation, add a row to its family's list and its function; a new
 //! family also needs its line in `FAMILIES`.
 
+mod activation;
 mod constants;
+mod control;
 mod conv;
 mod elementwise;
 mod linear;
 mod movement;
 mod norm;
 mod pool;
+mod recurrent;
 mod reduce;
+mod sequence;
 mod shaping;
 mod window;
 
@@ -23,13 +27,16 @@ use crate::{Error, Op, Result, full_name};
 /// The rows of all families.
 const FAMILIES: &[&[Op]] = &[
     constants::ROWS,
+    control::ROWS,
     conv::ROWS,
     elementwise::ROWS,
     linear::ROWS,
     movement::ROWS,
     norm::ROWS,
     pool::ROWS,
+    recurrent::ROWS,
     reduce::ROWS,
+    sequence::ROWS,
     shaping::ROWS,
 ];
 
