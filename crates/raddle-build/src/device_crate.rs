@@ -1,4 +1,4 @@
-//! The device crate: a small package below `OUT_DIR` that includes the user's
+//! The device crate: a small package in the target folder that includes the user's
 //! kernel files, compiled by cargo and the user's rustc to unoptimised bitcode.
 //!
 //! Cargo does the work it is good at (dependencies, features, caching); we add
@@ -11,10 +11,13 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::names::DEVICE_ROOT;
 use crate::profile::Checks;
+use crate::store::{create_folder, read_text, write_if_changed};
 use crate::toolchain::Toolchain;
+use crate::workspace::{Member, Workspace};
 
 /// A file whose module tree holds kernels.
 #[derive(Clone, Debug)]
@@ -64,6 +67,23 @@ impl Package {
     }
 }
 
+/// One crate of the device build.
+#[derive(Clone, Debug)]
+pub struct CompiledCrate {
+    /// Name of the crate.
+    pub name: String,
+    /// Folder of its package.
+    pub home: PathBuf,
+    /// Whether its sources may change: it is no package of a registry.
+    pub is_local: bool,
+    /// Its bitcode; macros and build scripts have none.
+    pub bitcode: Option<PathBuf>,
+    /// The files that rustc read for it.
+    pub sources: Vec<PathBuf>,
+    /// Variables of the environment that rustc read for it, with their values.
+    pub variables: Vec<(String, Option<String>)>,
+}
+
 /// Bitcode of one crate of the device build.
 #[derive(Clone, Debug)]
 pub struct CrateBitcode {
@@ -75,124 +95,163 @@ pub struct CrateBitcode {
 
 /// What rustc made.
 pub enum Outcome {
-    /// Bitcode of the kernels' crate, then of its dependencies; and the source
-    /// files that went into them.
-    Compiled { crates: Vec<CrateBitcode>, sources: Vec<PathBuf> },
+    /// The kernels' crate, then its dependencies.
+    Compiled(Vec<CompiledCrate>),
     /// rustc's errors.
     Refused { diagnostics: String },
 }
 
-/// Writes the device crate and compiles it.
-pub fn build(
+/// A device crate whose files are written, ready to be compiled.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Name of its crate.
+    pub name: String,
+    /// What decides its compilation besides the files that rustc reads: manifest, root
+    /// and lock file.
+    pub digest: Digest,
+    /// The features of the package that are on.
+    pub features: Vec<String>,
+}
+
+/// Writes the device crate.
+pub fn prepare(
     package: &Package,
-    toolchain: &Toolchain,
+    workspace: &Workspace,
     device_crate: &DeviceCrate,
     extra_dependencies: &[String],
     checks: Checks,
-) -> Result<Outcome, Error> {
-    let roots = device_crate.roots.as_slice();
-    let folder_name =
-        device_crate.program.as_ref().map_or("device".to_owned(), |p| format!("device-{p}"));
-    let folder = package.out.join("raddle").join(folder_name);
+) -> Result<Prepared, Error> {
+    let features = enabled_features(own(package, workspace)?);
+    let folder = folder_of(package, device_crate, checks, &features);
     create_folder(&folder)?;
-    let metadata = read_metadata(package, &package.folder, false)?;
-    let workspace = PathBuf::from(metadata["workspace_root"].as_str().unwrap_or_default());
-    let source = match (&device_crate.text, roots) {
+    let source = match (&device_crate.text, device_crate.roots.as_slice()) {
         (Some(text), [root]) => {
-            // Copies lie below one folder as the originals lie below the workspace, so
-            // that mapping this folder makes places right.
-            let relative = root.file.strip_prefix(&workspace).unwrap_or(&root.file);
-            let copy = program_copies(&package.out).join(relative);
+            let copy = copy_of_program(package, workspace, &root.file);
             create_folder(copy.parent().unwrap_or(&folder))?;
             write_if_changed(&copy, text)?;
             copy
         }
-        _ => {
+        (_, roots) => {
             let source = folder.join("lib.rs");
             write_if_changed(&source, &root_source(roots))?;
             source
         }
     };
-    let manifest = manifest(package, &metadata, device_crate, &source, extra_dependencies, checks)?;
+    let manifest =
+        manifest(package, workspace, device_crate, &source, extra_dependencies, checks, &features)?;
     write_if_changed(&folder.join("Cargo.toml"), &manifest)?;
-    let lock = workspace.join("Cargo.lock");
-    let device_lock = folder.join("Cargo.lock");
-    if lock.is_file() && !device_lock.is_file() {
-        std::fs::copy(&lock, &device_lock).map_err(|source| Error::Io {
-            action: "copy",
-            path: lock,
-            source,
-        })?;
-    }
-    // The workspace's packages beside the device crate's own, so that what is said of
-    // them is the same in all device builds of a workspace.
-    let all =
-        [read_metadata(package, &package.folder, true)?, read_metadata(package, &folder, true)?];
-    let flags = rustc_flags(package, &workspace, &folder, &all);
+    let lock = match &workspace.lock {
+        Some(lock) => copy_lock(lock, &folder)?,
+        None => Digest::of(b""),
+    };
+    let root = if device_crate.text.is_some() { String::new() } else { read_text(&source)? };
+    let digest =
+        Digest::of_all([manifest.as_bytes(), root.as_bytes(), lock.to_string().as_bytes()]);
+    let name = device_crate.program.clone().unwrap_or_else(|| package.name.clone());
+    Ok(Prepared { folder, name, digest, features })
+}
+
+/// Compiles the device crate.
+pub fn build(
+    package: &Package,
+    toolchain: &Toolchain,
+    workspace: &Workspace,
+    prepared: &Prepared,
+) -> Result<Outcome, Error> {
+    let folder = &prepared.folder;
+    // All packages of the workspace, so that what is said of them is the same in all
+    // its device builds.
+    let unlocked;
+    let all = match workspace.lock {
+        Some(_) => workspace,
+        None => {
+            unlocked = Workspace::of_device_crate(package, folder)?;
+            &unlocked
+        }
+    };
+    let flags = rustc_flags(package, &workspace.root, folder, all);
     let target_folder = shared_target_folder(&package.out);
-    let output = run_cargo(package, toolchain, &folder, &target_folder, &flags, &bootstrap(&all))?;
+    let bootstrap = bootstrap(&prepared.name, all);
+    let output = run_cargo(package, toolchain, folder, &target_folder, &flags, &bootstrap)?;
     if !output.status.success() {
         let diagnostics = without_progress(&String::from_utf8_lossy(&output.stderr));
         return Ok(Outcome::Refused { diagnostics });
     }
-    Ok(read_artifacts(&String::from_utf8_lossy(&output.stdout), &folder))
+    let messages = String::from_utf8_lossy(&output.stdout);
+    Ok(Outcome::Compiled(read_artifacts(&messages, folder, workspace)))
 }
 
-/// `cargo metadata` of the package in `folder`, with its dependencies if asked.
-fn read_metadata(package: &Package, folder: &Path, with_dependencies: bool) -> Result<Json, Error> {
-    let tool = || "cargo metadata".to_owned();
-    let run = |is_offline: bool| {
-        let mut command = Command::new(&package.cargo);
-        command
-            .args(["metadata", "--format-version=1", "--manifest-path"])
-            .arg(folder.join("Cargo.toml"));
-        if !with_dependencies {
-            command.arg("--no-deps");
-        }
-        if is_offline {
-            command.arg("--offline");
-        }
-        clear_environment(&mut command);
-        command.output().map_err(|e| Error::Tool { tool: tool(), reason: e.to_string() })
+/// Where the device crate lies: in one place for all builds of the package that make
+/// the same of it. `cargo check` and `cargo build` have different `OUT_DIR`s.
+fn folder_of(
+    package: &Package,
+    device_crate: &DeviceCrate,
+    checks: Checks,
+    features: &[String],
+) -> PathBuf {
+    let place = package.folder.as_os_str().as_encoded_bytes();
+    let identity = Digest::of_all([place, features.join(",").as_bytes()]).to_string();
+    let kind = checks.name();
+    let name = match &device_crate.program {
+        Some(program) => format!("{program}.{kind}"),
+        None => kind.to_owned(),
     };
-    let mut output = run(true)?;
-    if !output.status.success() {
-        output = run(false)?;
+    let packages = shared_target_folder(&package.out).join("crates");
+    packages.join(format!("{}-{}", package.name, &identity[..8])).join(name)
+}
+
+/// Where a program lies, reduced to its kernels. Copies lie below one folder as the
+/// originals lie below the workspace, so that mapping this folder makes places right;
+/// what a build script wrote, or lies elsewhere, is named without its folders, which
+/// are those of this machine.
+fn copy_of_program(package: &Package, workspace: &Workspace, file: &Path) -> PathBuf {
+    let copies = program_copies(&package.out);
+    let name = Path::new(file.file_name().unwrap_or_default());
+    match (file.strip_prefix(&package.out), file.strip_prefix(&workspace.root)) {
+        (Ok(below), _) => copies.join("generated").join(&package.name).join(below),
+        (_, Ok(below)) => copies.join(below),
+        _ => copies.join("elsewhere").join(&package.name).join(name),
     }
-    if !output.status.success() {
-        return Err(Error::Tool {
-            tool: tool(),
-            reason: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        });
+}
+
+/// Gives the device crate the versions of the host build: its lock file starts as a
+/// copy of the workspace's and is copied again when that changes.
+fn copy_lock(lock: &Path, folder: &Path) -> Result<Digest, Error> {
+    let text = read_text(lock)?;
+    let digest = Digest::of(text.as_bytes());
+    let (copy, mark) = (folder.join("Cargo.lock"), folder.join("lock-of-workspace"));
+    let is_copied = std::fs::read_to_string(&mark).is_ok_and(|old| old == digest.to_string());
+    if !(is_copied && copy.is_file()) {
+        write_if_changed(&copy, &text)?;
+        write_if_changed(&mark, &digest.to_string())?;
     }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|e| Error::Tool { tool: tool(), reason: e.to_string() })
+    Ok(digest)
+}
+
+/// The package as cargo describes it.
+fn own<'w>(package: &Package, workspace: &'w Workspace) -> Result<Member<'w>, Error> {
+    workspace.member_in(&package.folder).ok_or_else(|| Error::Tool {
+        tool: "cargo metadata".to_owned(),
+        reason: "the package is not in its own metadata".to_owned(),
+    })
 }
 
 fn manifest(
     package: &Package,
-    metadata: &Json,
+    workspace: &Workspace,
     device_crate: &DeviceCrate,
     source: &Path,
     extra: &[String],
     checks: Checks,
+    features: &[String],
 ) -> Result<String, Error> {
-    let tool = || "cargo metadata".to_owned();
-    let packages = metadata["packages"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let own = packages
-        .iter()
-        .find(|p| {
-            p["manifest_path"]
-                .as_str()
-                .is_some_and(|path| Path::new(path) == package.folder.join("Cargo.toml"))
-        })
-        .ok_or_else(|| Error::Tool {
-            tool: tool(),
-            reason: "the package is not in its own metadata".to_owned(),
-        })?;
+    let own = own(package, workspace)?;
     let words = words_of(&device_crate.roots)?;
     // Cargo tells crates in a target folder apart by the names of their packages, as
-    // each is a workspace of its own.
+    // each is a workspace of its own. The crate has the name under which the user knows
+    // it: symbols and messages begin with it.
     let program = device_crate.program.as_ref();
     let name = program.map_or(package.name.clone(), |p| format!("{}-{p}", package.name));
     let mut text = format!(
@@ -204,46 +263,63 @@ fn manifest(
          [profile.release.package.raddle-device]\noverflow-checks = false\ndebug-assertions = false\n\n\
          [profile.release.build-override]\nopt-level = 0\ncodegen-units = 16\ndebug = false\n\n[features]\n",
         package.name,
-        own["edition"].as_str().unwrap_or("2024"),
-        package.name.replace('-', "_"),
+        own.edition(),
+        program.unwrap_or(&package.name).replace('-', "_"),
         source.display().to_string(),
         checks.overflow,
         checks.debug_assertions,
     );
-    text.push_str(&features(own));
-    text.push_str("\n[dependencies]\n");
-    for dependency in own["dependencies"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        if dependency["kind"].as_str().is_some_and(|kind| kind == "build") {
+    let mut wanted = Vec::new();
+    let mut lines = String::new();
+    for dependency in own.dependencies() {
+        let is_for_tests = dependency["kind"] == "dev";
+        if dependency["kind"] == "build" || (is_for_tests && !own.is_local()) {
             continue;
         }
         let package_name = dependency["name"].as_str().unwrap_or_default();
         let name = dependency["rename"].as_str().unwrap_or(package_name);
         let crate_name = name.replace('-', "_");
-        let is_wanted = package_name == "raddle"
+        let is_mentioned = package_name == "raddle"
             || extra.iter().any(|e| e == name || *e == crate_name)
             || words.contains(&crate_name);
-        if is_wanted && !text.contains(&format!("\n{name} = ")) {
-            text.push_str(&dependency_line(name, package_name, dependency));
+        if is_mentioned && !wanted.contains(&name) {
+            lines.push_str(&dependency_line(name, package_name, dependency));
+            wanted.push(name);
         }
     }
+    text.push_str(&feature_lines(own, &wanted, features));
+    text.push_str("\n[dependencies]\n");
+    text.push_str(&lines);
     Ok(text)
 }
 
-/// The user's features, with those on that are on now.
-fn features(own: &Json) -> String {
+/// The package's features with what they turn on in the dependencies that the device
+/// crate has too.
+fn feature_lines(own: Member<'_>, wanted: &[&str], enabled: &[String]) -> String {
     let mut text = String::new();
-    let mut enabled = Vec::new();
-    for name in
-        own["features"].as_object().into_iter().flat_map(|f| f.keys()).filter(|n| *n != "default")
-    {
-        writeln!(text, "\"{name}\" = []").expect("writing to a string cannot fail");
-        let variable = format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"));
-        if std::env::var_os(variable).is_some() {
-            enabled.push(format!("\"{name}\""));
-        }
+    for (name, items) in own.features().filter(|(name, _)| *name != "default") {
+        let keep = |item: &&str| match (item.strip_prefix("dep:"), item.split_once('/')) {
+            (Some(package), _) => wanted.contains(&package),
+            (None, Some((package, _))) => wanted.contains(&package.trim_end_matches('?')),
+            (None, None) => true,
+        };
+        let items: Vec<String> =
+            items.into_iter().filter(keep).map(|item| format!("{item:?}")).collect();
+        writeln!(text, "{name:?} = [{}]", items.join(", "))
+            .expect("writing to a string cannot fail");
     }
+    let enabled: Vec<String> = enabled.iter().map(|name| format!("{name:?}")).collect();
     writeln!(text, "default = [{}]", enabled.join(", ")).expect("writing to a string cannot fail");
     text
+}
+
+/// The user's features that are on now.
+fn enabled_features(own: Member<'_>) -> Vec<String> {
+    let is_on = |name: &&str| {
+        let variable = format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"));
+        *name != "default" && std::env::var_os(variable).is_some()
+    };
+    own.features().map(|(name, _)| name).filter(is_on).map(str::to_owned).collect()
 }
 
 fn dependency_line(name: &str, package_name: &str, dependency: &Json) -> String {
@@ -271,6 +347,9 @@ fn dependency_line(name: &str, package_name: &str, dependency: &Json) -> String 
     fields.push(format!("features = [{}]", features.join(", ")));
     let uses_defaults = dependency["uses_default_features"].as_bool().unwrap_or(true);
     fields.push(format!("default-features = {uses_defaults}"));
+    if dependency["optional"] == true {
+        fields.push("optional = true".to_owned());
+    }
     format!("{name} = {{ {} }}\n", fields.join(", "))
 }
 
@@ -278,11 +357,7 @@ fn dependency_line(name: &str, package_name: &str, dependency: &Json) -> String 
 fn words_of(roots: &[Root]) -> Result<BTreeSet<String>, Error> {
     let mut words = BTreeSet::new();
     for file in roots.iter().flat_map(|root| source_tree(&root.file)) {
-        let text = std::fs::read_to_string(&file).map_err(|source| Error::Io {
-            action: "read",
-            path: file,
-            source,
-        })?;
+        let text = read_text(&file)?;
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         words.extend(text.split(|c| !is_word(c)).filter(|w| !w.is_empty()).map(str::to_owned));
     }
@@ -356,9 +431,9 @@ fn root_source(roots: &[Root]) -> String {
 /// the machine stays. Later prefixes win.
 fn rustc_flags(
     package: &Package,
-    workspace: &Path,
+    root: &Path,
     folder: &Path,
-    metadata: &[Json],
+    workspace: &Workspace,
 ) -> Vec<String> {
     let mut flags: Vec<String> = [
         "--cfg=raddle_device",
@@ -377,36 +452,26 @@ fn rustc_flags(
         flags.push(format!("--remap-path-prefix={}={to}", from.display()));
     };
     let mut homes = BTreeSet::new();
-    for dependency in packages(metadata) {
-        let manifest = Path::new(dependency["manifest_path"].as_str().unwrap_or_default());
-        match (manifest.parent(), dependency["name"].as_str()) {
-            (Some(home), Some(name)) if home != folder => _ = homes.insert((home, name)),
-            _ => {}
-        }
+    for member in workspace.members().filter(|member| member.home() != folder) {
+        homes.insert((member.home(), member.name()));
     }
     homes.into_iter().for_each(|(home, name)| remap(home, name));
     // rustc replaces the prefix as text and keeps the slash that follows it.
-    for root in [workspace, &program_copies(&package.out)] {
+    for root in [root, &program_copies(&package.out)] {
         remap(root, "");
         remap(&root.join(""), "");
     }
     flags
 }
 
-/// The packages that cargo lists.
-fn packages(metadata: &[Json]) -> impl Iterator<Item = &Json> {
-    metadata.iter().flat_map(|m| m["packages"].as_array().map(Vec::as_slice).unwrap_or_default())
-}
-
 /// `RUSTC_BOOTSTRAP` for the device build: the crates, by name, for which the stable
 /// compiler accepts the one unstable flag that we pass. Naming them keeps build
 /// scripts from taking the compiler for a nightly one. Cargo itself asks rustc for
 /// its settings under the name `___`.
-fn bootstrap(metadata: &[Json]) -> String {
-    let targets = packages(metadata)
-        .flat_map(|p| p["targets"].as_array().map(Vec::as_slice).unwrap_or_default());
+fn bootstrap(name: &str, workspace: &Workspace) -> String {
     let mut names: BTreeSet<String> =
-        targets.filter_map(|t| t["name"].as_str()).map(|name| name.replace('-', "_")).collect();
+        workspace.members().flat_map(Member::crates).map(|name| name.replace('-', "_")).collect();
+    names.insert(name.replace('-', "_"));
     names.insert("___".to_owned());
     names.into_iter().collect::<Vec<_>>().join(",")
 }
@@ -449,7 +514,7 @@ fn run_cargo(
 }
 
 /// The build script's own environment would change how the device build works.
-fn clear_environment(command: &mut Command) {
+pub fn clear_environment(command: &mut Command) {
     const OF_THE_SCRIPT: &[&str] = &[
         "RUSTFLAGS",
         "TARGET",
@@ -480,52 +545,67 @@ fn without_progress(stderr: &str) -> String {
     stderr.lines().filter(|line| !is_progress(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// The bitcode of the crates that cargo's artifact messages name, the device crate
-/// first. The order of the messages says nothing: crates that were compiled before
-/// are reported as cargo comes across them.
-fn read_artifacts(messages: &str, folder: &Path) -> Outcome {
+/// The crates that cargo's artifact messages name, the device crate first. The order
+/// of the messages says nothing: crates that were compiled before are reported as
+/// cargo comes across them.
+fn read_artifacts(messages: &str, folder: &Path, workspace: &Workspace) -> Vec<CompiledCrate> {
     let own_manifest = folder.join("Cargo.toml");
     let mut crates = Vec::new();
-    let mut sources = BTreeSet::new();
     for message in messages.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok()) {
-        if message["reason"] != "compiler-artifact" {
+        let is_script = message["target"]["kind"][0] == "custom-build";
+        if message["reason"] != "compiler-artifact" || is_script {
             continue;
         }
         let files = message["filenames"].as_array().map(Vec::as_slice).unwrap_or_default();
-        for file in files.iter().filter_map(Json::as_str).filter(|file| file.ends_with(".rmeta")) {
-            let metadata = Path::new(file);
-            let stem = metadata.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let stem = stem.strip_prefix("lib").unwrap_or(&stem).to_owned();
-            let bitcode = metadata.with_file_name(format!("{stem}.bc"));
-            if bitcode.is_file() {
-                let name = message["target"]["name"].as_str().unwrap_or_default().replace('-', "_");
-                let is_own =
-                    message["manifest_path"].as_str().is_some_and(|m| Path::new(m) == own_manifest);
-                let place = if is_own { 0 } else { crates.len() };
-                crates.insert(place, CrateBitcode { name, path: bitcode });
-                sources.extend(sources_in(&metadata.with_file_name(format!("{stem}.d"))));
-            }
-        }
+        let mut files = files.iter().filter_map(Json::as_str).map(Path::new);
+        // A library's metadata, or the library that holds a crate's macros.
+        let is_telling = |file: &&Path| {
+            file.extension().is_some_and(|e| e == "rmeta" || e == std::env::consts::DLL_EXTENSION)
+        };
+        let (Some(file), Some(manifest)) =
+            (files.find(is_telling), message["manifest_path"].as_str())
+        else {
+            continue;
+        };
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let stem = stem.strip_prefix("lib").unwrap_or(&stem).to_owned();
+        let bitcode = file.with_file_name(format!("{stem}.bc"));
+        let (sources, variables) = read_dep_info(&file.with_file_name(format!("{stem}.d")));
+        let place = if Path::new(manifest) == own_manifest { 0 } else { crates.len() };
+        let home = Path::new(manifest).parent().unwrap_or(Path::new("")).to_owned();
+        crates.insert(
+            place,
+            CompiledCrate {
+                name: message["target"]["name"].as_str().unwrap_or_default().replace('-', "_"),
+                is_local: workspace.member_in(&home).is_none_or(Member::is_local),
+                home,
+                bitcode: bitcode.is_file().then_some(bitcode),
+                sources: sources.iter().map(|source| folder.join(source)).collect(),
+                variables,
+            },
+        );
     }
-    Outcome::Compiled { crates, sources: sources.into_iter().collect() }
+    crates
 }
 
-/// The source files that a dep-info file lists.
-fn sources_in(dep_info: &Path) -> Vec<PathBuf> {
-    let Ok(text) = std::fs::read_to_string(dep_info) else { return Vec::new() };
-    let Some(first) = text.lines().find(|line| line.contains(": ")) else { return Vec::new() };
-    let (_, list) = first.split_once(": ").unwrap_or_default();
-    let spaces = list.replace("\\ ", "\0");
-    spaces
-        .split(' ')
-        .filter(|p| !p.is_empty())
-        .map(|p| PathBuf::from(p.replace('\0', " ")))
-        .collect()
+/// The files and variables that rustc says it read.
+fn read_dep_info(dep_info: &Path) -> (Vec<PathBuf>, Vec<(String, Option<String>)>) {
+    const VARIABLE: &str = "# env-dep:";
+    let Ok(text) = std::fs::read_to_string(dep_info) else { return (Vec::new(), Vec::new()) };
+    let variable = |line: &str| match line.strip_prefix(VARIABLE)?.split_once('=') {
+        Some((name, value)) => Some((name.to_owned(), Some(value.to_owned()))),
+        None => Some((line[VARIABLE.len()..].to_owned(), None)),
+    };
+    let variables = text.lines().filter_map(variable).collect();
+    let first = text.lines().find_map(|line| line.split_once(": "));
+    let list = first.map_or("", |(_, list)| list).replace("\\ ", "\0");
+    let files = list.split(' ').filter(|path| !path.is_empty());
+    (files.map(|path| PathBuf::from(path.replace('\0', " "))).collect(), variables)
 }
 
 /// One target folder for all device crates of a workspace, so that `raddle-device`
 /// and friends are compiled once.
-fn shared_target_folder(out: &Path) -> PathBuf {
+pub fn shared_target_folder(out: &Path) -> PathBuf {
     let build = out.ancestors().find(|a| a.file_name().is_some_and(|name| name == "build"));
     match build.and_then(Path::parent).and_then(Path::parent) {
         Some(target) => target.join("raddle-device"),
@@ -536,26 +616,4 @@ fn shared_target_folder(out: &Path) -> PathBuf {
 /// Where programs lie, reduced to their kernels.
 fn program_copies(out: &Path) -> PathBuf {
     shared_target_folder(out).join("programs")
-}
-
-/// Creates a folder and those above it.
-pub fn create_folder(path: &Path) -> Result<(), Error> {
-    std::fs::create_dir_all(path).map_err(|source| Error::Io {
-        action: "create",
-        path: path.to_path_buf(),
-        source,
-    })
-}
-
-/// Writes a file unless it already holds the text, so that its date tells when
-/// it last changed.
-pub fn write_if_changed(path: &Path, text: &str) -> Result<(), Error> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
-        return Ok(());
-    }
-    std::fs::write(path, text).map_err(|source| Error::Io {
-        action: "write",
-        path: path.to_path_buf(),
-        source,
-    })
 }

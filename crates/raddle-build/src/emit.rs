@@ -42,8 +42,6 @@ impl Target {
 /// A kernel's PTX for one target.
 #[derive(Clone, Debug)]
 pub struct Compiled {
-    /// The target.
-    pub target: Target,
     /// The text.
     pub ptx: String,
     /// Whether threads can wait for each other.
@@ -123,7 +121,7 @@ pub fn compile(
     }
     let ptx = machine.emit(&module)?;
     let mark = if has_unbounded_stack(&module) { "// recursion\n" } else { "" };
-    Ok(Compiled { target, ptx: format!("{mark}{}", tidy(&ptx)), synchronizes })
+    Ok(Compiled { ptx: format!("{mark}{}", tidy(&ptx)), synchronizes })
 }
 
 /// Everything but the kernels' entries and the panic slot becomes internal, so

@@ -1,6 +1,28 @@
 //! What can go wrong while kernels are compiled, with the remedy.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use crate::toolchain::Rejected;
+
+/// The places in which no usable LLVM was found, one a line.
+#[derive(Clone, Debug)]
+pub struct RejectedList(pub Vec<Rejected>);
+
+impl From<Vec<Rejected>> for RejectedList {
+    fn from(list: Vec<Rejected>) -> Self {
+        Self(list)
+    }
+}
+
+impl fmt::Display for RejectedList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|Rejected { place, reason }| {
+            let space = if place.as_os_str().is_empty() { "" } else { " " };
+            writeln!(f, "- {}{space}{reason}", place.display())
+        })
+    }
+}
 
 /// An error of the device build itself. Mistakes in kernels are not errors of
 /// this kind: they go to the index, and `#[kernel]` shows them in the source.
@@ -39,15 +61,35 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
-    /// No libLLVM in rustc's sysroot.
+    /// A variable of the environment has a value that means nothing.
+    #[error("{variable}={value}: expected {expected}")]
+    BadVariable {
+        /// The variable.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// There is no LLVM to compile kernels with, and no PTX that the package ships.
     #[error(
-        "no libLLVM in {}: this rustc links LLVM statically or was installed without its libraries; \
-         use a Linux toolchain installed by rustup, or name the library in RADDLE_LLVM",
-        sysroot.display()
+        "no LLVM to compile kernels with, and no shipped PTX: {shipped}\n\
+         looked for a libLLVM:\n{rejected}\
+         what helps: a toolchain of rust-lang.org for Linux (`rustup toolchain install stable`), whose sysroot has libLLVM; \
+         a libLLVM of rustc's major version or newer, named in RADDLE_LLVM; \
+         or, in the package that holds the kernels, PTX from `raddle kernels ship` on a machine with LLVM"
     )]
     NoLlvm {
-        /// The sysroot searched.
-        sysroot: PathBuf,
+        /// What was looked at.
+        rejected: RejectedList,
+        /// Why the package's own PTX does not do.
+        shipped: String,
+    },
+    /// PTX cannot be written into the package.
+    #[error("cannot ship PTX: {reason}")]
+    NotShippable {
+        /// Why.
+        reason: String,
     },
     /// libLLVM is there but does not load.
     #[error("cannot load {}: {reason}; name another libLLVM (20 or newer) in RADDLE_LLVM", path.display())]

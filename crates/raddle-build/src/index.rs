@@ -3,10 +3,47 @@
 //! One record a line, fields separated by tabs; `\`, tab and newline are escaped.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::store::{line, write_if_changed};
+
+/// What became of the kernels of one device crate.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceCode {
+    /// The compiled kernels.
+    pub images: Vec<Image>,
+    /// Kernels that cannot run on a GPU: path and message.
+    pub errors: Vec<(String, String)>,
+}
+
+/// A kernel compiled for a target.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Path with instance: `kernels::axpy.f32`.
+    pub path: String,
+    /// PTX target.
+    pub target: String,
+    /// Name of the entry in the PTX.
+    pub entry: String,
+    /// Whether threads can wait for each other.
+    pub synchronizes: bool,
+    /// The PTX.
+    pub ptx: String,
+}
+
+impl Image {
+    /// The name of the image's file.
+    pub fn file(&self) -> String {
+        format!("{}.{}.ptx", self.entry, self.target)
+    }
+
+    /// The image's record.
+    pub fn record(&self) -> String {
+        let flag = if self.synchronizes { "1" } else { "0" };
+        line(&["image", &self.path, &self.target, &self.entry, &self.file(), flag])
+    }
+}
 
 /// The records, in the order in which they are written.
 #[derive(Default)]
@@ -16,25 +53,36 @@ pub struct Index {
 }
 
 impl Index {
-    /// A compiled kernel.
-    pub fn image(&mut self, path: &str, target: &str, entry: &str, file: &str, synchronizes: bool) {
-        self.files.insert(file.to_owned());
-        let flag = if synchronizes { "1" } else { "0" };
-        self.record(&["image", path, target, entry, file, flag]);
+    /// The kernels of a device crate; their images go to `folder`.
+    pub fn add(&mut self, code: &DeviceCode, folder: &Path) -> Result<(), Error> {
+        for (path, message) in &code.errors {
+            self.text.push_str(&line(&["error", path, message]));
+        }
+        for image in &code.images {
+            write_if_changed(&folder.join(image.file()), &image.ptx)?;
+            self.text.push_str(&image.record());
+            self.files.insert(image.file());
+        }
+        Ok(())
     }
 
-    /// A kernel that cannot run on a GPU.
-    pub fn error(&mut self, path: &str, message: &str) {
-        self.record(&["error", path, message]);
+    /// rustc refused a device crate: that of `program`, or that of the package's files.
+    pub fn rustc(&mut self, program: Option<&str>, message: &str) {
+        self.text.push_str(&line(&[
+            "rustc",
+            &program.unwrap_or_default().replace('-', "_"),
+            message,
+        ]));
     }
 
-    /// rustc refused the device build.
-    pub fn rustc(&mut self, message: &str) {
-        self.record(&["rustc", message]);
+    /// The user wants no device code.
+    pub fn off(&mut self) {
+        self.text.push_str(&line(&["off"]));
     }
 
-    /// Deletes images of kernels that are no longer there.
-    pub fn remove_stale_images(&self, folder: &Path) -> Result<(), Error> {
+    /// Writes the index to `folder` and deletes images of kernels that are no longer
+    /// there.
+    pub fn write(&self, folder: &Path) -> Result<(), Error> {
         let io =
             |action, path: &Path, source| Error::Io { action, path: path.to_path_buf(), source };
         let entries = std::fs::read_dir(folder).map_err(|e| io("read", folder, e))?;
@@ -45,22 +93,8 @@ impl Index {
                 std::fs::remove_file(&path).map_err(|e| io("delete", &path, e))?;
             }
         }
-        Ok(())
+        write_if_changed(&folder.join("index.tsv"), &self.text)
     }
-
-    /// The file's content.
-    pub fn into_text(self) -> String {
-        self.text
-    }
-
-    fn record(&mut self, fields: &[&str]) {
-        let escaped: Vec<String> = fields.iter().map(|field| escape(field)).collect();
-        writeln!(self.text, "{}", escaped.join("\t")).expect("writing to a string cannot fail");
-    }
-}
-
-fn escape(field: &str) -> String {
-    field.replace('\\', "\\\\").replace('\t', "\\t").replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -68,13 +102,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fields_are_escaped() {
+    fn records_are_lines_of_escaped_fields() {
         let mut index = Index::default();
-        index.image("kernels::a", "sm_80", "kernels__a", "a.ptx", true);
-        index.error("kernels::b", "one\n\ttwo \\ three");
+        let image = Image {
+            path: "kernels::a".to_owned(),
+            target: "sm_80".to_owned(),
+            entry: "kernels__a".to_owned(),
+            synchronizes: true,
+            ptx: String::new(),
+        };
+        index.text.push_str(&image.record());
+        let errors = vec![("kernels::b".to_owned(), "one\n\ttwo \\ three".to_owned())];
+        index
+            .add(&DeviceCode { images: Vec::new(), errors }, Path::new(""))
+            .expect("errors need no files");
+        index.rustc(Some("my-program"), "error[E0308]");
+        index.rustc(None, "error[E0309]");
         assert_eq!(
-            index.into_text(),
-            "image\tkernels::a\tsm_80\tkernels__a\ta.ptx\t1\nerror\tkernels::b\tone\\n\\ttwo \\\\ three\n"
+            index.text,
+            "image\tkernels::a\tsm_80\tkernels__a\tkernels__a.sm_80.ptx\t1\n\
+             error\tkernels::b\tone\\n\\ttwo \\\\ three\n\
+             rustc\tmy_program\terror[E0308]\nrustc\t\terror[E0309]\n"
         );
     }
 }

@@ -9,35 +9,46 @@
 //! The steps: `device_crate` compiles the kernel files to bitcode, `merge` links
 //! what they use, `retarget` turns it into a device module, `check` explains
 //! what cannot run on a GPU, `emit` makes PTX for each kernel, `index` tells
-//! `#[kernel]` about it. Invariant: the PTX depends on source, target and
-//! toolchain only.
+//! `#[kernel]` about it. `record` and `store` spare what was done before, `ship`
+//! does without LLVM. Invariant: the PTX depends on source, target and toolchain
+//! only.
 
 mod check;
+mod compile;
 mod device_crate;
+mod digest;
 mod emit;
 mod error;
 mod index;
 mod inline;
 mod llvm;
+mod md5;
 mod merge;
 mod names;
 mod profile;
+mod record;
 mod retarget;
+mod ship;
+mod store;
+mod toml;
 mod toolchain;
+mod workspace;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc;
 
-pub use error::Error;
+pub use error::{Error, RejectedList};
+pub use toolchain::Rejected;
 
-use device_crate::{DeviceCrate, Outcome, Package, Root};
-use emit::{Batch, Compiled, Refused, Target};
-use index::Index;
-use llvm::{Context, Llvm, Machine};
+use compile::Compiler;
+use device_crate::{CompiledCrate, DeviceCrate, Outcome, Package, Root, shared_target_folder};
+use index::{DeviceCode, Index};
+use llvm::Llvm;
 use profile::Checks;
-use retarget::KernelEntry;
-use toolchain::Toolchain;
+use record::Done;
+use ship::Parcel;
+use store::{Store, create_folder, read_text};
+use toolchain::{Search, Toolchain};
+use workspace::Workspace;
 
 /// Compiles the kernels in `file` (relative to the package) and its submodules.
 ///
@@ -85,6 +96,11 @@ impl Kernels {
 
     /// Adds a dependency of the package that the kernel files use without naming
     /// it in their own text.
+    ///
+    /// The device build sees the dependencies whose names occur in the kernel files
+    /// (and these), with the features that the package and they ask for. A feature that
+    /// only another dependency turns on is not on there: ask for it in the package's
+    /// own manifest.
     #[must_use]
     pub fn dependency(mut self, name: &str) -> Self {
         self.dependencies.push(name.to_owned());
@@ -101,7 +117,11 @@ impl Kernels {
     /// Compiles, and stops the build with a message if that fails.
     pub fn run(self) {
         if let Err(error) = self.try_run() {
-            println!("cargo::error=raddle: {}", error.to_string().replace('\n', " "));
+            for (line, start) in
+                error.to_string().lines().zip(["raddle: "].iter().chain([&"  "; 200]))
+            {
+                println!("cargo::error={start}{line}");
+            }
             std::process::exit(1);
         }
     }
@@ -110,43 +130,57 @@ impl Kernels {
     ///
     /// # Errors
     ///
-    /// When the environment is not that of a build script, a file is missing, or a
-    /// tool fails. Mistakes in kernels are not errors here: they are in the index.
+    /// When the environment is not that of a build script, a file is missing, a tool
+    /// fails, or there is neither LLVM nor PTX that the package ships. Mistakes in
+    /// kernels are not errors here: they are in the index.
     pub fn try_run(self) -> Result<(), Error> {
-        let package = Package::from_environment()?;
         println!("cargo::rustc-check-cfg=cfg(raddle_device)");
-        for variable in ["RADDLE_LLVM", "RADDLE_OVERFLOW_CHECKS", "RADDLE_BUILD_DUMP"] {
+        for variable in [
+            "RADDLE_LLVM",
+            "RADDLE_OVERFLOW_CHECKS",
+            "RADDLE_BUILD_DUMP",
+            "RADDLE_DEVICE_BUILD",
+            "RADDLE_SHIP",
+        ] {
             println!("cargo::rerun-if-env-changed={variable}");
         }
-        let mut checks = Checks::from_environment();
+        let package = Package::from_environment()?;
+        let folder = package.out.join("raddle");
+        create_folder(&folder)?;
+        let device_crates = self.device_crates(&package)?;
+        for root in device_crates.iter().flat_map(|device_crate| &device_crate.roots) {
+            let files = device_crate::source_tree(&root.file);
+            record::watch(files.iter().map(PathBuf::as_path));
+        }
+        let mut index = Index::default();
+        if is_off()? {
+            index.off();
+            return index.write(&folder);
+        }
+        let workspace = Workspace::find(&package)?;
+        record::watch(workspace.lock.iter().map(PathBuf::as_path));
+        record::watch(
+            [workspace.root.join("Cargo.toml"), package.folder.join("Cargo.toml")]
+                .iter()
+                .map(PathBuf::as_path),
+        );
+        let mut checks = Checks::of_this_build(&package.name, &package.out, &workspace.root)?;
         checks.overflow = self.overflow_checks.unwrap_or(checks.overflow);
         let toolchain = Toolchain::detect()?;
-        let llvm = Llvm::load(&toolchain.find_llvm()?)?;
-        let folder = package.out.join("raddle");
-        device_crate::create_folder(&folder)?;
-        let mut index = Index::default();
-        for device_crate in self.device_crates(&package)? {
-            for file in
-                device_crate.roots.iter().flat_map(|root| device_crate::source_tree(&root.file))
-            {
-                println!("cargo::rerun-if-changed={}", file.display());
-            }
-            match device_crate::build(
-                &package,
-                &toolchain,
-                &device_crate,
-                &self.dependencies,
-                checks,
-            )? {
-                Outcome::Refused { diagnostics } => index.rustc(&diagnostics),
-                Outcome::Compiled { crates, sources } => {
-                    watch(&sources);
-                    compile_crates(llvm, &toolchain, &device_crate, &crates, &folder, &mut index)?;
-                }
-            }
+        let store = Store::new(shared_target_folder(&package.out).join("cache"));
+        let build = Build {
+            kernels: &self,
+            package: &package,
+            workspace: &workspace,
+            toolchain: &toolchain,
+            store: &store,
+            device_crates: &device_crates,
+        };
+        if ship::is_asked_for(&package) {
+            build.ship(checks)?;
         }
-        index.remove_stale_images(&folder)?;
-        device_crate::write_if_changed(&folder.join("index.tsv"), &index.into_text())
+        build.write_index(checks, &mut index, &folder)?;
+        index.write(&folder)
     }
 
     /// The package's kernel files together, then each program with kernels inside.
@@ -154,8 +188,7 @@ impl Kernels {
         let mut crates = Vec::new();
         let mut shared = Vec::new();
         for root in self.roots(package)? {
-            let read = |source| Error::Io { action: "read", path: root.file.clone(), source };
-            let source = std::fs::read_to_string(&root.file).map_err(read)?;
+            let source = read_text(&root.file)?;
             match inline::kernel_modules(&source) {
                 Some(text) => {
                     let is_main = root.module == "main";
@@ -211,135 +244,140 @@ impl Kernels {
     }
 }
 
-/// Registry sources never change; everything else may.
-fn watch(sources: &[PathBuf]) {
-    for source in sources {
-        let is_registry = source.components().any(|c| c.as_os_str() == "registry");
-        if !is_registry && source.is_file() {
-            println!("cargo::rerun-if-changed={}", source.display());
-        }
+/// Whether the user wants no device code, as editors may that check while one types.
+fn is_off() -> Result<bool, Error> {
+    match std::env::var("RADDLE_DEVICE_BUILD").as_deref() {
+        Ok("off") => Ok(true),
+        Ok("on" | "") | Err(_) => Ok(false),
+        Ok(other) => Err(Error::BadVariable {
+            variable: "RADDLE_DEVICE_BUILD",
+            value: other.to_owned(),
+            expected: "`on` or `off`",
+        }),
     }
 }
 
-fn compile_crates(
-    llvm: &'static Llvm,
-    toolchain: &Toolchain,
-    device_crate: &DeviceCrate,
-    crates: &[device_crate::CrateBitcode],
-    folder: &Path,
-    index: &mut Index,
-) -> Result<(), Error> {
-    let context = Context::new(llvm);
-    let machine = Machine::new(llvm, emit::PORTABLE.name, emit::PORTABLE.features)?;
-    let module = merge::merge(&context, toolchain, crates)?;
-    let kernels = retarget::prepare(&module, &machine, device_crate.program.as_deref())?;
-    if std::env::var_os("RADDLE_BUILD_DUMP").is_some() {
-        device_crate::write_if_changed(&folder.join("prepared.ll"), &module.to_text())?;
-    }
-    let mut accepted = Vec::new();
-    for kernel in kernels {
-        match check::explain(&module, &kernel, &[]) {
-            Some(message) => index.error(&kernel.name.path, &message),
-            None => accepted.push(kernel),
-        }
-    }
-    let jobs: Vec<Job> = emit::split(module.duplicate(), &accepted, &machine)?
-        .into_iter()
-        .flat_map(|batch| {
-            let Batch { kernels, bitcode } = batch;
-            kernels.into_iter().flat_map(move |kernel| {
-                let bitcode = Arc::clone(&bitcode);
-                let targets = Target::for_kernel(&kernel.meta).iter();
-                targets.map(move |&target| Job {
-                    kernel: kernel.clone(),
-                    target,
-                    bitcode: Arc::clone(&bitcode),
-                })
-            })
-        })
-        .collect();
-    let results = compile_all(llvm, &jobs);
-    for (Job { kernel, .. }, result) in jobs.iter().zip(results) {
-        match result {
-            Ok(compiled) => {
-                let file = format!("{}.{}.ptx", kernel.name.entry, compiled.target.name);
-                device_crate::write_if_changed(&folder.join(&file), &compiled.ptx)?;
-                index.image(
-                    &kernel.name.path,
-                    compiled.target.name,
-                    &kernel.name.entry,
-                    &file,
-                    compiled.synchronizes,
-                );
-            }
-            Err(Refused::Undefined(names)) => {
-                let fallback = || {
-                    let path = &kernel.name.path;
-                    format!("kernel `{path}` cannot run on a GPU: it calls {}", names.join(", "))
-                };
-                let message = check::explain(&module, kernel, &names).unwrap_or_else(fallback);
-                index.error(&kernel.name.path, &message);
-            }
-            Err(Refused::Failed(error)) => {
-                let path = &kernel.name.path;
-                index.error(path, &format!("kernel `{path}` could not be compiled: {error}"));
-            }
-        }
-    }
-    Ok(())
+/// One run of a build script.
+struct Build<'a> {
+    kernels: &'a Kernels,
+    package: &'a Package,
+    workspace: &'a Workspace,
+    toolchain: &'a Toolchain,
+    store: &'a Store,
+    device_crates: &'a [DeviceCrate],
 }
 
-/// One image to make.
-#[derive(Clone)]
-struct Job {
-    kernel: KernelEntry,
-    target: Target,
-    bitcode: Arc<Vec<u8>>,
+/// What became of a device crate.
+enum Made {
+    /// Its kernels, and the crates they were compiled with if that happened now.
+    Code(DeviceCode, Vec<CompiledCrate>),
+    /// rustc refused it.
+    Refused(String),
 }
 
-/// Compiles the jobs on all cores. Each runs on a thread of its own: when LLVM
-/// meets a fatal error there, that thread is given up and the others go on.
-fn compile_all(llvm: &'static Llvm, jobs: &[Job]) -> Vec<Result<Compiled, Refused>> {
-    const STACK_BYTES: usize = 64 << 20;
-    let parallel =
-        std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len().max(1));
-    let (sender, receiver) = mpsc::channel();
-    let spawn = |number: usize| {
-        let Job { kernel, target, bitcode } = jobs[number].clone();
-        let sender = sender.clone();
-        let on_fatal = sender.clone();
-        let work = move || {
-            llvm::on_fatal_error(move |reason| {
-                // The receiver lives until every job has answered.
-                let _ = on_fatal.send((number, Err(Refused::Failed(Error::Emit { reason }))));
-            });
-            let result = emit::compile(llvm, &bitcode, &kernel, target);
-            let _ = sender.send((number, result));
-        };
-        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(work)
-    };
-    let mut results: Vec<Option<Result<Compiled, Refused>>> = jobs.iter().map(|_| None).collect();
-    let mut next = 0;
-    let mut running = 0;
-    while next < jobs.len() || running > 0 {
-        if next < jobs.len() && running < parallel {
-            match spawn(next) {
-                Ok(_) => running += 1,
-                Err(e) => {
-                    let tool = "a compiler thread".to_owned();
-                    results[next] =
-                        Some(Err(Refused::Failed(Error::Tool { tool, reason: e.to_string() })));
+impl Build<'_> {
+    /// Compiles all device crates, or takes what the package ships.
+    fn write_index(&self, checks: Checks, index: &mut Index, folder: &Path) -> Result<(), Error> {
+        let mut features = Vec::new();
+        for device_crate in self.device_crates {
+            let prepared = self.prepare(device_crate, checks)?;
+            features.clone_from(&prepared.features);
+            let key = record::key(self.toolchain, &prepared);
+            let is_kept_good = !Toolchain::is_llvm_refused() && !is_inspected();
+            if let Some(done) = record::find(self.store, key).filter(|_| is_kept_good) {
+                record::watch(done.files.iter().map(PathBuf::as_path));
+                index.add(&done.code, folder)?;
+                continue;
+            }
+            let llvm = match self.toolchain.find_llvm()? {
+                Search::Found(llvm) => llvm,
+                Search::Nothing(rejected) => {
+                    let name = ship::configuration(checks, &features);
+                    *index = Index::default();
+                    let code = ship::take(self.package, self.workspace, self.device_crates, &name)
+                        .map_err(|shipped| Error::NoLlvm { rejected: rejected.into(), shipped })?;
+                    record::watch([self.package.folder.join(ship::FOLDER).as_path()]);
+                    return index.add(&code, folder);
+                }
+            };
+            match self.make(llvm, device_crate, &prepared, folder)? {
+                Made::Refused(diagnostics) => {
+                    index.rustc(device_crate.program.as_deref(), &diagnostics);
+                }
+                Made::Code(code, crates) => {
+                    let files = record::files_of_user(self.package, &crates);
+                    record::watch(files.iter().map(PathBuf::as_path));
+                    let done = Done { code, files };
+                    record::keep(self.store, key, &done, &crates)?;
+                    index.add(&done.code, folder)?;
                 }
             }
-            next += 1;
-            continue;
         }
-        let Ok((number, result)) = receiver.recv() else { break };
-        results[number] = Some(result);
-        running -= 1;
+        Ok(())
     }
-    let lost = || {
-        Err(Refused::Failed(Error::Emit { reason: "the compiler thread ended early".to_owned() }))
-    };
-    results.into_iter().map(|result| result.unwrap_or_else(lost)).collect()
+
+    fn prepare(
+        &self,
+        device_crate: &DeviceCrate,
+        checks: Checks,
+    ) -> Result<device_crate::Prepared, Error> {
+        let extra = &self.kernels.dependencies;
+        device_crate::prepare(self.package, self.workspace, device_crate, extra, checks)
+    }
+
+    fn make(
+        &self,
+        llvm: &'static Llvm,
+        device_crate: &DeviceCrate,
+        prepared: &device_crate::Prepared,
+        folder: &Path,
+    ) -> Result<Made, Error> {
+        match device_crate::build(self.package, self.toolchain, self.workspace, prepared)? {
+            Outcome::Refused { diagnostics } => Ok(Made::Refused(diagnostics)),
+            Outcome::Compiled(crates) => {
+                let dump = is_inspected().then_some(folder);
+                let compiler =
+                    Compiler { llvm, toolchain: self.toolchain, store: self.store, dump };
+                let code = compiler.compile(device_crate.program.as_deref(), &crates)?;
+                Ok(Made::Code(code, crates))
+            }
+        }
+    }
+
+    /// Writes PTX into the package: for debug and release builds and for this one.
+    fn ship(&self, own: Checks) -> Result<(), Error> {
+        let llvm = match self.toolchain.find_llvm()? {
+            Search::Found(llvm) => llvm,
+            Search::Nothing(rejected) => {
+                let shipped = "this build is to make it".to_owned();
+                return Err(Error::NoLlvm { rejected: rejected.into(), shipped });
+            }
+        };
+        let forced = |mut checks: Checks| {
+            checks.overflow = self.kernels.overflow_checks.unwrap_or(checks.overflow);
+            checks
+        };
+        let mut all = vec![own, forced(Checks::DEBUG), forced(Checks::RELEASE)];
+        all.dedup();
+        for checks in all {
+            let mut parts = Vec::new();
+            let mut configuration = String::new();
+            for device_crate in self.device_crates {
+                let prepared = self.prepare(device_crate, checks)?;
+                configuration = ship::configuration(checks, &prepared.features);
+                match self.make(llvm, device_crate, &prepared, &self.package.out)? {
+                    Made::Code(code, crates) => parts.push((device_crate, code, crates)),
+                    Made::Refused(reason) => return Err(Error::NotShippable { reason }),
+                }
+            }
+            let (package, workspace) = (self.package, self.workspace);
+            Parcel { package, workspace, configuration, parts }.write(self.toolchain)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether the device code is to be written beside the PTX, for which it must be made.
+fn is_inspected() -> bool {
+    std::env::var_os("RADDLE_BUILD_DUMP").is_some()
 }

@@ -17,7 +17,7 @@ impl KernelName {
         if !symbol.contains(mark) {
             return None;
         }
-        let plain = demangle(symbol);
+        let plain = format!("{:#}", rustc_demangle::demangle(symbol));
         let (modules, last) = plain.rsplit_once("::")?;
         let name = last.strip_prefix(mark)?.replacen("__i__", ".", 1);
         let is_ours = |segment: &&str| segment.starts_with("__raddle_");
@@ -49,15 +49,18 @@ impl KernelName {
     }
 }
 
-/// A symbol as it reads in the source: without the hash, and without the modules that
-/// the device crate puts above the user's.
+/// A symbol as it reads in the source: without the hash, and for what is in the user's
+/// modules without the device crate and the modules that it puts above them.
 pub fn demangle(symbol: &str) -> String {
     let mut text = format!("{:#}", rustc_demangle::demangle(symbol));
-    while let Some(start) = text.find(DEVICE_ROOT) {
+    while let Some(mark) = text.find(DEVICE_ROOT) {
         let number =
-            text[start + DEVICE_ROOT.len()..].bytes().take_while(u8::is_ascii_digit).count();
-        let end = start + DEVICE_ROOT.len() + number;
+            text[mark + DEVICE_ROOT.len()..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = mark + DEVICE_ROOT.len() + number;
         let end = if text[end..].starts_with("::") { end + 2 } else { end };
+        let before = text[..mark].strip_suffix("::").unwrap_or(&text[..mark]);
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let start = before.trim_end_matches(is_name).len();
         text.replace_range(start..end, "");
     }
     text
@@ -117,7 +120,9 @@ mod tests {
     #[test]
     fn the_device_crates_own_modules_are_not_shown() {
         let symbol = "_ZN3app15__raddle_root_07kernels6helper17h7e694c78d895593eE";
-        assert_eq!(demangle(symbol), "app::kernels::helper");
+        assert_eq!(demangle(symbol), "kernels::helper");
+        let symbol = "_ZN84_$LT$app..__raddle_root_0..kernels..A$u20$as$u20$app..__raddle_root_12..other..B$GT$3run17h7e694c78d895593eE";
+        assert_eq!(demangle(symbol), "<kernels::A as other::B>::run");
     }
 
     #[test]

@@ -82,6 +82,21 @@ macro_rules! optional {
 
 optional!(Value, Use, Attribute);
 
+/// The version that a library's `LLVMGetVersion` tells; the library is unloaded
+/// again.
+pub fn version_of(path: &Path) -> Result<(u32, u32, u32), libloading::Error> {
+    type GetVersion = unsafe extern "C" fn(*mut c_uint, *mut c_uint, *mut c_uint);
+    // SAFETY: a libLLVM runs only its own initialisers, which are meant to run in
+    // any process that loads it.
+    let library = unsafe { libloading::Library::new(path)? };
+    // SAFETY: the type is the C declaration of this function since LLVM 16.
+    let get_version = unsafe { library.get::<GetVersion>(b"LLVMGetVersion\0")? };
+    let (mut major, mut minor, mut patch) = (0, 0, 0);
+    // SAFETY: three places for numbers, alive for the call.
+    unsafe { get_version(&mut major, &mut minor, &mut patch) };
+    Ok((major, minor, patch))
+}
+
 macro_rules! api {
     ($($symbol:ident => fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)?;)*) => {
         /// The resolved functions.

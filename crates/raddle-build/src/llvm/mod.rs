@@ -83,6 +83,14 @@ impl Llvm {
         let llvm = Self { api, path: path.to_path_buf() };
         Ok(LOADED.get_or_init(|| llvm))
     }
+
+    /// Major, minor and patch of the LLVM in a library, which is not kept loaded.
+    pub fn version_of(path: &Path) -> Result<(u32, u32, u32), Error> {
+        api::version_of(path).map_err(|source| Error::LlvmLoad {
+            path: path.to_path_buf(),
+            reason: source.to_string(),
+        })
+    }
 }
 
 /// Takes the message of a fatal error.
