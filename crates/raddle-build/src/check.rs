@@ -6,7 +6,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use crate::llvm::api::Value;
 use crate::llvm::{Module, Place};
 use crate::names::demangle;
-use crate::retarget::{KernelEntry, PANIC_SLOT};
+use crate::references::references_with_places;
+use crate::retarget::{KernelEntry, PANIC_SLOT, format};
 
 /// Something a kernel reaches and cannot have on a GPU.
 struct Offence {
@@ -36,7 +37,11 @@ pub fn explain(module: &Module<'_>, kernel: &KernelEntry, left_over: &[String]) 
         if let Some(offence) = judge(module, value, left_over) {
             return Some(report(module, kernel, &steps, value, &offence));
         }
-        for (next, places) in successors(module, value) {
+        for (next, places) in references_with_places(module, value) {
+            // Only messages lead to these, and what they need is seen to.
+            if format::is_formatting(module, next) {
+                continue;
+            }
             if let Some(offence) = judge_place(module, next) {
                 steps.insert(next, Step { from: value, places });
                 return Some(report(module, kernel, &steps, next, &offence));
@@ -48,51 +53,6 @@ pub fn explain(module: &Module<'_>, kernel: &KernelEntry, left_over: &[String]) 
         }
     }
     None
-}
-
-/// The functions and globals that `value` refers to, with the places.
-fn successors(module: &Module<'_>, value: Value) -> Vec<(Value, Vec<Place>)> {
-    let api = module.api();
-    let mut found = Vec::new();
-    if api.is_function(value) != Value::NULL {
-        for instruction in module.instructions(value) {
-            let mut constants = Vec::new();
-            for index in 0..api.count_operands(instruction) as u32 {
-                collect_globals(module, api.operand(instruction, index), &mut constants, 0);
-            }
-            if !constants.is_empty() {
-                let places = module.places(instruction);
-                found.extend(constants.into_iter().map(|constant| (constant, places.clone())));
-            }
-        }
-    } else if api.is_global(value) != Value::NULL {
-        let mut constants = Vec::new();
-        let initializer = api.initializer(value);
-        if initializer != Value::NULL {
-            collect_globals(module, initializer, &mut constants, 0);
-        }
-        found.extend(constants.into_iter().map(|constant| (constant, Vec::new())));
-    }
-    found
-}
-
-fn collect_globals(module: &Module<'_>, value: Value, found: &mut Vec<Value>, depth: u32) {
-    const DEEPEST_CONSTANT: u32 = 12;
-    let api = module.api();
-    if value == Value::NULL || depth > DEEPEST_CONSTANT {
-        return;
-    }
-    let is_host_assembly = api.is_inline_asm(value) != Value::NULL;
-    if api.is_function(value) != Value::NULL
-        || api.is_global(value) != Value::NULL
-        || is_host_assembly
-    {
-        found.push(value);
-    } else if api.is_a_constant(value) != Value::NULL {
-        for index in 0..api.count_operands(value) as u32 {
-            collect_globals(module, api.operand(value, index), found, depth + 1);
-        }
-    }
 }
 
 /// Offences that show at the reference itself.
@@ -216,6 +176,12 @@ fn judge(module: &Module<'_>, value: Value, left_over: &[String]) -> Option<Offe
         return Some(Offence {
             what: format!("it calls the C function `{symbol}`"),
             help: "call a Rust function whose source the build can see",
+        });
+    }
+    if left_over.contains(&name) && name == "core::fmt::write" {
+        return Some(Offence {
+            what: "it formats text outside of a panic's message (`core::fmt::write`)".to_owned(),
+            help: "use `raddle::device::print`, or write the values to a buffer and format them on the host",
         });
     }
     if left_over.contains(&name) {

@@ -7,6 +7,8 @@ use crate::error::Error;
 use crate::llvm::api::Value;
 use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
+use crate::retarget::cold;
+use crate::retarget::format::{self, Formatting};
 use crate::retarget::{KernelEntry, Meta, PANIC_SLOT};
 
 /// What to compile a kernel for.
@@ -82,7 +84,7 @@ pub fn split(
     let mut batches = Vec::new();
     let mut rest = vec![(module, kernels)];
     while let Some((module, kernels)) = rest.pop() {
-        keep_only(&module, kernels);
+        keep_only(&module, kernels, format::is_kept_for_choice);
         machine.run_passes(&module, "globaldce")?;
         if kernels.len() <= KERNELS_MAX {
             batches
@@ -104,13 +106,14 @@ pub fn compile(
     target: Target,
 ) -> Result<Compiled, Refused> {
     let context = Context::new(llvm);
-    let module = context.parse(bitcode, &kernel.name.path)?;
     let machine = Machine::new(llvm, target.name, target.features)?;
-    keep_only(&module, std::slice::from_ref(kernel));
-    fold_block_shape(&module, kernel);
-    machine.run_passes(&module, "globaldce")?;
-    let synchronizes = has_convergent_call(&module);
-    machine.run_passes(&module, "function(lower-invoke),default<O3>,globaldce")?;
+    let (mut module, synchronizes) =
+        optimise(&context, &machine, bitcode, kernel, Formatting::Primitives)?;
+    let recurses = has_unbounded_stack(&module, kernel);
+    let formats = format::needs_any(&module);
+    if formats {
+        (module, _) = optimise(&context, &machine, bitcode, kernel, Formatting::Any)?;
+    }
     let undefined = undefined_functions(&module);
     if !undefined.is_empty() {
         return Err(Refused::Undefined(undefined));
@@ -120,22 +123,51 @@ pub fn compile(
         module.verify()?;
     }
     let ptx = machine.emit(&module)?;
-    let mark = if has_unbounded_stack(&module) { "// recursion\n" } else { "" };
+    let mark = match (recurses, formats) {
+        (true, _) => "// recursion\n",
+        (false, true) => "// formatting\n",
+        (false, false) => "",
+    };
     Ok(Compiled { ptx: format!("{mark}{}", tidy(&ptx)), synchronizes })
 }
 
-/// Everything but the kernels' entries and the panic slot becomes internal, so
-/// that what they do not use vanishes.
-fn keep_only(module: &Module<'_>, kernels: &[KernelEntry]) {
+/// The kernel's module after all of LLVM's passes, and whether it synchronises.
+fn optimise<'c>(
+    context: &'c Context,
+    machine: &Machine,
+    bitcode: &[u8],
+    kernel: &KernelEntry,
+    formatting: Formatting,
+) -> Result<(Module<'c>, bool), Error> {
+    let module = context.parse(bitcode, &kernel.name.path)?;
+    keep_only(&module, std::slice::from_ref(kernel), |name| {
+        formatting == Formatting::Any && format::is_kept_for_choice(name)
+    });
+    fold_block_shape(&module, kernel);
+    machine.run_passes(&module, "globaldce")?;
+    format::choose(&module, formatting);
+    keep_only(&module, std::slice::from_ref(kernel), |_| false);
+    machine.run_passes(&module, "globaldce")?;
+    let synchronizes = has_convergent_call(&module);
+    machine.run_passes(&module, "function(lower-invoke),default<O3>,globaldce")?;
+    if cold::free_variables(&module, machine) {
+        machine.run_passes(&module, "default<O3>,globaldce")?;
+    }
+    Ok((module, synchronizes))
+}
+
+/// Everything but the kernels' entries, the panic slot and what `is_kept` names
+/// becomes internal, so that what they do not use vanishes.
+fn keep_only(module: &Module<'_>, kernels: &[KernelEntry], is_kept: impl Fn(&str) -> bool) {
     let api = module.api();
     for value in module.functions().into_iter().chain(module.globals()) {
         if module.is_declaration(value) {
             continue;
         }
         let name = module.name(value);
-        let is_kept = name == PANIC_SLOT || kernels.iter().any(|kernel| kernel.name.entry == name);
+        let is_entry = kernels.iter().any(|kernel| kernel.name.entry == name);
         let is_appending = api.linkage(value) == linkage::APPENDING;
-        if is_kept {
+        if is_entry || name == PANIC_SLOT || is_kept(&name) {
             api.set_linkage(value, linkage::EXTERNAL);
         } else if !is_appending && api.linkage(value) != linkage::PRIVATE {
             api.set_linkage(value, linkage::INTERNAL);
@@ -205,12 +237,17 @@ fn has_convergent_call(module: &Module<'_>) -> bool {
     })
 }
 
-/// Whether functions call themselves, directly or in a circle, or through pointers:
-/// then the image begins with `raddle_device::kernel::RECURSION_MARK`.
-fn has_unbounded_stack(module: &Module<'_>) -> bool {
+/// Whether functions that the kernel calls call themselves, directly or in a circle,
+/// or through pointers: then the image begins with
+/// `raddle_device::kernel::RECURSION_MARK`.
+fn has_unbounded_stack(module: &Module<'_>, kernel: &KernelEntry) -> bool {
     let api = module.api();
     let mut calls: HashMap<Value, Vec<Value>> = HashMap::new();
-    for function in module.functions() {
+    let mut queue: Vec<Value> = module.function(&kernel.name.entry).into_iter().collect();
+    while let Some(function) = queue.pop() {
+        if calls.contains_key(&function) {
+            continue;
+        }
         let mut callees = Vec::new();
         for instruction in module.instructions(function) {
             if api.is_call(instruction) == Value::NULL {
@@ -219,6 +256,7 @@ fn has_unbounded_stack(module: &Module<'_>) -> bool {
             let callee = api.callee(instruction);
             if api.is_function(callee) != Value::NULL {
                 callees.push(callee);
+                queue.push(callee);
             } else if api.is_inline_asm(callee) == Value::NULL {
                 return true;
             }

@@ -28,6 +28,7 @@ mod names;
 mod profile;
 mod record;
 mod retarget;
+mod references;
 mod ship;
 mod store;
 mod toml;

@@ -35,10 +35,11 @@ pub fn merge<'c>(
             break;
         }
     }
-    if needs_core(&module) {
+    let formats = retarget::format::is_needed(&module);
+    if formats || needs_core(&module) {
         for bitcode in toolchain.core_bitcode()? {
             let core = context.parse(&bitcode, "core")?;
-            keep_out_panics_and_formatting(&core);
+            keep_out(&core, formats);
             link_module(&module, core)?;
         }
     }
@@ -69,16 +70,16 @@ fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<bool, 
     Ok(is_needed)
 }
 
-/// Panics must reach the host as records and formatting must not happen silently,
-/// so `core`'s own bodies of both stay behind: calls go to declarations of the old
-/// name, which the rewrites define or the check refuses.
-fn keep_out_panics_and_formatting(core: &Module<'_>) {
+/// Panics must reach the host as records, so `core`'s own bodies of them stay behind:
+/// calls go to declarations of the old name, which the rewrites define. So does
+/// formatting if no message needs it.
+fn keep_out(core: &Module<'_>, formats: bool) {
     let (cx, api) = (core.context, core.api());
     let noreturn = cx.attribute_kind("noreturn");
     for function in core.functions() {
         let symbol = core.name(function);
         let is_panic = !api.enum_attribute(function, FUNCTION_INDEX, noreturn).0.is_null();
-        let is_formatting = demangle(&symbol).contains("core::fmt::");
+        let is_formatting = !formats && demangle(&symbol).contains("core::fmt::");
         if core.is_declaration(function) || !(is_panic || is_formatting) {
             continue;
         }
@@ -91,8 +92,8 @@ fn keep_out_panics_and_formatting(core: &Module<'_>) {
     }
 }
 
-/// Whether the module calls functions that only `core`'s library holds. Panics
-/// get bodies of ours, and formatting is only reached from panics.
+/// Whether the module calls functions that only `core`'s library holds, apart from
+/// formatting. Panics get bodies of ours.
 fn needs_core(module: &Module<'_>) -> bool {
     let noreturn = module.context.attribute_kind("noreturn");
     module.functions().into_iter().any(|function| {

@@ -45,6 +45,10 @@ impl KernelMeta {
 /// nobody can add up how much stack its threads need.
 pub const RECURSION_MARK: &str = "// recursion";
 
+/// First line of an image whose kernel does so only to format a panic's message: one
+/// that shows a value of a type other than Rust's primitives.
+pub const FORMATTING_MARK: &str = "// formatting";
+
 /// One compiled form of a kernel, embedded by the build.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
@@ -172,14 +176,17 @@ pub struct PanicRecord {
     pub block: [u32; 3],
     /// `threadIdx` of the thread.
     pub thread: [u32; 3],
-    /// Bytes of `file` in use.
+    /// Bytes that the file's name has.
     pub file_len: u32,
-    /// Bytes of `message` in use.
-    pub message_len: u32,
     /// Source file, UTF-8, cut if longer.
     pub file: [u8; 192],
-    /// Message, UTF-8, cut if longer. Empty for kinds that the host words.
-    pub message: [u8; 256],
+    /// Bytes that the message has, more than `message` holds if it was cut.
+    pub message_len: u32,
+    /// Bytes that `message` holds, while the message is written.
+    pub message_capacity: u32,
+    /// Message in the form that [`crate::message`] describes, cut if longer. Empty
+    /// for kinds that the host words.
+    pub message: [u8; 512],
 }
 
 /// What a [`PanicRecord`] reports.

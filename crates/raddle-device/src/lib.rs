@@ -32,6 +32,7 @@ pub mod index;
 pub mod kernel;
 pub mod matrix;
 pub mod mbarrier;
+pub mod message;
 pub mod output;
 pub mod param;
 pub mod print;
@@ -43,6 +44,11 @@ pub mod unroll;
 pub mod vector;
 pub mod warp;
 
+/// The device's half of [`message`], for its tests.
+#[cfg(all(test, not(raddle_device)))]
+#[path = "rt/format.rs"]
+#[allow(dead_code)]
+mod device_format;
 #[cfg(not(raddle_device))]
 pub mod host;
 #[cfg(raddle_device)]

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use raddle_cuda::{Function, FunctionAttribute, Module};
-use raddle_device::kernel::{Image, Kernel, PanicSlot, RECURSION_MARK};
+use raddle_device::kernel::{FORMATTING_MARK, Image, Kernel, PanicSlot, RECURSION_MARK};
 
 use crate::cuda::CudaDevice;
 use crate::device::Device;
@@ -203,6 +203,9 @@ fn choose(images: &[Image], capability: (u32, u32)) -> Option<&Image> {
 /// Stack of a thread once a kernel with recursion is loaded. The driver's own 1 KiB
 /// is for frames that ptxas could add up.
 const RECURSION_STACK_BYTES: usize = 16 << 10;
+/// Stack of a thread once a kernel is loaded whose panics format types of its own:
+/// values nested a dozen deep.
+const FORMATTING_STACK_BYTES: usize = 4 << 10;
 
 fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Result<Loaded> {
     let Some(image) = choose(kernel.images, cuda.capability()) else {
@@ -210,6 +213,8 @@ fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> R
     };
     if image.ptx.starts_with(RECURSION_MARK) {
         cuda.context().raise_stack_limit(RECURSION_STACK_BYTES)?;
+    } else if image.ptx.starts_with(FORMATTING_MARK) {
+        cuda.context().raise_stack_limit(FORMATTING_STACK_BYTES)?;
     }
     let module = load_module(cuda, kernel.name, image)?;
     let function = module.function(image.entry)?;

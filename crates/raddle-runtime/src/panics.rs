@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex};
 
 use raddle_cuda::{Context, Pinned};
 use raddle_device::kernel::{PanicKind, PanicRecord};
+use raddle_device::message;
 
 use crate::cuda::CudaDevice;
 use crate::device::Device;
@@ -255,8 +256,8 @@ pub(crate) fn panic_error(kernel: &'static str, record: &PanicRecord) -> Error {
     };
     Error::KernelPanic {
         kernel,
-        message: message(record.kind, record.a, record.b)
-            .unwrap_or_else(|| text(&record.message, record.message_len)),
+        message: worded(record.kind, record.a, record.b)
+            .unwrap_or_else(|| message::decode(&record.message, record.message_len as usize)),
         file: text(&record.file, record.file_len),
         line: record.line,
         column: record.column,
@@ -266,7 +267,7 @@ pub(crate) fn panic_error(kernel: &'static str, record: &PanicRecord) -> Error {
 }
 
 /// The message of a kind that the host words, as `core` words it.
-fn message(kind: u32, a: u64, b: u64) -> Option<String> {
+fn worded(kind: u32, a: u64, b: u64) -> Option<String> {
     const BOUNDS: u32 = PanicKind::BoundsCheck as u32;
     const START: u32 = PanicKind::SliceStart as u32;
     const END: u32 = PanicKind::SliceEnd as u32;
@@ -347,9 +348,9 @@ mod tests {
             ),
         ];
         for (kind, a, b, expected) in cases {
-            assert_eq!(message(kind as u32, a, b), Some(expected), "{kind:?}");
+            assert_eq!(worded(kind as u32, a, b), Some(expected), "{kind:?}");
         }
-        assert_eq!(message(PanicKind::Message as u32, 0, 0), None);
+        assert_eq!(worded(PanicKind::Message as u32, 0, 0), None);
     }
 
     #[test]
@@ -364,9 +365,10 @@ mod tests {
             block: [1, 2, 3],
             thread: [4, 5, 6],
             file_len: 6,
-            message_len: u32::MAX,
             file: [0; 192],
-            message: [b'x'; 256],
+            message_len: u32::MAX,
+            message_capacity: 512,
+            message: [b'x'; 512],
         };
         record.file[..6].copy_from_slice(b"src/k\xff");
         let Error::KernelPanic { kernel, message, file, line, column, block, thread } =
@@ -374,7 +376,10 @@ mod tests {
         else {
             panic!("a record is a kernel panic")
         };
-        assert_eq!((kernel, message.len(), line, column), ("app::k", 256, 12, 5));
+        assert_eq!((kernel, line, column), ("app::k", 12, 5));
+        let text = message.trim_start_matches('x');
+        assert_eq!(message.len() - text.len(), 512);
+        assert!(text.contains("cut"), "{text}");
         assert_eq!((block, thread), ([1, 2, 3], [4, 5, 6]));
         assert!(file.starts_with("src/k"));
     }

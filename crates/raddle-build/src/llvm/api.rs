@@ -217,6 +217,8 @@ api! {
     LLVMCreateConstantRangeAttribute => fn create_range_attribute(context: ContextRef, kind: c_uint, bits: c_uint, low: *const u64, high: *const u64) -> Attribute;
     LLVMCreateStringAttribute => fn create_string_attribute(context: ContextRef, key: *const c_char, key_bytes: c_uint, value: *const c_char, value_bytes: c_uint) -> Attribute;
     LLVMAddAttributeAtIndex => fn add_attribute(function: Value, index: c_uint, attribute: Attribute);
+    LLVMGetStringAttributeAtIndex => fn string_attribute(value: Value, index: c_uint, key: *const c_char, key_bytes: c_uint) -> Attribute;
+    LLVMGetStringAttributeValue => fn string_attribute_value(attribute: Attribute, bytes: *mut c_uint) -> *const c_char;
     LLVMAddCallSiteAttribute => fn add_call_attribute(call: Value, index: c_uint, attribute: Attribute);
     LLVMGetCallSiteEnumAttribute => fn call_attribute(call: Value, index: c_uint, kind: c_uint) -> Attribute;
     LLVMRemoveCallSiteEnumAttribute => fn remove_call_enum_attribute(call: Value, index: c_uint, kind: c_uint);
@@ -257,6 +259,7 @@ api! {
     LLVMGetUser => fn user(usage: Use) -> Value;
     LLVMReplaceAllUsesWith => fn replace_uses(old: Value, new: Value);
     LLVMGetNumOperands => fn count_operands(value: Value) -> c_int;
+    LLVMSetOperand => fn set_operand(user: Value, index: c_uint, value: Value);
     LLVMGetOperand => fn operand(value: Value, index: c_uint) -> Value;
     LLVMGetNumArgOperands => fn count_args(call: Value) -> c_uint;
     LLVMGetCalledValue => fn callee(call: Value) -> Value;
@@ -268,6 +271,14 @@ api! {
     LLVMGetNextInstruction => fn next_instruction(instruction: Value) -> Value;
     LLVMGetInstructionParent => fn instruction_block(instruction: Value) -> Block;
     LLVMGetBasicBlockParent => fn block_function(block: Block) -> Value;
+    LLVMGetBasicBlockTerminator => fn terminator(block: Block) -> Value;
+    LLVMGetNumSuccessors => fn count_successors(terminator: Value) -> c_uint;
+    LLVMGetSuccessor => fn successor(terminator: Value, index: c_uint) -> Block;
+    LLVMGetAllocatedType => fn allocated_type(alloca: Value) -> Type;
+    LLVMGetAlignment => fn alignment(value: Value) -> c_uint;
+    LLVMABISizeOfType => fn bytes_of(layout: LayoutRef, ty: Type) -> u64;
+    LLVMInstructionClone => fn clone_instruction(instruction: Value) -> Value;
+    LLVMInsertIntoBuilder => fn insert(builder: BuilderRef, instruction: Value);
     LLVMInstructionEraseFromParent => fn erase(instruction: Value);
     LLVMAppendBasicBlockInContext => fn append_block(context: ContextRef, function: Value, name: *const c_char) -> Block;
 
@@ -276,6 +287,8 @@ api! {
     LLVMPositionBuilderBefore => fn position_before(builder: BuilderRef, instruction: Value);
     LLVMPositionBuilderAtEnd => fn position_at_end(builder: BuilderRef, block: Block);
     LLVMBuildCall2 => fn build_call(builder: BuilderRef, ty: Type, function: Value, args: *const Value, len: c_uint, name: *const c_char) -> Value;
+    LLVMBuildAlloca => fn build_alloca(builder: BuilderRef, ty: Type, name: *const c_char) -> Value;
+    LLVMBuildMemCpy => fn build_memcpy(builder: BuilderRef, to: Value, to_align: c_uint, from: Value, from_align: c_uint, bytes: Value) -> Value;
     LLVMBuildLoad2 => fn build_load(builder: BuilderRef, ty: Type, pointer: Value, name: *const c_char) -> Value;
     LLVMBuildStore => fn build_store(builder: BuilderRef, value: Value, pointer: Value) -> Value;
     LLVMBuildInBoundsGEP2 => fn build_gep(builder: BuilderRef, ty: Type, pointer: Value, indices: *const Value, len: c_uint, name: *const c_char) -> Value;

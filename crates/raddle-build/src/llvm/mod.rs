@@ -35,6 +35,16 @@ pub mod linkage {
 pub const FUNCTION_INDEX: u32 = u32::MAX;
 /// `LLVMFRem`
 pub const OPCODE_FREM: i32 = 19;
+/// `LLVMUnreachable`
+pub const OPCODE_UNREACHABLE: i32 = 7;
+/// `LLVMAlloca`
+pub const OPCODE_ALLOCA: i32 = 26;
+/// `LLVMStore`
+pub const OPCODE_STORE: i32 = 28;
+/// `LLVMGetElementPtr`
+pub const OPCODE_ELEMENT: i32 = 29;
+/// `LLVMPHI`
+pub const OPCODE_PHI: i32 = 44;
 /// `LLVMVoidTypeKind`
 pub const KIND_VOID: i32 = 0;
 /// `LLVMFloatTypeKind`
@@ -339,6 +349,29 @@ impl<'c> Module<'c> {
         Some(String::from_utf8_lossy(slice).into_owned())
     }
 
+    /// Gives a function a string attribute of our own.
+    pub fn set_note(&self, function: Value, key: &str, text: &str) {
+        let attribute = self.context.string_attribute(key, text);
+        self.api().add_attribute(function, FUNCTION_INDEX, attribute);
+    }
+
+    /// The string attribute `key` of a function; other values have none.
+    pub fn note(&self, value: Value, key: &str) -> Option<String> {
+        let api = self.api();
+        let function = api.is_function(value).some()?;
+        let attribute = api
+            .string_attribute(function, FUNCTION_INDEX, key.as_ptr().cast(), key.len() as u32)
+            .some()?;
+        let mut bytes = 0;
+        let text = api.string_attribute_value(attribute, &mut bytes);
+        if text.is_null() {
+            return Some(String::new());
+        }
+        // SAFETY: LLVM returns `bytes` bytes at `text`, alive with the context.
+        let slice = unsafe { std::slice::from_raw_parts(text.cast::<u8>(), bytes as usize) };
+        Some(String::from_utf8_lossy(slice).into_owned())
+    }
+
     /// The function called `name`.
     pub fn function(&self, name: &str) -> Option<Value> {
         let name = CString::new(name).ok()?;
@@ -502,6 +535,23 @@ impl Builder {
     /// A call.
     pub fn call(&self, ty: Type, function: Value, args: &[Value]) -> Value {
         self.api.build_call(self.raw, ty, function, args.as_ptr(), args.len() as u32, UNNAMED)
+    }
+
+    /// A variable on the stack.
+    pub fn alloca(&self, ty: Type, align: u32) -> Value {
+        let variable = self.api.build_alloca(self.raw, ty, UNNAMED);
+        self.api.set_alignment(variable, align);
+        variable
+    }
+
+    /// A copy of `bytes` bytes between variables with one alignment.
+    pub fn copy(&self, to: Value, from: Value, align: u32, bytes: Value) {
+        self.api.build_memcpy(self.raw, to, align, from, align, bytes);
+    }
+
+    /// Puts an instruction that is in no block here.
+    pub fn insert(&self, instruction: Value) {
+        self.api.insert(self.raw, instruction);
     }
 
     /// A load.

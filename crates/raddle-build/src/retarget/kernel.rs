@@ -10,7 +10,8 @@ use crate::names::KernelName;
 
 /// Calling convention `PTX_Kernel`.
 const PTX_KERNEL: u32 = 71;
-const ENTRY_MARK: &str = "__raddle_kernel__";
+/// What the last segment of an entry's symbol begins with.
+pub const ENTRY_MARK: &str = "__raddle_kernel__";
 const META_MARK: &str = "__raddle_meta__";
 
 /// `raddle_device::kernel::KernelMeta`, as read from the bitcode.

@@ -7,7 +7,8 @@
 //! optimisation cannot run on a GPU (see [`crate::check`]).
 
 mod asm;
-mod format;
+pub mod cold;
+pub mod format;
 mod kernel;
 mod math;
 mod panic;

@@ -28,6 +28,8 @@ enum Message {
     Format,
     /// The kind words it from the integer parameters.
     FromKind(Kind),
+    /// A function of `raddle-device` takes the same parameters and words it.
+    Passed(&'static str),
 }
 
 /// Gives every undefined panic function of `core` a body.
@@ -83,6 +85,10 @@ fn classify(name: &str) -> Message {
     }
     let last = name.rsplit("::").next().unwrap_or(name);
     match last {
+        "unwrap_failed" if name.starts_with("core::result::") => {
+            Message::Passed("__raddle_rt_panic_unwrap")
+        }
+        "assert_failed_inner" => Message::Passed("__raddle_rt_panic_assert"),
         "panic_bounds_check" => Message::FromKind(Kind::BoundsCheck),
         "slice_index_fail" => Message::FromKind(Kind::SliceIndex),
         "len_mismatch_fail" => Message::FromKind(Kind::CopyLength),
@@ -92,11 +98,7 @@ fn classify(name: &str) -> Message {
         | "panic_nounwind_nobacktrace"
         | "panic_str_2015"
         | "expect_failed"
-        | "unwrap_failed"
         | "panic_explicit" => Message::FirstParams,
-        "assert_failed_inner" | "assert_failed" => {
-            Message::Fixed("assertion failed: the two sides differ")
-        }
         _ => Message::Fixed("panicked"),
     }
 }
@@ -114,7 +116,15 @@ fn define(module: &Module<'_>, function: Value, message: &Message) {
     let location = location_param(module, &params).unwrap_or(null);
     let zero = api.const_int(cx.int(64), 0, 0);
     let kind_value = |kind: Kind| api.const_int(cx.int(32), kind as u64, 0);
+    let worded = match message {
+        Message::Passed(name) => with_params_of(module, function, name),
+        _ => None,
+    };
     match message {
+        Message::Passed(_) if worded.is_some() => {
+            let worded = worded.unwrap_or(Value::NULL);
+            builder.call(api.value_type(worded), worded, &params);
+        }
         Message::Format
             if params.len() >= 2 && params[..2].iter().all(|&p| is_pointer(module, p)) =>
         {
@@ -149,6 +159,13 @@ fn define(module: &Module<'_>, function: Value, message: &Message) {
     api.add_attribute(function, FUNCTION_INDEX, cx.attribute("noinline", 0));
 }
 
+/// The function called `name`, if its parameters are those of `function`.
+fn with_params_of(module: &Module<'_>, function: Value, name: &str) -> Option<Value> {
+    let api = module.api();
+    let types = |f: Value| module.param_types(api.value_type(f));
+    module.function(name).filter(|&worded| types(worded) == types(function))
+}
+
 fn is_pointer(module: &Module<'_>, value: Value) -> bool {
     module.api().type_kind(module.api().type_of(value)) == KIND_POINTER
 }
@@ -163,7 +180,8 @@ fn location_param(module: &Module<'_>, params: &[Value]) -> Option<Value> {
     params.last().copied().filter(|&last| is_pointer(module, last))
 }
 
-fn string_constant(module: &Module<'_>, text: &str) -> (Value, Value) {
+/// A constant text and its length.
+pub fn string_constant(module: &Module<'_>, text: &str) -> (Value, Value) {
     let (cx, api) = (module.context, module.api());
     let constant = api.const_string(cx.raw, text.as_ptr().cast(), text.len(), 1);
     let global = api.add_global(module.raw, api.type_of(constant), c"raddle_panic_text".as_ptr());

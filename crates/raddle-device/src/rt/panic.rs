@@ -7,7 +7,10 @@
 use core::panic::Location;
 use core::sync::atomic::{AtomicU32, Ordering, fence};
 
-use super::format::{Text, format_message};
+use super::format::Text;
+use super::format::{
+    __raddle_rt_write_arguments as write_arguments, __raddle_rt_write_debug as write_debug,
+};
 use crate::index::{block_x, block_y, block_z, thread_x, thread_y, thread_z};
 use crate::kernel::{PanicKind, PanicRecord, PanicSlot};
 
@@ -41,12 +44,11 @@ unsafe extern "C" fn __raddle_rt_panic(
         // caller's contract.
         unsafe {
             describe(record, kind, a, b, location);
-            let mut text = Text::new(&raw mut (*record).message);
+            let text = Text::of(record);
             if !message.is_null() {
                 text.push(message, message_len);
             }
-            (*record).message_len = text.len();
-            publish(record);
+            publish();
         }
     }
     exit()
@@ -70,10 +72,85 @@ unsafe extern "C" fn __raddle_rt_panic_fmt(
         // caller's contract.
         unsafe {
             describe(record, PanicKind::Message as u32, 0, 0, location);
-            let mut text = Text::new(&raw mut (*record).message);
-            format_message(&mut text, template, args);
-            (*record).message_len = text.len();
-            publish(record);
+            let text = Text::of(record);
+            write_arguments(text, template, args);
+            publish();
+        }
+    }
+    exit()
+}
+
+/// Records the panic of `Result::unwrap` and its kin, whose message is a string and
+/// a value that is shown with `Debug`.
+///
+/// # Safety
+///
+/// The words are those of a `&str` and a `&dyn Debug`; `location` is null or valid.
+#[unsafe(no_mangle)]
+#[cold]
+unsafe extern "C" fn __raddle_rt_panic_unwrap(
+    message: *const u8,
+    message_len: usize,
+    error: *const u8,
+    vtable: *const *const u8,
+    location: *const Location<'static>,
+) -> ! {
+    if let Some(record) = claim_record() {
+        // SAFETY: this thread claimed the record, and the operands are valid by the
+        // caller's contract.
+        unsafe {
+            describe(record, PanicKind::Message as u32, 0, 0, location);
+            let text = Text::of(record);
+            text.push(message, message_len);
+            text.push_str(": ");
+            write_debug(text, error, vtable);
+            publish();
+        }
+    }
+    exit()
+}
+
+/// Records the panic of `assert_eq!` and `assert_ne!`, as `core` words it.
+///
+/// # Safety
+///
+/// The words are those of two `&dyn Debug` and an `Option<fmt::Arguments>`;
+/// `location` is null or valid.
+#[unsafe(no_mangle)]
+#[cold]
+#[expect(clippy::too_many_arguments, reason = "they are those of core's function")]
+unsafe extern "C" fn __raddle_rt_panic_assert(
+    kind: u8,
+    left: *const u8,
+    left_vtable: *const *const u8,
+    right: *const u8,
+    right_vtable: *const *const u8,
+    template: *const u8,
+    args: *const u8,
+    location: *const Location<'static>,
+) -> ! {
+    if let Some(record) = claim_record() {
+        // SAFETY: this thread claimed the record, and the operands are valid by the
+        // caller's contract.
+        unsafe {
+            describe(record, PanicKind::Message as u32, 0, 0, location);
+            let text = Text::of(record);
+            text.push_str("assertion `left ");
+            text.push_str(match kind {
+                0 => "==",
+                1 => "!=",
+                _ => "matches",
+            });
+            text.push_str(" right` failed");
+            if !template.is_null() {
+                text.push_str(": ");
+                write_arguments(text, template, args);
+            }
+            text.push_str("\n  left: ");
+            write_debug(text, left, left_vtable);
+            text.push_str("\n right: ");
+            write_debug(text, right, right_vtable);
+            publish();
         }
     }
     exit()
@@ -119,22 +196,42 @@ unsafe fn describe(
         (*record).b = b;
         (*record).block = [block_x(), block_y(), block_z()];
         (*record).thread = [thread_x(), thread_y(), thread_z()];
-        let mut file = Text::new(&raw mut (*record).file);
+        (*record).file_len = 0;
         if !location.is_null() {
             (*record).line = (*location).line();
             (*record).column = (*location).column();
             let name = (*location).file();
-            file.push(name.as_ptr(), name.len());
+            copy_file_name(record, name.as_ptr(), name.len() as u32);
         }
-        (*record).file_len = file.len();
     }
 }
 
-/// Makes the record visible to the host, last of all its state.
-unsafe fn publish(record: *mut PanicRecord) {
+/// Copies the beginning of a file's name.
+unsafe fn copy_file_name(record: *mut PanicRecord, name: *const u8, len: u32) {
+    // SAFETY: the caller owns the record; the name is readable, and as much is copied
+    // as there is room for.
+    unsafe {
+        let len = len.min(size_of_val(&(*record).file) as u32);
+        (*record).file_len = len;
+        let target = (&raw mut (*record).file).cast::<u8>();
+        let mut i = 0;
+        while i < len as usize {
+            // Byte by byte, and no longer code for it: nobody waits for this.
+            target.add(i).write_volatile(*name.add(i));
+            i += 1;
+        }
+    }
+}
+
+/// Makes the record visible to the host, last of all its state. The record is asked
+/// for again, so that nobody has to keep it while the message is written.
+unsafe fn publish() {
     fence(Ordering::SeqCst);
-    // SAFETY: the caller owns the record.
-    unsafe { core::ptr::write_volatile(&raw mut (*record).state, 1) };
+    // SAFETY: this thread claimed the record.
+    unsafe {
+        let record = core::ptr::read_volatile(&raw const __raddle_panic_slot.record);
+        core::ptr::write_volatile(&raw mut (*(record as *mut PanicRecord)).state, 1);
+    }
     fence(Ordering::SeqCst);
 }
 
