@@ -1,0 +1,374 @@
+//! Runs a program on a device and, beside it, on vectors: the serial oracle.
+//!
+//! Downloads are compared bit by bit with the vector at the same point of the
+//! program, whatever order the device ran the work in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use raddle_runtime::{Buffer, Device, Download, Error, Event, Grid, Stream};
+
+use crate::kernels::{churn, churn_oracle, exchange, exchange_oracle};
+use crate::program::{Finish, Op, Part, SLOTS, STREAMS, TICKETS};
+use crate::random::numbers;
+
+/// How long slow kernels take on a GPU.
+const SLOW_NS: u64 = 60_000;
+
+/// A buffer with what it must hold.
+struct Pair {
+    buffer: Buffer<u32>,
+    expected: Vec<u32>,
+}
+
+/// A download under way with what it must give.
+struct Kept {
+    download: Download<u32>,
+    expected: Vec<u32>,
+}
+
+/// A program while it runs.
+pub struct Runner {
+    device: Device,
+    streams: Vec<Stream>,
+    slots: Vec<Option<Pair>>,
+    kept: Vec<Option<Kept>>,
+    event: Option<Event>,
+    /// Stands in for sources that are not there.
+    nothing: Buffer<u32>,
+    /// What lets a device go on whose work only moves while somebody asks.
+    progress: fn(),
+}
+
+/// Why a program failed.
+pub type Failure = String;
+
+fn failed(error: Error) -> Failure {
+    format!("{error}")
+}
+
+/// Few threads, as each stands for many elements: 4 to a block.
+fn grid(len: usize) -> Grid {
+    Grid::new(1 + (len as u32 / 1024).min(64), 4)
+}
+
+impl Runner {
+    /// Takes streams of the device.
+    ///
+    /// # Errors
+    ///
+    /// What the device says.
+    pub fn new(device: &Device) -> Result<Self, Failure> {
+        let streams: Result<Vec<Stream>, Error> = (0..STREAMS).map(|_| device.stream()).collect();
+        let streams = streams.map_err(failed)?;
+        let nothing = streams[0].zeros(0).map_err(failed)?;
+        Ok(Self {
+            device: device.clone(),
+            streams,
+            slots: (0..SLOTS).map(|_| None).collect(),
+            kept: (0..TICKETS).map(|_| None).collect(),
+            event: None,
+            nothing,
+            progress: std::thread::park,
+        })
+    }
+
+    /// Calls `progress` again and again while it awaits something, in place of
+    /// parking the thread.
+    #[must_use]
+    pub fn with_progress(self, progress: fn()) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Runs a program and, at its end, compares every buffer.
+    ///
+    /// # Errors
+    ///
+    /// The operation that failed or gave something else than the oracle.
+    pub fn run(&mut self, program: &[Op]) -> Result<(), Failure> {
+        for (step, &op) in program.iter().enumerate() {
+            self.step(op).map_err(|failure| format!("step {step}, {op:?}: {failure}"))?;
+        }
+        for slot in 0..SLOTS {
+            let op = Op::CheckHome { slot };
+            self.step(op).map_err(|failure| format!("at the end, {op:?}: {failure}"))?;
+        }
+        for stream in &self.streams {
+            stream.synchronize().map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Upload { .. } | Op::Zeros { .. } | Op::Filled { .. } => self.make(op),
+            Op::Fill { .. } | Op::Write { .. } | Op::Copy { .. } => self.transfer(op),
+            Op::Churn { .. }
+            | Op::Exchange { .. }
+            | Op::Halves { .. }
+            | Op::ChurnHalves { .. }
+            | Op::Cancel { .. }
+            | Op::Elsewhere { .. } => self.launch(op),
+            Op::Check { .. } | Op::CheckHome { .. } | Op::Begin { .. } | Op::End { .. } => {
+                self.look(op)
+            }
+            Op::Drop { .. }
+            | Op::Swap { .. }
+            | Op::Event { .. }
+            | Op::Sync { .. }
+            | Op::Renew { .. } => self.manage(op),
+        }
+    }
+
+    fn make(&mut self, op: Op) -> Result<(), Failure> {
+        let (slot, buffer, expected) = match op {
+            Op::Upload { slot, on, len, seed } => {
+                let expected = numbers(len, seed);
+                (slot, self.streams[on].upload(&expected), expected)
+            }
+            Op::Zeros { slot, on, len } => (slot, self.streams[on].zeros(len), vec![0; len]),
+            Op::Filled { slot, on, len, value } => {
+                (slot, self.streams[on].filled(len, value), vec![value; len])
+            }
+            _ => return Ok(()),
+        };
+        self.slots[slot] = Some(Pair { buffer: buffer.map_err(failed)?, expected });
+        Ok(())
+    }
+
+    fn transfer(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Fill { slot, on, part, value } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                let (start, end) = part.of(pair.expected.len());
+                let target = pair.buffer.slice_mut(start..end).map_err(failed)?;
+                pair.expected[start..end].fill(value);
+                self.streams[on].fill(target, value).map_err(failed)
+            }
+            Op::Write { slot, on, part, seed } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                let (start, end) = part.of(pair.expected.len());
+                let source = numbers(end - start, seed);
+                let target = pair.buffer.slice_mut(start..end).map_err(failed)?;
+                pair.expected[start..end].copy_from_slice(&source);
+                self.streams[on].write(target, &source).map_err(failed)
+            }
+            Op::Copy { from, to, on, source, target } => self.copy((from, to), on, source, target),
+            _ => Ok(()),
+        }
+    }
+
+    fn copy(
+        &mut self,
+        slots: (usize, usize),
+        on: usize,
+        source: Part,
+        target: Part,
+    ) -> Result<(), Failure> {
+        let Ok([Some(from), Some(to)]) = self.slots.get_disjoint_mut([slots.0, slots.1]) else {
+            return Ok(());
+        };
+        let (source_start, source_end) = source.of(from.expected.len());
+        let (target_start, target_end) = target.of(to.expected.len());
+        let len = (source_end - source_start).min(target_end - target_start);
+        let (source, target) = (source_start..source_start + len, target_start..target_start + len);
+        to.expected[target.clone()].copy_from_slice(&from.expected[source.clone()]);
+        let source = from.buffer.slice(source).map_err(failed)?;
+        let target = to.buffer.slice_mut(target).map_err(failed)?;
+        self.streams[on].copy(source, target).map_err(failed)
+    }
+
+    fn launch(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Churn { target, sources, on, seed, is_slow } => {
+                self.churn(target, sources, on, (seed, is_slow))
+            }
+            Op::Exchange { x, y, on, seed } => {
+                let Ok([Some(x), Some(y)]) = self.slots.get_disjoint_mut([x, y]) else {
+                    return Ok(());
+                };
+                let grid = grid(x.expected.len());
+                exchange_oracle(&mut x.expected, &mut y.expected, seed);
+                let call = exchange(0, &mut x.buffer, &mut y.buffer, seed);
+                self.streams[on].launch(grid, call).map_err(failed).map(|_| ())
+            }
+            Op::Halves { slot, on, other, value } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                let middle = pair.expected.len() / 2;
+                let (front, back) = pair.buffer.split_at_mut(middle).map_err(failed)?;
+                pair.expected[..middle].fill(value);
+                pair.expected[middle..].fill(!value);
+                self.streams[on].fill(front, value).map_err(failed)?;
+                self.streams[other].fill(back, !value).map_err(failed)
+            }
+            Op::ChurnHalves { slot, on, seed } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                let middle = pair.expected.len() / 2;
+                let (mut front, back) = pair.buffer.split_at_mut(middle).map_err(failed)?;
+                let (front_expected, back_expected) = pair.expected.split_at_mut(middle);
+                churn_oracle(front_expected, [back_expected, &[], &[]], seed);
+                let none = self.nothing.as_slice();
+                let call = churn(0, front.reborrow(), [back.as_slice(), none, none], seed);
+                self.streams[on].launch(grid(middle), call).map_err(failed).map(|_| ())
+            }
+            Op::Cancel { target, on, seed } => {
+                let Some(pair) = &mut self.slots[target] else { return Ok(()) };
+                let none = self.nothing.as_slice();
+                churn_oracle(&mut pair.expected, [&[]; 3], seed);
+                let call = churn(SLOW_NS, &mut pair.buffer, [none; 3], seed);
+                let launched = self.streams[on].launch(grid(pair.expected.len()), call);
+                let mut done = launched.map_err(failed)?.done();
+                let polled = Pin::new(&mut done).poll(&mut Context::from_waker(Waker::noop()));
+                if let Poll::Ready(result) = polled { result.map_err(failed) } else { Ok(()) }
+            }
+            Op::Elsewhere { target, source, on, seed } => {
+                self.elsewhere((target, source), on, seed)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn churn(
+        &mut self,
+        target: usize,
+        sources: [usize; 3],
+        on: usize,
+        (seed, is_slow): (u32, bool),
+    ) -> Result<(), Failure> {
+        let Some(mut pair) = self.slots[target].take() else { return Ok(()) };
+        // The target's own slot is empty now, which makes it an absent source.
+        let sources = sources.map(|slot| self.slots[slot].as_ref());
+        let vectors = sources.map(|source| source.map_or(&[][..], |pair| &pair.expected));
+        churn_oracle(&mut pair.expected, vectors, seed);
+        let nothing = &self.nothing;
+        let slices = sources.map(|source| source.map_or(nothing, |pair| &pair.buffer));
+        let ns = if is_slow { SLOW_NS } else { 0 };
+        let call = churn(ns, &mut pair.buffer, slices, seed);
+        let launched = self.streams[on].launch(grid(pair.expected.len()), call).map(|_| ());
+        self.slots[target] = Some(pair);
+        launched.map_err(failed)
+    }
+
+    fn elsewhere(&mut self, slots: (usize, usize), on: usize, seed: u32) -> Result<(), Failure> {
+        let Ok([Some(target), Some(source)]) = self.slots.get_disjoint_mut([slots.0, slots.1])
+        else {
+            return Ok(());
+        };
+        churn_oracle(&mut target.expected, [&source.expected, &[], &[]], seed);
+        let (stream, none) = (&self.streams[on], &self.nothing);
+        let run = || {
+            let call = churn(0, &mut target.buffer, [&source.buffer, none, none], seed);
+            stream.launch(grid(target.expected.len()), call).map(|_| ())
+        };
+        let result = std::thread::scope(|scope| scope.spawn(run).join());
+        result.map_err(|_| "the other thread panicked".to_owned())?.map_err(failed)
+    }
+
+    fn look(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Check { slot, on, part } => {
+                let Some(pair) = &self.slots[slot] else { return Ok(()) };
+                let (start, end) = part.of(pair.expected.len());
+                let source = pair.buffer.slice(start..end).map_err(failed)?;
+                let found = self.streams[on].to_vec(source).map_err(failed)?;
+                compare(&found, &pair.expected[start..end])
+            }
+            Op::CheckHome { slot } => {
+                let Some(pair) = &self.slots[slot] else { return Ok(()) };
+                compare(&pair.buffer.to_vec().map_err(failed)?, &pair.expected)
+            }
+            Op::Begin { slot, on, ticket } => {
+                let Some(pair) = &self.slots[slot] else { return Ok(()) };
+                let download = self.streams[on].to_vec_async(&pair.buffer).map_err(failed)?;
+                let expected = pair.expected.clone();
+                self.kept[ticket] = Some(Kept { download, expected });
+                Ok(())
+            }
+            Op::End { ticket, how } => {
+                let Some(kept) = self.kept[ticket].take() else { return Ok(()) };
+                let found = match how {
+                    Finish::Wait => kept.download.wait(),
+                    Finish::Await => block_on_with(kept.download, self.progress),
+                    Finish::Drop => return Ok(()),
+                    Finish::Forget => {
+                        // Its memory leaks, on purpose; nobody is harmed.
+                        let _ = std::mem::ManuallyDrop::new(kept.download);
+                        return Ok(());
+                    }
+                };
+                compare(&found.map_err(failed)?, &kept.expected)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn manage(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Drop { slot } => self.slots[slot] = None,
+            Op::Swap { a, b } => self.slots.swap(a, b),
+            Op::Event { on, is_waited } => {
+                let event = self.streams[on].record().map_err(failed)?;
+                match self.event.replace(event) {
+                    Some(last) if is_waited => last.synchronize().map_err(failed)?,
+                    Some(last) => drop(last.is_reached().map_err(failed)?),
+                    None => {}
+                }
+            }
+            Op::Sync { on } => self.streams[on].synchronize().map_err(failed)?,
+            Op::Renew { on } => {
+                let stream = self.device.stream().map_err(failed)?;
+                // A clone keeps the old one for a moment.
+                let old = std::mem::replace(&mut self.streams[on], stream);
+                let last = old.clone();
+                drop(old);
+                drop(last);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn compare(found: &[u32], expected: &[u32]) -> Result<(), Failure> {
+    if found == expected {
+        return Ok(());
+    }
+    let at = found.iter().zip(expected).position(|(found, expected)| found != expected);
+    let at = at.unwrap_or(found.len().min(expected.len()));
+    Err(format!(
+        "of {} elements {} differ, first element {at}: expected {:#x?}, found {:#x?}",
+        expected.len(),
+        found.iter().zip(expected).filter(|(found, expected)| found != expected).count(),
+        expected.get(at),
+        found.get(at)
+    ))
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Polls a future on this thread until it is ready.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    block_on_with(future, std::thread::park)
+}
+
+/// Polls a future on this thread until it is ready, with `rest` between polls.
+pub fn block_on_with<F: Future>(future: F, rest: fn()) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => rest(),
+        }
+    }
+}

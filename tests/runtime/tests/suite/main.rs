@@ -1,0 +1,3 @@
+//! The runtime on the CPU device, the fake driver and, where there is one, a GPU.
+
+mod fuzz;
