@@ -22,7 +22,8 @@ pub(crate) struct CudaDevice {
     pub(crate) board: PanicBoard,
     pub(crate) cache: Cache,
     pub(crate) staging: Staging,
-    /// `None` where the driver or device has no stream-ordered allocation.
+    /// For buffers that are allocated one by one; `None` where the driver or device
+    /// has no stream-ordered allocation.
     pool: Option<Pool>,
     /// Looks after everything that is awaited.
     pub(crate) poller: Poller<WatchedQueue>,
@@ -64,10 +65,6 @@ impl CudaDevice {
 
     pub(crate) fn context(&self) -> &Arc<Context> {
         &self.context
-    }
-
-    pub(crate) fn pool(&self) -> Option<&Pool> {
-        self.pool.as_ref()
     }
 
     pub(crate) fn capability(&self) -> (u32, u32) {

@@ -11,6 +11,7 @@ use raddle_cuda::Attribute;
 
 use crate::cuda::CudaDevice;
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 use crate::queue::{Queue, Queues};
 use crate::stream::Stream;
 use crate::sync::lock;
@@ -47,6 +48,7 @@ pub(crate) struct DeviceInner {
     pub(crate) queues: Queues,
     /// Why the device is lost, once it is.
     pub(crate) lost: OnceLock<Error>,
+    pub(crate) pool: Pool,
     /// `None` on the CPU.
     pub(crate) cuda: Option<CudaDevice>,
 }
@@ -132,24 +134,25 @@ impl Device {
     /// The CPU.
     #[must_use]
     pub fn cpu() -> Self {
-        CPU.get_or_init(|| {
-            raddle_cuda::fork::watch();
-            let threads = std::thread::available_parallelism().map_or(1, usize::from);
-            Self {
-                inner: Arc::new(DeviceInner {
-                    kind: DeviceKind::Cpu,
-                    name: cpu_name(),
-                    limits: Limits {
-                        multiprocessors: u32::try_from(threads).unwrap_or(u32::MAX),
-                        ..CPU_LIMITS
-                    },
-                    queues: Queues::default(),
-                    lost: OnceLock::new(),
-                    cuda: None,
-                }),
-            }
-        })
-        .clone()
+        CPU.get_or_init(Self::new_cpu).clone()
+    }
+
+    /// Another CPU device, with streams and memory of its own.
+    pub(crate) fn new_cpu() -> Self {
+        raddle_cuda::fork::watch();
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let multiprocessors = u32::try_from(threads).unwrap_or(u32::MAX);
+        Self {
+            inner: Arc::new(DeviceInner {
+                kind: DeviceKind::Cpu,
+                name: cpu_name(),
+                limits: Limits { multiprocessors, ..CPU_LIMITS },
+                queues: Queues::default(),
+                lost: OnceLock::new(),
+                pool: Pool::for_host(),
+                cuda: None,
+            }),
+        }
     }
 
     /// The GPU of this number, counted from 0 as the driver lists them.
@@ -168,9 +171,6 @@ impl Device {
         Ok(device)
     }
 
-    fn open_cuda(ordinal: u32) -> Result<Self> {
-        let no_gpu = |error: raddle_cuda::Error| {
-            if error.is_absent() {
     /// Opens the GPU anew after `reset`, in this device's place.
     pub(crate) fn reopen(&self, reset: &dyn Fn() -> Result<()>) -> Result<Self> {
         let mut open = lock(&CUDA);
@@ -186,6 +186,9 @@ impl Device {
         unreachable!("an open GPU is in the list")
     }
 
+    fn open_cuda(ordinal: u32) -> Result<Self> {
+        let no_gpu = |error: raddle_cuda::Error| {
+            if error.is_absent() {
                 Error::NoGpu { reason: error.to_string() }
             } else {
                 error.into()
@@ -197,6 +200,7 @@ impl Device {
             return Err(Error::NoSuchDevice { ordinal, count });
         }
         let raw = raddle_cuda::Device::get(driver, ordinal)?;
+        let cuda = CudaDevice::open(raw)?;
         Ok(Self {
             inner: Arc::new(DeviceInner {
                 kind: DeviceKind::Cuda(ordinal),
@@ -204,9 +208,15 @@ impl Device {
                 limits: cuda_limits(raw)?,
                 queues: Queues::default(),
                 lost: OnceLock::new(),
-                cuda: Some(CudaDevice::open(raw)?),
+                pool: Pool::for_cuda(cuda.context())?,
+                cuda: Some(cuda),
             }),
         })
+    }
+
+    /// The devices that this process has opened.
+    pub(crate) fn open_ones() -> Vec<Self> {
+        CPU.get().into_iter().cloned().chain(lock(&CUDA).iter().cloned()).collect()
     }
 
     /// What the device is.
@@ -320,19 +330,6 @@ impl Device {
     #[must_use]
     pub fn cuda_context(&self) -> Option<&Arc<raddle_cuda::Context>> {
         self.inner.cuda.as_ref().map(CudaDevice::context)
-    }
-
-    /// How much memory the device's pool holds, by the driver's counters; `None`
-    /// on the CPU and on GPUs without pools.
-    ///
-    /// ## Errors
-    ///
-    /// A failed driver call.
-    pub fn pool_use(&self) -> Result<Option<raddle_cuda::PoolUse>> {
-        match self.inner.cuda.as_ref().and_then(CudaDevice::pool) {
-            Some(pool) => Ok(Some(pool.usage()?)),
-            None => Ok(None),
-        }
     }
 
     pub(crate) fn inner(&self) -> &DeviceInner {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::pool::PoolState;
+
 /// A failure of the runtime, of a kernel, or of the machine below.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -45,8 +47,6 @@ pub enum Error {
         /// Process id of the parent.
         parent: u32,
     },
-    /// A stream was asked for with a priority above the device's highest.
-    StreamPriority {
     /// A device could not be given back to the process. If it is lost, start a new
     /// process.
     NotReset {
@@ -55,6 +55,8 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A stream was asked for with a priority above the device's highest.
+    StreamPriority {
         /// The device.
         device: String,
         /// The highest priority.
@@ -67,7 +69,8 @@ pub enum Error {
         /// What the system says.
         reason: String,
     },
-    /// The device has no memory left for a buffer. Drop buffers or ask for less.
+    /// The device has no memory left for a buffer, or what is left lies under a limit
+    /// that was set. Drop buffers, ask for less, or see who holds the rest.
     OutOfMemory {
         /// The device.
         device: String,
@@ -77,6 +80,38 @@ pub enum Error {
         free_bytes: u64,
         /// Bytes of the device.
         total_bytes: u64,
+        /// What this process does with its memory, and who holds most of it.
+        pool: Box<PoolState>,
+    },
+    /// A setting about memory says nothing that is understood.
+    MemorySetting {
+        /// The environment variable.
+        variable: &'static str,
+        /// What it may be.
+        expected: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// The host has no memory left that devices can reach.
+    HostMemory {
+        /// Bytes asked for.
+        requested_bytes: usize,
+    },
+    /// The device cannot do this.
+    Unsupported {
+        /// The device.
+        device: String,
+        /// What it lacks.
+        what: &'static str,
+    },
+    /// An operation wants another sort of memory.
+    WrongMemory {
+        /// What was to be done.
+        operation: &'static str,
+        /// The sort of memory that can do it.
+        expected: &'static str,
+        /// The buffer's sort of memory.
+        found: &'static str,
     },
     /// A buffer's size in bytes does not fit in a machine word.
     TooLarge {
@@ -288,16 +323,32 @@ impl fmt::Display for Error {
             Self::Forked { parent } => {
                 write!(f, "{}", raddle_cuda::Error::Forked { parent: *parent })
             }
+            Self::NotReset { device, reason } => {
+                write!(
+                    f,
+                    "{device} was not reset: {reason}; if it is lost, a new process can use it"
+                )
+            }
             Self::StreamPriority { device, max, found } => {
                 write!(f, "stream priority: expected 0 to {max} (limit of {device}), found {found}")
             }
             Self::Thread { reason } => {
                 write!(f, "the thread that watches for the end of work did not start: {reason}")
             }
-            Self::OutOfMemory { device, requested_bytes, free_bytes, total_bytes } => write!(
+            Self::OutOfMemory { device, requested_bytes, free_bytes, total_bytes, pool } => write!(
                 f,
-                "out of memory on {device}: {requested_bytes} bytes asked for, {free_bytes} of {total_bytes} free"
+                "out of memory on {device}: {requested_bytes} bytes asked for, {free_bytes} of {total_bytes} free; {pool}"
             ),
+            Self::HostMemory { requested_bytes } => {
+                write!(f, "out of host memory: {requested_bytes} bytes asked for")
+            }
+            Self::Unsupported { device, what } => write!(f, "{device} has no {what}"),
+            Self::WrongMemory { operation, expected, found } => {
+                write!(f, "{operation}: expected {expected} memory, found {found} memory")
+            }
+            Self::MemorySetting { variable, expected, found } => {
+                write!(f, "{variable}: expected {expected}, found `{found}`")
+            }
             Self::TooLarge { len, element_bytes } => {
                 write!(f, "{len} elements of {element_bytes} bytes are more than memory can hold")
             }
@@ -323,12 +374,6 @@ impl fmt::Display for Error {
             ),
             Self::Matrix { kernel, rows, cols, stride, len, reason } => write!(
                 f,
-            Self::NotReset { device, reason } => {
-                write!(
-                    f,
-                    "{device} was not reset: {reason}; if it is lost, a new process can use it"
-                )
-            }
                 "{kernel}: {len} elements as a matrix of {rows} rows and {cols} columns, {stride} elements apart: {reason}"
             ),
             Self::KernelPanic { kernel, message, file, line, column, block, thread } => write!(

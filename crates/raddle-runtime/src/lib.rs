@@ -42,14 +42,18 @@ mod kernels;
 mod launch;
 mod memory;
 mod panics;
+mod pinned;
+mod pool;
+mod profile;
 mod queue;
+mod shelf;
 mod staging;
 mod stream;
+mod stream_pool;
 mod sync;
 mod tensor;
 mod timeline;
 
-mod stream_pool;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -63,6 +67,12 @@ pub use foreign::{
     FOREIGN_PARAMS_MAX, ForeignArgs, ForeignCall, ForeignKernel, ForeignModule, ForeignParams,
 };
 pub use grid::{Dims, Grid};
+pub use pinned::Pinned;
+pub use pool::{Holder, MemoryPressure, MemoryUse, PoolState};
+pub use profile::{
+    MemoryKind, MemoryProfile, MemoryProfileMode, ProfileEntry, Stack, StackFrame,
+    memory_profile_mode, set_memory_profile,
+};
 pub use stream::{Launched, Stream};
-pub use tensor::{Tensor, TensorMut};
 pub use stream_pool::{BorrowedStream, StreamPool};
+pub use tensor::{Tensor, TensorMut};

@@ -1,11 +1,13 @@
 //! One allocation on a device: its address, who used it last, and freeing it in
 //! stream order.
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::atomic::Ordering;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::pool::Block;
+use crate::profile::{Made, MemoryKind, Ticket};
 use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
 use crate::timeline::{Access, StreamId, Uses};
@@ -18,8 +20,20 @@ pub(crate) struct Region {
     pub(crate) address: u64,
     pub(crate) uses: Uses,
     pub(crate) bytes: usize,
+    backing: Backing,
     /// The stream it was allocated on.
     home: StreamId,
+    ticket: Ticket,
+}
+
+/// Where a region's memory comes from and goes to.
+enum Backing {
+    /// There is none: no bytes.
+    Nothing,
+    /// A block of the device's pool, of so many bytes.
+    Block(u64),
+    /// The driver's or the host's allocator, for this region alone.
+    Direct,
 }
 
 /// Alignment of every allocation, as the driver has it.
@@ -28,36 +42,102 @@ pub(crate) const ALIGN_BYTES: usize = 256;
 impl Region {
     /// Allocates `bytes` bytes, zeroed or with unspecified content, for work
     /// that is enqueued on `queue` from now on.
+    #[inline]
     pub(crate) fn new(
         device: &Device,
         queue: &Queue,
         bytes: usize,
         is_zeroed: bool,
     ) -> Result<Self> {
-        let region = |address| Self {
+        let pool = &device.inner().pool;
+        if bytes == 0 || pool.is_direct() {
+            return Self::new_direct(device, queue, bytes, is_zeroed);
+        }
+        let allocated = pool.allocate(device, queue, bytes)?;
+        let block = allocated.block;
+        let mut region = Self::on(device, queue.id, block.address, bytes);
+        region.backing = Backing::Block(block.bytes);
+        if !allocated.is_settled {
+            // Work on other streams comes after what used the memory before.
+            let sequence = queue.enqueued.load(Ordering::Acquire);
+            region.uses.note(queue.id, Access::Exclusive, sequence);
+        }
+        region.ticket = Ticket::record(
+            || Made {
+                bytes: block.bytes,
+                kind: MemoryKind::Device,
+                device: device.kind(),
+                stream: queue.id,
+                kernel: queue.last_kernel.load(Ordering::Relaxed),
+            },
+            block.bytes,
+        );
+        if is_zeroed && !allocated.is_zero {
+            region.fill_zero(queue)?;
+        }
+        Ok(region)
+    }
+
+    fn on(device: &Device, home: StreamId, address: u64, bytes: usize) -> Self {
+        Self {
             device: device.clone(),
             address,
             bytes,
             uses: Uses::default(),
-            home: queue.id,
-        };
+            backing: Backing::Nothing,
+            home,
+            ticket: Ticket::default(),
+        }
+    }
+
+    /// As [`Region::new`], without the pool.
+    #[cold]
+    fn new_direct(device: &Device, queue: &Queue, bytes: usize, is_zeroed: bool) -> Result<Self> {
         if bytes == 0 {
             // Slices of no elements still want an aligned address.
-            return Ok(region(ALIGN_BYTES as u64));
+            return Ok(Self::on(device, queue.id, ALIGN_BYTES as u64, 0));
         }
-        let (Some(cuda), Some(raw)) = (&device.inner().cuda, &queue.raw) else {
-            return Ok(region(allocate_on_host(bytes, is_zeroed)?));
+        device.inner().pool.note_direct(bytes)?;
+        let address = match (&device.inner().cuda, &queue.raw) {
+            (Some(cuda), Some(raw)) => {
+                let _state = lock(&queue.state);
+                cuda.allocate(bytes, raw).map_err(Error::from)
+            }
+            _ => allocate_on_host(bytes, is_zeroed).ok_or_else(|| out_of_memory().into()),
+        };
+        let address = match address {
+            Ok(address) => address,
+            Err(error) => {
+                device.inner().pool.forget_direct(bytes);
+                return Err(allocation_error(device, bytes, error));
+            }
+        };
+        let mut region = Self::on(device, queue.id, address, bytes);
+        region.backing = Backing::Direct;
+        if device.is_gpu() {
+            let sequence = queue.enqueued.load(Ordering::Acquire);
+            region.uses.note(queue.id, Access::Exclusive, sequence);
+            if is_zeroed {
+                region.fill_zero(queue)?;
+            }
+        }
+        Ok(region)
+    }
+
+    /// Fills the memory, which nobody else has yet.
+    fn fill_zero(&self, queue: &Queue) -> Result<()> {
+        let Some(raw) = &queue.raw else {
+            // SAFETY: the memory is this region's alone, and the CPU device has done
+            // all work when it is enqueued.
+            unsafe { host_pointer(self.address).write_bytes(0, self.bytes) };
+            return Ok(());
         };
         let mut state = lock(&queue.state);
-        let address =
-            cuda.allocate(bytes, raw).map_err(|error| allocation_error(device, bytes, error))?;
-        let region = region(address);
-        if is_zeroed {
-            // SAFETY: the memory was just allocated on this stream.
-            unsafe { raw.fill_u8(address, 0, bytes)? };
-        }
-        region.uses.note(queue.id, Access::Exclusive, queue.next(&mut state));
-        Ok(region)
+        // SAFETY: the memory is this region's alone, and the stream comes after
+        // everything that used it before.
+        unsafe { raw.fill_u8(self.address, 0, self.bytes)? };
+        self.uses.note(queue.id, Access::Exclusive, queue.next(&mut state));
+        Ok(())
     }
 
     /// The stream on which the memory was written last, and the number of the use.
@@ -78,11 +158,26 @@ impl Queue {
 }
 
 impl Drop for Region {
+    #[inline]
     fn drop(&mut self) {
-        if self.bytes == 0 {
-            return;
-        }
         let device = &self.device;
+        match self.backing {
+            Backing::Nothing => {}
+            Backing::Block(bytes) => {
+                self.ticket.release(bytes);
+                let block = Block { address: self.address, bytes };
+                device.inner().pool.free(device, block, &self.uses, self.home);
+            }
+            Backing::Direct => self.free_direct(),
+        }
+    }
+}
+
+impl Region {
+    #[cold]
+    fn free_direct(&self) {
+        let device = &self.device;
+        device.inner().pool.forget_direct(self.bytes);
         let Some(cuda) = &device.inner().cuda else {
             // SAFETY: allocated with this layout, and the CPU device has done all
             // work when it is enqueued.
@@ -108,16 +203,13 @@ impl Drop for Region {
     }
 }
 
-fn allocation_error(device: &Device, bytes: usize, error: raddle_cuda::Error) -> Error {
-    if error.status() != Some(raddle_cuda::Status::OUT_OF_MEMORY) {
-        return error.into();
-    }
-    let memory = device.memory().ok();
-    Error::OutOfMemory {
-        device: device.to_string(),
-        requested_bytes: bytes,
-        free_bytes: memory.map_or(0, |memory| memory.free_bytes),
-        total_bytes: memory.map_or(0, |memory| memory.total_bytes),
+/// Adds to the driver's refusal what is known of the device's memory.
+fn allocation_error(device: &Device, bytes: usize, error: Error) -> Error {
+    match &error {
+        Error::Cuda(source) if source.status() == Some(raddle_cuda::Status::OUT_OF_MEMORY) => {
+            device.inner().pool.out_of_memory(device, bytes)
+        }
+        _ => error,
     }
 }
 
@@ -134,18 +226,11 @@ fn host_layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, ALIGN_BYTES).expect("sizes are checked when they are computed")
 }
 
-fn allocate_on_host(bytes: usize, is_zeroed: bool) -> Result<u64> {
+fn allocate_on_host(bytes: usize, is_zeroed: bool) -> Option<u64> {
     let layout = host_layout(bytes);
     // SAFETY: the size is not zero.
     let pointer = unsafe { if is_zeroed { alloc_zeroed(layout) } else { alloc(layout) } };
-    if pointer.is_null() {
-        let total = Device::cpu().memory().map_or(0, |memory| memory.total_bytes);
-        if total == 0 {
-            handle_alloc_error(layout);
-        }
-        return Err(allocation_error(&Device::cpu(), bytes, out_of_memory()));
-    }
-    Ok(pointer.expose_provenance() as u64)
+    (!pointer.is_null()).then(|| pointer.expose_provenance() as u64)
 }
 
 fn out_of_memory() -> raddle_cuda::Error {

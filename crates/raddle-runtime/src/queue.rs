@@ -70,6 +70,8 @@ pub(crate) struct QueueState {
     waited: Vec<(StreamId, u64)>,
     /// Pinned memory that copies from the host are going through.
     pub(crate) chunk: Option<Chunk>,
+    /// Memory that was freed here.
+    pub(crate) cache: crate::pool::Cache,
 }
 
 /// The event of a queue, recorded when another queue has to wait for it.
@@ -182,6 +184,39 @@ impl Queue {
         }
         waiter.wait(event)?;
         Ok(mark.sequence)
+    }
+
+    /// Makes later work of this queue wait, on the device, until work `sequence` of
+    /// another queue has ended: for memory that changes hands. What went wrong in
+    /// that work is not told here. The caller holds this queue's lock.
+    pub(crate) fn wait_on_device(
+        &self,
+        device: &Device,
+        stream: StreamId,
+        sequence: u64,
+    ) -> Result<()> {
+        let other = device.queue(stream);
+        if let (Some(raw), Some(other_raw)) = (&self.raw, &other.raw)
+            && other.signal.completed() < sequence
+        {
+            other.make_wait(other_raw, raw, sequence)?;
+        }
+        Ok(())
+    }
+
+    /// Number of the last work that is known to have ended when the driver was asked
+    /// just now. It does not look at what went wrong.
+    pub(crate) fn probe_ended(&self) -> u64 {
+        let Some(raw) = &self.raw else { return u64::MAX };
+        let tail = self.enqueued.load(Ordering::Acquire);
+        let known = self.signal.completed().max(self.observe().unwrap_or(0));
+        if known >= tail || raw.is_idle().unwrap_or(false) {
+            return known.max(tail);
+        }
+        let mark = lock(&self.mark);
+        let is_reached = |event: &raddle_cuda::Event| event.is_reached().unwrap_or(false);
+        let marked = mark.event.as_ref().filter(|&event| is_reached(event));
+        marked.map_or(known, |_| known.max(mark.sequence))
     }
 
     /// Has the queue say when work `sequence`, which is enqueued, has ended.
@@ -361,7 +396,11 @@ impl Queues {
 
     /// Takes back the queue of a dropped stream.
     pub(crate) fn give_back(&self, device: &Device, queue: Arc<Queue>) {
-        let chunk = lock(&queue.state).chunk.take();
+        let chunk = {
+            let mut state = lock(&queue.state);
+            device.inner().pool.take_back(&queue, &mut state.cache);
+            state.chunk.take()
+        };
         if let (Some(cuda), Some(raw), Some(chunk)) = (&device.inner().cuda, &queue.raw, chunk) {
             cuda.staging.give_back(raw, chunk);
         }

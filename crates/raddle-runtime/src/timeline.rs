@@ -194,6 +194,23 @@ impl Uses {
         all.iter().rev().find(|entry| entry.is_write).or(all.last()).copied()
     }
 
+    /// The only stream that used the memory, `Some(None)` if none did; `None` if
+    /// there are several.
+    #[inline]
+    pub(crate) fn only_user(&self) -> Option<Option<StreamId>> {
+        let mut only = None;
+        for word in &self.inline {
+            let Some(entry) = Packed(word.load(Ordering::Relaxed)).get() else {
+                return Some(only);
+            };
+            if only.is_some_and(|stream| stream != entry.stream) {
+                return None;
+            }
+            only = Some(entry.stream);
+        }
+        if self.has_more.load(Ordering::Acquire) { None } else { Some(only) }
+    }
+
     /// The stream on which to free the memory: the latest to join its users, so
     /// that those who had it before need not wait.
     #[inline]

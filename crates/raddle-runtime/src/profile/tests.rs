@@ -1,0 +1,234 @@
+//! The profile names the calls that hold memory, costs what it should, and writes
+//! files that an independent reader understands.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use super::*;
+use crate::{Buffer, Device, Stream};
+
+/// The entry of memory that `function` has allocated.
+fn entry_of(profile: &MemoryProfile, function: &str) -> Option<ProfileEntry> {
+    let names = |entry: &&ProfileEntry| {
+        let frames = entry.stack.frames();
+        frames.first().is_some_and(|frame| frame.function.ends_with(function))
+    };
+    profile.entries.iter().find(names).cloned()
+}
+
+#[inline(never)]
+fn leaks_on_purpose(stream: &Stream, bytes: usize) -> Buffer<u8> {
+    stream.zeros(bytes).unwrap()
+}
+
+#[test]
+fn the_function_that_holds_memory_is_named_until_it_lets_go() {
+    set_memory_profile(MemoryProfileMode::Full);
+    let device = Device::new_cpu();
+    let stream = device.stream().unwrap();
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(leaks_on_purpose(&stream, 5000));
+        drop(leaks_on_purpose(&stream, 5000));
+    }
+    let entries: Vec<_> = MemoryProfile::now().entries;
+    let of_both = entries.iter().filter(|entry| {
+        entry.stack.frames()[0].function.ends_with("leaks_on_purpose") && entry.held > 0
+    });
+    let [entry] = of_both.collect::<Vec<_>>()[..] else { panic!("one call site holds memory") };
+    assert_eq!((entry.held, entry.held_bytes, entry.made), (10, 51_200, 10));
+    assert_eq!((entry.kind, entry.device, entry.stream), (MemoryKind::Device, device.kind(), 2));
+    let frame = &entry.stack.frames()[0];
+    assert!(frame.file.ends_with("tests.rs") && frame.line > 0, "{frame}");
+    drop(held);
+    let entry = entry_of(&MemoryProfile::now(), "leaks_on_purpose").unwrap();
+    assert_eq!((entry.held, entry.held_bytes, entry.held_bytes_max), (0, 0, 51_200));
+}
+
+#[test]
+fn a_stack_is_found_again_without_unwinding_and_told_from_others() {
+    #[inline(never)]
+    fn here(labels: Labels, depth: u32) -> *const Site {
+        if depth > 0 {
+            return std::hint::black_box(here(labels, depth - 1));
+        }
+        stack::site_here(labels).map_or(std::ptr::null(), std::ptr::from_ref)
+    }
+    let labels = Labels {
+        kind: MemoryKind::Pinned,
+        device: DeviceKind::Cpu,
+        stream: StreamId(7),
+        kernel: 0,
+    };
+    for depth in [0, 1, 5, 40] {
+        let sites: Vec<_> = (0..50).map(|_| here(labels, depth)).collect();
+        assert!(sites.iter().all(|&site| site == sites[0] && !site.is_null()), "{depth}");
+    }
+    // Two calls from one function, at the same height of the stack.
+    let (a, b) = (here(labels, 3), here(labels, 3));
+    assert_ne!(a, b);
+    let other = Labels { stream: StreamId(8), ..labels };
+    let by_label: Vec<_> = [labels, other, labels].iter().map(|&l| here(l, 2)).collect();
+    assert!(by_label[0] == by_label[2] && by_label[0] != by_label[1]);
+}
+
+#[test]
+fn samples_stand_for_what_was_allocated() {
+    let sampler = Sampler::new();
+    // Without pacing: as on a thread that takes its time.
+    let mut countdown = 0i64;
+    let (mut estimate, mut truth, mut samples) = (0.0, 0.0, 0);
+    for index in 0..400_000u64 {
+        let bytes = 64 << (index % 12);
+        truth += bytes as f64;
+        countdown -= bytes as i64;
+        if countdown < 0 {
+            sampler.since.set(None);
+            sampler.samples.set(0);
+            let weight = 1.0 / -(-(bytes as f64) / MEAN_BYTES).exp_m1();
+            (_, countdown) = sampler.draw(bytes);
+            estimate += bytes as f64 * weight;
+            samples += 1;
+        }
+    }
+    assert!(samples > 5000 && samples < 100_000, "{samples}");
+    let error = (estimate / truth - 1.0).abs();
+    assert!(error < 0.05, "estimate off by {error}");
+}
+
+#[test]
+fn a_hurried_thread_is_sampled_less_often() {
+    let sampler = Sampler::new();
+    for _ in 0..PACE_SAMPLES * 20 {
+        sampler.draw(64 << 20);
+    }
+    assert!(sampler.mean_bytes.get() > MEAN_BYTES * 1000.0, "{}", sampler.mean_bytes.get());
+}
+
+/// Protobuf's wire format, read without knowing the schema: the values of each
+/// field.
+fn fields(mut bytes: &[u8]) -> HashMap<u64, Vec<Value<'_>>> {
+    let mut all: HashMap<u64, Vec<Value<'_>>> = HashMap::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let value = match key & 7 {
+            0 => Value::Number(varint(&mut bytes)),
+            2 => {
+                let len = varint(&mut bytes) as usize;
+                let (value, rest) = bytes.split_at(len);
+                bytes = rest;
+                Value::Bytes(value)
+            }
+            other => panic!("wire type {other}"),
+        };
+        all.entry(key >> 3).or_default().push(value);
+    }
+    all
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    fn number(self) -> u64 {
+        let Self::Number(number) = self else { panic!("{self:?}") };
+        number
+    }
+
+    fn bytes(self) -> &'a [u8] {
+        let Self::Bytes(bytes) = self else { panic!("{self:?}") };
+        bytes
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..).step_by(7) {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return value;
+        }
+    }
+    unreachable!("a varint ends")
+}
+
+#[test]
+fn a_pprof_file_says_what_the_profile_says() {
+    set_memory_profile(MemoryProfileMode::Full);
+    #[inline(never)]
+    fn held_for_pprof(stream: &Stream) -> Buffer<u8> {
+        stream.zeros(300_000).unwrap()
+    }
+    let device = Device::new_cpu();
+    let held = held_for_pprof(&device.stream().unwrap());
+    let file = MemoryProfile::now().to_pprof();
+    let mut message = Vec::new();
+    flate2::read::GzDecoder::new(&file[..]).read_to_end(&mut message).unwrap();
+    let profile = fields(&message);
+    let strings: Vec<&str> =
+        profile[&6].iter().map(|text| std::str::from_utf8(text.bytes()).unwrap()).collect();
+    assert_eq!(strings[0], "");
+    let string = |value: Value<'_>| strings[value.number() as usize];
+    let types: Vec<&str> =
+        profile[&1].iter().map(|value| string(fields(value.bytes())[&1][0])).collect();
+    assert_eq!(types, ["alloc_objects", "alloc_space", "inuse_objects", "inuse_space"]);
+    assert_eq!(string(profile[&14][0]), "inuse_space");
+    let named = |field: u64| -> HashMap<u64, HashMap<u64, Vec<Value<'_>>>> {
+        let messages = profile[&field].iter().map(|value| fields(value.bytes()));
+        messages.map(|message| (message[&1][0].number(), message)).collect()
+    };
+    let (locations, functions) = (named(4), named(5));
+    let mut found = false;
+    for sample in &profile[&2] {
+        let sample = fields(sample.bytes());
+        let list = |field: u64| {
+            let mut bytes = sample[&field][0].bytes();
+            let mut values = Vec::new();
+            while !bytes.is_empty() {
+                values.push(varint(&mut bytes));
+            }
+            values
+        };
+        let lines = list(1).into_iter().filter_map(|id| locations[&id].get(&4)).flatten();
+        let names: Vec<&str> = lines
+            .map(|line| string(functions[&fields(line.bytes())[&1][0].number()][&2][0]))
+            .collect();
+        let values = list(2);
+        assert_eq!(values.len(), 4);
+        if names.iter().any(|name| name.ends_with("held_for_pprof")) {
+            let labels: Vec<(&str, &str)> = sample[&3]
+                .iter()
+                .map(|label| fields(label.bytes()))
+                .map(|label| (string(label[&1][0]), string(label[&2][0])))
+                .collect();
+            assert!(labels.contains(&("kind", "device")), "{labels:?}");
+            assert!(labels.contains(&("device", "cpu")), "{labels:?}");
+            assert_eq!(values, [1, 327_680, 1, 327_680]);
+            found = true;
+        }
+    }
+    assert!(found);
+    drop(held);
+}
+
+#[test]
+fn the_table_has_totals_and_places() {
+    set_memory_profile(MemoryProfileMode::Full);
+    #[inline(never)]
+    fn held_for_text(stream: &Stream) -> Buffer<u8> {
+        stream.zeros(3 << 20).unwrap()
+    }
+    let device = Device::cpu();
+    let held = held_for_text(&device.stream().unwrap());
+    let text = MemoryProfile::now().to_text();
+    assert!(text.contains("bytes held\n"), "{text}");
+    assert!(text.contains("3.0 MiB in 1 allocations"), "{text}");
+    assert!(text.contains("held_for_text at "), "{text}");
+    assert!(text.contains("cpu: "), "{text}");
+    drop(held);
+}
