@@ -2,7 +2,7 @@
 //!
 //! A checkpoint is a pickle, a program for a small stack machine that may name any
 //! Python function to call. Here the machine knows the handful of names that a
-//! state dict needs ([`state`]), each as a constructor of plain data; every other
+//! state dict needs (`state`), each as a constructor of plain data; every other
 //! name is an error that says it. *Source*: PyTorch, `torch/serialization.py` and
 //! `torch/_utils.py`; Python, `pickletools.py`.
 

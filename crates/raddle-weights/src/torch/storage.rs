@@ -69,7 +69,7 @@ impl<'z, 'a> Storages<'z, 'a> {
                 what: "a storage that no tensor is in".into(),
             })?;
             let len = cursor.u64()?;
-            let bytes = len.checked_mul(element_bytes as u64).unwrap_or(u64::MAX);
+            let bytes = len.saturating_mul(element_bytes as u64);
             read.insert(key.to_owned(), Cow::Borrowed(cursor.take_u64(bytes)?));
         }
         Ok(Self { origin: Origin::Stream, read, is_little_endian })
