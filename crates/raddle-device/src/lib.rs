@@ -49,6 +49,10 @@ pub mod warp;
 #[path = "rt/format.rs"]
 #[allow(dead_code)]
 mod device_format;
+/// The device's conversions of 128-bit integers, for their tests.
+#[cfg(all(test, not(raddle_device)))]
+#[path = "rt/wide.rs"]
+mod device_wide;
 #[cfg(not(raddle_device))]
 pub mod host;
 #[cfg(raddle_device)]

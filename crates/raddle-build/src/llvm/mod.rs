@@ -43,6 +43,14 @@ pub const OPCODE_ALLOCA: i32 = 26;
 pub const OPCODE_STORE: i32 = 28;
 /// `LLVMGetElementPtr`
 pub const OPCODE_ELEMENT: i32 = 29;
+/// `LLVMFPToUI`
+pub const OPCODE_FLOAT_TO_UNSIGNED: i32 = 33;
+/// `LLVMFPToSI`
+pub const OPCODE_FLOAT_TO_SIGNED: i32 = 34;
+/// `LLVMUIToFP`
+pub const OPCODE_UNSIGNED_TO_FLOAT: i32 = 35;
+/// `LLVMSIToFP`
+pub const OPCODE_SIGNED_TO_FLOAT: i32 = 36;
 /// `LLVMPHI`
 pub const OPCODE_PHI: i32 = 44;
 /// `LLVMVoidTypeKind`

@@ -13,6 +13,7 @@ mod kernel;
 mod math;
 mod panic;
 mod shared;
+mod wide;
 
 use crate::error::Error;
 use crate::llvm::api::Value;
@@ -43,6 +44,7 @@ pub fn prepare(
     shared::lower_static(module)?;
     shared::lower_dynamic(module);
     math::lower(module);
+    wide::lower(module);
     panic::define_panics(module);
     format::lower(module);
     mark_convergent(module);

@@ -10,3 +10,4 @@ mod format;
 mod math;
 mod memory;
 mod panic;
+mod wide;

@@ -1,6 +1,5 @@
 //! 128-bit integers to floats and back.
 //! run: threads = 64
-//! gap: conversions between 128-bit integers and floats have no device code yet
 
 pub fn program(thread: u32) -> (f32, f64, u128, i128) {
     let x = (u128::from(thread) * 0x1_0000_0001) << (thread % 60);

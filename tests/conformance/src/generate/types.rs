@@ -56,14 +56,10 @@ pub fn converted(place: &Place, ty: Ty) -> String {
     }
 }
 
-/// A cast to a number. Between 128-bit integers and floats it goes through 64 bits:
-/// NVPTX has no conversion of that width yet.
+/// A cast to a number.
 pub fn cast(value: &str, from: Ty, to: Ty) -> String {
-    let is_wide = |ty| matches!(ty, Ty::Unsigned(128) | Ty::Signed(128));
-    let is_float = |ty| matches!(ty, Ty::Float(_));
     let through = match (from, to) {
         (Ty::Bool, Ty::Float(_)) => " as u8",
-        _ if is_wide(from) && is_float(to) || is_float(from) && is_wide(to) => " as i64",
         _ => "",
     };
     format!("(({value}){through} as {to})")
