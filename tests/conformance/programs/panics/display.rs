@@ -30,13 +30,8 @@ impl fmt::Display for List<'_> {
 pub fn program(thread: u32) -> u32 {
     if thread == 24 {
         let list = [thread, thread + 1, thread * 100];
-        panic!( //~ PANIC
-            "{} or {:.3}: {} {:04}",
-            Degrees(12.25),
-            Degrees(-0.5),
-            List(&list),
-            List(&list[1..])
-        );
+        let (warm, cold, tail) = (Degrees(12.25), Degrees(-0.5), List(&list[1..]));
+        panic!("{warm} or {cold:.3}: {} {tail:04}", List(&list)); //~ PANIC
     }
     thread
 }

@@ -7,9 +7,8 @@ pub fn program(thread: u32) -> u32 {
     if thread == 23 {
         let (name, other) = (names[thread as usize % 4], names[2]);
         let (letter, is_odd) = (char::from(b'a' + thread as u8), thread % 2 == 1);
-        panic!( //~ PANIC
-            "{name} {name:?} {other:?} {letter} {letter:?} {is_odd} {name:>7} {name:.3}|{is_odd:6}|"
-        );
+        let (a, b, c) = (name, letter, is_odd);
+        panic!("{a} {a:?} {other:?} {b} {b:?} {c} {a:>7} {a:.3}|{c:6}|"); //~ PANIC
     }
     thread
 }
