@@ -7,6 +7,7 @@
 //! it.
 
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::sync::{Arc, Mutex};
 
 use raddle_cuda::{Context, Event, Pinned};
@@ -60,26 +61,40 @@ impl Staging {
     ) -> Result<()> {
         let mut done = 0;
         while done < bytes {
-            let mut chunk = match current.take() {
+            self.rest_if_full(stream, current)?;
+            let chunk = match &mut *current {
                 Some(chunk) => chunk,
-                None => self.take(stream.context())?,
+                empty => empty.insert(self.take(stream.context())?),
             };
             let len = (CHUNK_BYTES - chunk.used).min(bytes - done);
-            // SAFETY: the chunk has room for `len` bytes behind `used`; the
-            // source has as many behind `done`.
+            let at = chunk.used;
+            // Even of a copy that is refused a part may be under way: its place is
+            // taken, and the chunk stays with the queue.
+            chunk.used = (at + len).next_multiple_of(PART_ALIGN);
+            // SAFETY: the chunk has room for `len` bytes at `at`; the source has as
+            // many behind `done`.
             unsafe {
-                let staged = chunk.memory.host().add(chunk.used);
+                let staged = chunk.memory.host().add(at);
                 staged.copy_from_nonoverlapping(source.add(done), len);
                 stream.copy_to_device(target + done as u64, staged, len)?;
             }
             done += len;
-            chunk.used = (chunk.used + len).next_multiple_of(PART_ALIGN);
-            if chunk.used >= CHUNK_BYTES {
-                chunk.event.record(stream)?;
-                self.rest(chunk);
-            } else {
+        }
+        self.rest_if_full(stream, current)
+    }
+
+    /// Marks the end of a full chunk's copies and puts it to rest.
+    fn rest_if_full(
+        &self,
+        stream: &raddle_cuda::Stream,
+        current: &mut Option<Chunk>,
+    ) -> Result<()> {
+        if let Some(chunk) = current.take_if(|chunk| chunk.used >= CHUNK_BYTES) {
+            if let Err(error) = chunk.event.record(stream) {
                 *current = Some(chunk);
+                return Err(error.into());
             }
+            self.rest(chunk);
         }
         Ok(())
     }
@@ -93,13 +108,17 @@ impl Staging {
             _ => None,
         };
         let Some(mut chunk) = oldest else {
-            state.made += 1;
             drop(state);
             let memory = Pinned::new(context, CHUNK_BYTES)?;
-            return Ok(Chunk { memory, used: 0, event: Event::for_order(context)? });
+            let chunk = Chunk { memory, used: 0, event: Event::for_order(context)? };
+            lock(&self.state).made += 1;
+            return Ok(chunk);
         };
         drop(state);
-        chunk.event.synchronize()?;
+        if let Err(error) = chunk.event.synchronize() {
+            lock(&self.state).chunks.push_front(chunk);
+            return Err(error.into());
+        }
         chunk.used = 0;
         Ok(chunk)
     }
@@ -110,9 +129,12 @@ impl Staging {
 
     /// Takes back the chunk of a queue that nobody has any more.
     pub(crate) fn give_back(&self, stream: &raddle_cuda::Stream, chunk: Chunk) {
-        // A failure means a lost context: the chunk goes with it.
-        if chunk.event.record(stream).is_ok() {
+        let is_safe = chunk.event.record(stream).is_ok() || stream.synchronize().is_ok();
+        if is_safe {
             self.rest(chunk);
+        } else {
+            // Nobody can say when its copies end: it is never used nor freed again.
+            let _ = ManuallyDrop::new(chunk);
         }
     }
 }
