@@ -164,6 +164,12 @@ impl Device {
     /// awaited on it. Gives the error to report, the first one.
     #[cold]
     pub(crate) fn lose(&self, source: raddle_cuda::Error, last_kernel: &'static str) -> Error {
+        if let Some(cuda) = &self.inner().cuda {
+            // Whatever the driver would still do: from now on nothing waits for
+            // anything, so nothing may be enqueued, and memory that work might use
+            // is not freed.
+            cuda.context().retire();
+        }
         let device = self.to_string();
         let error = Error::DeviceLost { device, last_kernel, source };
         let is_first = self.inner().lost.set(error).is_ok();
