@@ -41,6 +41,21 @@ pub fn values(found: &Value, expected: &Value, tolerance: Tolerance) -> Result<(
     }
 }
 
+/// Says whether types and shapes of two values differ.
+///
+/// ## Errors
+/// The difference in words.
+pub fn outlines(found: &Value, expected: &Value) -> Result<(), String> {
+    let outline = |value: &Value| {
+        let tensor = value.as_tensor();
+        tensor.map(|tensor| format!("{}{:?}", tensor.dtype(), tensor.shape()))
+    };
+    match (outline(found), outline(expected)) {
+        (found, expected) if found == expected && found.is_some() => Ok(()),
+        (found, expected) => Err(format!("expected {expected:?}, found {found:?}")),
+    }
+}
+
 fn tensors(found: &Tensor, expected: &Tensor, tolerance: Tolerance) -> Result<(), String> {
     if found.dtype() != expected.dtype() {
         return Err(format!("expected type {}, found {}", expected.dtype(), found.dtype()));

@@ -5,18 +5,29 @@
 //! family also needs its line in `FAMILIES`.
 
 mod activation;
+mod channel_norm;
 mod constants;
 mod control;
 mod conv;
 mod elementwise;
+mod fourier;
+mod image;
 mod linear;
+mod ml;
 mod movement;
 mod norm;
+mod optimizer;
 mod pool;
+mod random;
 mod recurrent;
 mod reduce;
+mod resize;
+mod sampling;
 mod sequence;
 mod shaping;
+mod signal;
+mod text;
+mod transposed;
 mod window;
 
 use std::collections::HashMap;
@@ -26,18 +37,28 @@ use crate::{Error, Op, Result, full_name};
 
 /// The rows of all families.
 const FAMILIES: &[&[Op]] = &[
+    channel_norm::ROWS,
     constants::ROWS,
     control::ROWS,
     conv::ROWS,
     elementwise::ROWS,
+    image::ROWS,
     linear::ROWS,
+    ml::ROWS,
     movement::ROWS,
     norm::ROWS,
+    optimizer::ROWS,
     pool::ROWS,
+    random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
+    resize::ROWS,
+    sampling::ROWS,
     sequence::ROWS,
     shaping::ROWS,
+    signal::ROWS,
+    text::ROWS,
+    transposed::ROWS,
 ];
 
 type ByName = HashMap<(&'static str, &'static str), Vec<&'static Op>>;
