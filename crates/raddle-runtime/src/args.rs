@@ -7,9 +7,10 @@ use raddle_device::output::{
 use raddle_device::param::{DeviceType, RawSlice};
 use raddle_device::tile::{TileMut, TileShape};
 
-use crate::buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
+use crate::buffer::{Buffer, ChunksMut, Slice, SliceMut};
 use crate::call::{Binder, KernelArg};
 use crate::error::Error;
+use crate::matrix::{MatrixMut, check_matrix};
 use crate::timeline::Access;
 
 // SAFETY: the elements of the slice, read-only as long as the call borrows them,
@@ -149,31 +150,6 @@ fn bind_matrix<'k, T: DeviceType>(
         rows: rows as u64,
         cols: cols as u64,
         stride: stride as u64,
-    }
-}
-
-/// Whether a matrix of whole vectors of `vector_len` elements lies in `len`
-/// elements, with rows that do not overlap.
-fn check_matrix(
-    rows: usize,
-    cols: usize,
-    stride: usize,
-    len: usize,
-    vector_len: usize,
-) -> Result<(), &'static str> {
-    if stride < cols {
-        return Err("rows overlap: the stride is smaller than the number of columns");
-    }
-    if vector_len == 0 || !cols.is_multiple_of(vector_len) || !stride.is_multiple_of(vector_len) {
-        return Err("columns and stride are not multiples of the kernel's vectors");
-    }
-    if rows == 0 || cols == 0 {
-        return Ok(());
-    }
-    let needed = (rows - 1).checked_mul(stride).and_then(|start| start.checked_add(cols));
-    match needed {
-        Some(needed) if needed <= len => Ok(()),
-        _ => Err("the matrix is larger than the buffer"),
     }
 }
 

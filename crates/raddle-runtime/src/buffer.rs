@@ -12,7 +12,9 @@ use raddle_device::param::DeviceType;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::matrix::{Matrix, MatrixMut};
 use crate::memory::Region;
+use crate::plain::{Plain, reinterpreted_len};
 use crate::stream::Stream;
 use crate::timeline::Access;
 
@@ -122,6 +124,21 @@ impl<T: DeviceType> Buffer<T> {
         self.as_slice_mut().matrix_mut(rows, cols)
     }
 
+    /// The elements before and from `middle`, for reading.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Range`] if `middle` is beyond the end.
+    pub fn split_at(&self, middle: usize) -> Result<(Slice<'_, T>, Slice<'_, T>)> {
+        self.as_slice().split_at(middle)
+    }
+
+    /// The buffer as a row-major matrix, for reading.
+    #[must_use]
+    pub fn matrix(&self, rows: usize, cols: usize) -> Matrix<'_, T> {
+        self.as_slice().matrix(rows, cols)
+    }
+
     /// Waits for the elements and copies them to the host, on the stream that wrote
     /// the buffer last: as [`Stream::to_vec`] of that stream.
     ///
@@ -193,6 +210,35 @@ impl<'a, T: DeviceType> Slice<'a, T> {
         let (start, len) = resolve(range, self.len)?;
         let address = self.address + (start * size_of::<T>()) as u64;
         Ok(Self { address, len, ..self })
+    }
+
+    /// The elements before and from `middle`.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Range`] if `middle` is beyond the end.
+    pub fn split_at(self, middle: usize) -> Result<(Self, Self)> {
+        Ok((self.slice(..middle)?, self.slice(middle..)?))
+    }
+
+    /// The slice as a row-major matrix.
+    #[must_use]
+    pub fn matrix(self, rows: usize, cols: usize) -> Matrix<'a, T> {
+        Matrix { slice: self, rows, cols, stride: cols }
+    }
+
+    /// The same bytes as elements of another type.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Reinterpret`] if they are no whole number of elements, or not
+    /// aligned for them.
+    pub fn reinterpret<U: Plain>(self) -> Result<Slice<'a, U>>
+    where
+        T: Plain,
+    {
+        let len = reinterpreted_len::<T, U>(self.address, self.len)?;
+        Ok(Slice { region: self.region, address: self.address, len, element: PhantomData })
     }
 
     /// Waits for the elements and copies them to the host, on the stream that wrote
@@ -301,6 +347,20 @@ impl<'a, T: DeviceType> SliceMut<'a, T> {
     pub fn matrix_mut(self, rows: usize, cols: usize) -> MatrixMut<'a, T> {
         MatrixMut { slice: self, rows, cols, stride: cols }
     }
+
+    /// The same bytes as elements of another type.
+    ///
+    /// ## Errors
+    ///
+    /// As for [`Slice::reinterpret`].
+    pub fn reinterpret_mut<U: Plain>(self) -> Result<SliceMut<'a, U>>
+    where
+        T: Plain,
+    {
+        let len = reinterpreted_len::<T, U>(self.address, self.len)?;
+        let Self { region, address, access, .. } = self;
+        Ok(SliceMut { region, address, len, access, element: PhantomData })
+    }
 }
 
 impl<'a, T: DeviceType> From<&'a mut Buffer<T>> for SliceMut<'a, T> {
@@ -316,26 +376,8 @@ pub struct ChunksMut<'a, T: DeviceType> {
     pub(crate) chunk_len: usize,
 }
 
-/// A buffer as a row-major matrix: the argument for a kernel's `PerBlockTile`
-/// parameter.
-pub struct MatrixMut<'a, T: DeviceType> {
-    pub(crate) slice: SliceMut<'a, T>,
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) stride: usize,
-}
-
-impl<T: DeviceType> MatrixMut<'_, T> {
-    /// With rows that begin `stride` elements apart, at least `cols`; without this
-    /// they follow each other closely.
-    #[must_use]
-    pub fn stride(self, stride: usize) -> Self {
-        Self { stride, ..self }
-    }
-}
-
 /// Start and length of `range` in `len` elements.
-fn resolve(range: impl RangeBounds<usize>, len: usize) -> Result<(usize, usize)> {
+pub(crate) fn resolve(range: impl RangeBounds<usize>, len: usize) -> Result<(usize, usize)> {
     let start = match range.start_bound() {
         Bound::Included(&start) => Some(start),
         Bound::Excluded(&before) => before.checked_add(1),

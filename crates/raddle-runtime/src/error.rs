@@ -129,6 +129,17 @@ pub enum Error {
         /// Elements on the other side.
         found: usize,
     },
+    /// Bytes cannot be seen as elements of another type.
+    Reinterpret {
+        /// The type they are.
+        from: &'static str,
+        /// The type they were to be.
+        to: &'static str,
+        /// How many bytes.
+        bytes: usize,
+        /// The address on the device.
+        address: u64,
+    },
     /// A tensor map that does not fit its memory or the copy engine's rules.
     TensorMap {
         /// What is wrong with it.
@@ -355,6 +366,10 @@ impl fmt::Display for Error {
             Self::Length { operation, expected, found } => {
                 write!(f, "{operation}: expected {expected} elements, found {found}")
             }
+            Self::Reinterpret { from, to, bytes, address } => write!(
+                f,
+                "{bytes} bytes of {from} at address {address:#x} are no whole number of aligned {to}"
+            ),
             Self::TensorMap { reason } => write!(f, "tensor map: {reason}"),
             Self::Range { start, end, len } => {
                 write!(f, "range {start}..{end} does not lie in a buffer of {len} elements")

@@ -40,9 +40,13 @@ mod foreign;
 mod grid;
 mod kernels;
 mod launch;
+mod managed;
+mod matrix;
 mod memory;
 mod panics;
+mod peer;
 mod pinned;
+mod plain;
 mod pool;
 mod profile;
 mod queue;
@@ -55,9 +59,11 @@ mod tensor;
 mod timeline;
 
 #[cfg(all(test, not(loom)))]
+mod memory_tests;
+#[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use buffer::{Buffer, ChunksMut, MatrixMut, Slice, SliceMut};
+pub use buffer::{Buffer, ChunksMut, Slice, SliceMut};
 pub use call::{Binder, Call, KernelArg, KernelCall};
 pub use completion::{Completion, Download, InFlight};
 pub use device::{Device, DeviceKind, Limits, Memory};
@@ -67,7 +73,10 @@ pub use foreign::{
     FOREIGN_PARAMS_MAX, ForeignArgs, ForeignCall, ForeignKernel, ForeignModule, ForeignParams,
 };
 pub use grid::{Dims, Grid};
+pub use managed::{MemoryAdvice, MemorySide};
+pub use matrix::{Matrix, MatrixMut};
 pub use pinned::Pinned;
+pub use plain::Plain;
 pub use pool::{Holder, MemoryPressure, MemoryUse, PoolState};
 pub use profile::{
     MemoryKind, MemoryProfile, MemoryProfileMode, ProfileEntry, Stack, StackFrame,

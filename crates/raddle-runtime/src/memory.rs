@@ -6,9 +6,10 @@ use std::sync::atomic::Ordering;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::pool::Block;
+use crate::pool::{Block, Point};
 use crate::profile::{Made, MemoryKind, Ticket};
 use crate::queue::{Queue, QueueState};
+use crate::shelf::HostBlock;
 use crate::sync::lock;
 use crate::timeline::{Access, StreamId, Uses};
 
@@ -34,7 +35,12 @@ enum Backing {
     Block(u64),
     /// The driver's or the host's allocator, for this region alone.
     Direct,
+    /// Host memory that the device reaches. Taken in `drop`.
+    Host(Option<HostBlock>),
 }
+
+/// The queue of the device's own stream, the first that is made.
+const DEFAULT_QUEUE: StreamId = StreamId(1);
 
 /// Alignment of every allocation, as the driver has it.
 pub(crate) const ALIGN_BYTES: usize = 256;
@@ -87,6 +93,45 @@ impl Region {
             backing: Backing::Nothing,
             home,
             ticket: Ticket::default(),
+        }
+    }
+
+    /// Host memory of this kind that the device reaches, zeroed.
+    pub(crate) fn on_host(device: &Device, kind: MemoryKind, bytes: usize) -> Result<Self> {
+        if bytes == 0 {
+            return Ok(Self::on(device, DEFAULT_QUEUE, ALIGN_BYTES as u64, 0));
+        }
+        let block = device.shelf().take(device, kind, bytes, true)?;
+        let mut region = Self::on(device, DEFAULT_QUEUE, block.device_address(), bytes);
+        let made = Made {
+            bytes: block.bytes() as u64,
+            kind,
+            device: device.kind(),
+            stream: StreamId(0),
+            kernel: std::ptr::null(),
+        };
+        region.ticket = Ticket::record(|| made, made.bytes);
+        region.backing = Backing::Host(Some(block));
+        Ok(region)
+    }
+
+    /// What sort of memory it is.
+    pub(crate) fn kind(&self) -> MemoryKind {
+        match &self.backing {
+            Backing::Host(Some(block)) => block.kind(),
+            _ => MemoryKind::Device,
+        }
+    }
+
+    /// Where the host finds the memory at a device address within it, if it can
+    /// reach it at all.
+    pub(crate) fn on_the_host(&self, address: u64) -> Option<*mut u8> {
+        let offset = (address - self.address) as usize;
+        match &self.backing {
+            _ if self.bytes == 0 || !self.device.is_gpu() => Some(host_pointer(address)),
+            // SAFETY: the address lies in the region, and so in the block.
+            Backing::Host(Some(block)) => Some(unsafe { block.host().add(offset) }),
+            _ => None,
         }
     }
 
@@ -169,11 +214,22 @@ impl Drop for Region {
                 device.inner().pool.free(device, block, &self.uses, self.home);
             }
             Backing::Direct => self.free_direct(),
+            Backing::Host(_) => self.free_host(),
         }
     }
 }
 
 impl Region {
+    #[cold]
+    fn free_host(&mut self) {
+        let Backing::Host(block) = &mut self.backing else { return };
+        let Some(block) = block.take() else { return };
+        self.ticket.release(block.bytes() as u64);
+        let points = self.uses.all().into_iter();
+        let points = points.map(|entry| Point { stream: entry.stream, sequence: entry.sequence });
+        self.device.shelf().put(&self.device, block, points);
+    }
+
     #[cold]
     fn free_direct(&self) {
         let device = &self.device;

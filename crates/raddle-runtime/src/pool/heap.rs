@@ -320,6 +320,6 @@ impl<S: Source> Heap<S> {
 /// mapped.
 const LOOKED_AT_MAX: usize = 64;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 #[path = "heap_tests.rs"]
 mod tests;

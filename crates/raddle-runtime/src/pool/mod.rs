@@ -356,5 +356,5 @@ impl<'a> Look<'a> {
 /// Most memory that is mapped beyond what is asked for.
 const GROWTH_BYTES_MAX: u64 = 128 << 20;
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;

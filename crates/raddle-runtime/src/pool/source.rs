@@ -174,7 +174,7 @@ impl HostSegments {
         // SAFETY: allocated with this layout; nothing uses it any more.
         unsafe { dealloc(pointer, layout) };
         self.budget.give(bytes);
-        Vec::from([range.start..range.start + bytes])
+        std::iter::once(range.start..range.start + bytes).collect()
     }
 }
 
@@ -228,7 +228,7 @@ impl CudaSegments {
         }
         self.segments.remove(&range.start);
         self.budget.give(bytes);
-        Vec::from([range.start..range.start + bytes])
+        std::iter::once(range.start..range.start + bytes).collect()
     }
 }
 

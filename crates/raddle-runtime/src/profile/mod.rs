@@ -253,5 +253,5 @@ const MEAN_BYTES: f64 = (512 << 10) as f64;
 const PACE_SAMPLES: u32 = 32;
 const PACE: Duration = Duration::from_millis(32);
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests;
