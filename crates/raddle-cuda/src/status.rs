@@ -54,6 +54,9 @@ impl Status {
     /// The driver or device cannot do this.
     pub const NOT_SUPPORTED: Self = Self(801);
 
+    /// A changed graph has another shape than the instantiated one.
+    pub const GRAPH_EXEC_UPDATE_FAILURE: Self = Self(910);
+
     fn row(self) -> Option<&'static Row> {
         ROWS.iter().find(|row| row.code == self.0)
     }

@@ -11,6 +11,7 @@ use raddle_cuda::Attribute;
 
 use crate::cuda::CudaDevice;
 use crate::error::{Error, Result};
+use crate::graph::table::GraphTable;
 use crate::pool::Pool;
 use crate::queue::{Queue, Queues};
 use crate::stream::Stream;
@@ -46,6 +47,8 @@ pub(crate) struct DeviceInner {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) queues: Queues,
+    /// What graphs hold, and how their replays are ordered.
+    pub(crate) graphs: GraphTable,
     /// Why the device is lost, once it is.
     pub(crate) lost: OnceLock<Error>,
     pub(crate) pool: Pool,
@@ -149,6 +152,7 @@ impl Device {
                 limits: Limits { multiprocessors, ..CPU_LIMITS },
                 queues: Queues::default(),
                 lost: OnceLock::new(),
+                graphs: GraphTable::default(),
                 pool: Pool::for_host(),
                 cuda: None,
             }),
@@ -208,6 +212,7 @@ impl Device {
                 limits: cuda_limits(raw)?,
                 queues: Queues::default(),
                 lost: OnceLock::new(),
+                graphs: GraphTable::default(),
                 pool: Pool::for_cuda(cuda.context())?,
                 cuda: Some(cuda),
             }),

@@ -55,6 +55,17 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Work that cannot be captured was asked of a stream that is being captured
+    /// into a graph. Do it before or after the capture, or on another stream.
+    Capture {
+        /// The work.
+        operation: &'static str,
+    },
+    /// A graph was to be changed to work of another shape. Capture a new one.
+    GraphShape {
+        /// What differs.
+        reason: String,
+    },
     /// A stream was asked for with a priority above the device's highest.
     StreamPriority {
         /// The device.
@@ -340,6 +351,11 @@ impl fmt::Display for Error {
                     "{device} was not reset: {reason}; if it is lost, a new process can use it"
                 )
             }
+            Self::Capture { operation } => write!(
+                f,
+                "{operation} cannot be captured into a graph: do it before or after the capture, or on another stream"
+            ),
+            Self::GraphShape { reason } => write!(f, "the graph cannot be changed so: {reason}"),
             Self::StreamPriority { device, max, found } => {
                 write!(f, "stream priority: expected 0 to {max} (limit of {device}), found {found}")
             }

@@ -4,6 +4,7 @@
 //! On a GPU a launch takes one lock, one table lookup, a handful of comparisons
 //! and one driver call; it does not touch the heap.
 
+use std::mem::MaybeUninit;
 use std::sync::atomic::Ordering;
 
 use raddle_cuda::{FunctionAttribute, Shape};
@@ -45,32 +46,20 @@ impl Stream {
         if params_bytes != loaded.rules.params_bytes {
             return Err(wrong_params(kernel, params_bytes));
         }
-        let shape = if loaded.rules.allow(grid) {
-            Shape {
-                grid: grid.grid,
-                block: grid.block,
-                cluster: [0; 3],
-                dynamic_shared_bytes: grid.shared_bytes as u32,
-                is_programmatic: grid.is_programmatic && cuda.capability() >= (9, 0),
-            }
-        } else {
-            let shape = Checked { kernel, device, limits: loaded.limits }.shape(grid)?;
-            if grid.is_empty {
-                return Ok(self.queue().point());
-            }
-            shape_for(cuda, loaded, shape)?
+        let Some(shape) = loaded.shape(device, cuda, kernel, grid)? else {
+            return Ok(self.queue().point());
         };
-        if shape.dynamic_shared_bytes > loaded.dynamic_shared_bytes_max.load(Ordering::Acquire) {
-            allow_shared(loaded, shape.dynamic_shared_bytes)?;
-        }
-        self.submit(Operation::Launch(kernel), accesses, |raw, _| {
+        self.submit(Operation::Launch(kernel), accesses, |raw, state| {
             let raw = raw.expect("queues of a GPU have a driver stream");
             self.queue().note_launch(kernel);
             self.queue().touched.add(loaded.index);
             // SAFETY: the caller's contract; the shape is within what kernel and
             // device allow.
             unsafe { raw.launch(&loaded.function, &shape, params)? };
-            Ok(())
+            match &mut state.recording {
+                None => Ok(()),
+                Some(recording) => recording.note_launch(raw, kernel, loaded.index),
+            }
         })
     }
 
@@ -97,6 +86,11 @@ impl Stream {
         }
         refuse_nested(kernel)?;
         refuse_forked()?;
+        if self.queue().is_capturing() {
+            // SAFETY: the caller's contract; the graph holds the memory.
+            let launch = unsafe { CpuLaunch::new(kernel, shape, params, params_bytes) };
+            return self.record_cpu_launch(accesses, launch);
+        }
         self.submit(Operation::Launch(kernel), accesses, |_, _| {
             let queue = self.queue();
             queue.note_launch(kernel);
@@ -110,6 +104,136 @@ impl Stream {
         })
     }
 }
+
+impl Loaded {
+    /// The launch as the driver takes it, if it is allowed; `None` if there is
+    /// nothing to launch.
+    #[inline]
+    fn shape(
+        &self,
+        device: &Device,
+        cuda: &CudaDevice,
+        kernel: &'static Kernel,
+        grid: &Grid,
+    ) -> Result<Option<Shape>> {
+        let shape = if self.rules.allow(grid) {
+            Shape {
+                grid: grid.grid,
+                block: grid.block,
+                cluster: [0; 3],
+                dynamic_shared_bytes: grid.shared_bytes as u32,
+                is_programmatic: grid.is_programmatic && cuda.capability() >= (9, 0),
+            }
+        } else {
+            let shape = Checked { kernel, device, limits: self.limits }.shape(grid)?;
+            if grid.is_empty {
+                return Ok(None);
+            }
+            shape_for(cuda, self, shape)?
+        };
+        if shape.dynamic_shared_bytes > self.dynamic_shared_bytes_max.load(Ordering::Acquire) {
+            allow_shared(self, shape.dynamic_shared_bytes)?;
+        }
+        Ok(Some(shape))
+    }
+}
+
+impl Device {
+    /// A launch that takes the place of another one in a graph, on a GPU.
+    pub(crate) fn checked_launch(
+        &self,
+        grid: &Grid,
+        kernel: &'static Kernel,
+        params_bytes: usize,
+    ) -> Result<(raddle_cuda::Function, Shape)> {
+        let cuda = self.inner().cuda.as_ref().expect("a driver's graph is of a GPU");
+        let loaded = cuda.kernels.get(self, kernel)?;
+        if params_bytes != loaded.rules.params_bytes {
+            return Err(wrong_params(kernel, params_bytes));
+        }
+        match loaded.shape(self, cuda, kernel, grid)? {
+            Some(shape) if shape.cluster == [0; 3] && !shape.is_programmatic => {
+                Ok((loaded.function.clone(), shape))
+            }
+            _ => Err(not_plain()),
+        }
+    }
+
+    /// A launch that takes the place of another one in a graph, on the CPU device.
+    ///
+    /// # Safety
+    ///
+    /// `params` is a parameter block of `kernel`; the memory that it names is alive
+    /// whenever the launch runs.
+    pub(crate) unsafe fn record_launch(
+        &self,
+        grid: &Grid,
+        kernel: &'static Kernel,
+        params: *const u8,
+        params_bytes: usize,
+    ) -> Result<CpuLaunch> {
+        if params_bytes != kernel.meta.params_bytes as usize {
+            return Err(wrong_params(kernel, params_bytes));
+        }
+        let limits = FunctionLimits { block_threads_max: u32::MAX, static_shared_bytes: 0 };
+        let shape = Checked { kernel, device: self, limits }.shape(grid)?;
+        if grid.is_empty || shape.cluster != [0; 3] || shape.is_programmatic {
+            return Err(not_plain());
+        }
+        // SAFETY: the caller's contract.
+        Ok(unsafe { CpuLaunch::new(kernel, shape, params, params_bytes) })
+    }
+}
+
+#[cold]
+fn not_plain() -> Error {
+    let reason = "empty, programmatic and clustered launches can only be captured anew";
+    Error::GraphShape { reason: reason.to_owned() }
+}
+
+/// A launch of the CPU device that runs later, with its own copy of the parameters.
+pub(crate) struct CpuLaunch {
+    pub(crate) kernel: &'static Kernel,
+    shape: Shape,
+    params: Box<[ParamChunk]>,
+}
+
+/// Parameters, aligned as any parameter may want to be.
+#[derive(Clone, Copy)]
+#[repr(C, align(128))]
+struct ParamChunk([MaybeUninit<u8>; 128]);
+
+impl CpuLaunch {
+    /// # Safety
+    ///
+    /// `params` is a parameter block of `kernel`, of `bytes` bytes.
+    unsafe fn new(kernel: &'static Kernel, shape: Shape, params: *const u8, bytes: usize) -> Self {
+        let chunks = bytes.div_ceil(size_of::<ParamChunk>()).max(1);
+        let mut copy = vec![ParamChunk([MaybeUninit::uninit(); 128]); chunks];
+        // SAFETY: the chunks have room for all bytes, and are new.
+        unsafe { copy.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(params, bytes) };
+        Self { kernel, shape, params: copy.into() }
+    }
+
+    /// Runs the launch to its end.
+    ///
+    /// # Safety
+    ///
+    /// The memory that the parameters name is alive, and nobody else uses it in a
+    /// way that conflicts.
+    pub(crate) unsafe fn run(&self) -> Result<()> {
+        refuse_nested(self.kernel)?;
+        refuse_forked()?;
+        // SAFETY: the caller's contract.
+        unsafe { run_on_cpu(self.kernel, &self.shape, self.params.as_ptr().cast()) }
+    }
+}
+
+// SAFETY: parameters are plain data and addresses; who may use the memory when is
+// up to those who run the launch.
+unsafe impl Send for CpuLaunch {}
+// SAFETY: as above.
+unsafe impl Sync for CpuLaunch {}
 
 /// What work is, for messages.
 #[derive(Clone, Copy)]
@@ -223,20 +347,23 @@ impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
         let shape = shape_for(cuda, &self.loaded, shape)?;
         allow_shared(&self.loaded, shape.dynamic_shared_bytes)?;
         let mut pointers = P::pointers(&self.params);
-        stream.submit(Operation::Launch(kernel), &self.accesses, |raw, _| {
+        stream.submit(Operation::Launch(kernel), &self.accesses, |raw, state| {
             let raw = raw.expect("queues of a GPU have a driver stream");
             stream.queue().note_launch(kernel);
             // SAFETY: whoever made the call vouches for the kernel; there is one
             // pointer for each parameter, to a value of its size.
             unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? };
-            Ok(())
+            match &mut state.recording {
+                None => Ok(()),
+                Some(recording) => recording.note_foreign(&self.loaded),
+            }
         })
     }
 }
 
 impl Queue {
     #[inline]
-    fn note_launch(&self, kernel: &'static Kernel) {
+    pub(crate) fn note_launch(&self, kernel: &'static Kernel) {
         self.last_kernel.store(std::ptr::from_ref(kernel).cast_mut(), Ordering::Relaxed);
     }
 

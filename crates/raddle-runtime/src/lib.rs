@@ -37,6 +37,7 @@ mod error;
 mod event;
 mod fault;
 mod foreign;
+mod graph;
 mod grid;
 mod kernels;
 mod launch;
@@ -72,6 +73,7 @@ pub use event::Event;
 pub use foreign::{
     FOREIGN_PARAMS_MAX, ForeignArgs, ForeignCall, ForeignKernel, ForeignModule, ForeignParams,
 };
+pub use graph::Graph;
 pub use grid::{Dims, Grid};
 pub use managed::{MemoryAdvice, MemorySide};
 pub use matrix::{Matrix, MatrixMut};

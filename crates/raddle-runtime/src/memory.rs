@@ -185,8 +185,32 @@ impl Region {
         Ok(())
     }
 
+    /// The stream on which the memory was allocated.
+    pub(crate) fn home(&self) -> StreamId {
+        self.home
+    }
+
+    /// A region that owns this one's memory from now on, for the graphs that hold
+    /// it.
+    fn leave(&mut self) -> Self {
+        Self {
+            device: self.device.clone(),
+            address: self.address,
+            uses: std::mem::take(&mut self.uses),
+            bytes: self.bytes,
+            backing: std::mem::replace(&mut self.backing, Backing::Nothing),
+            home: self.home,
+            ticket: std::mem::take(&mut self.ticket),
+        }
+    }
+
     /// The stream on which the memory was written last, and the number of the use.
     pub(crate) fn last_write(&self) -> (StreamId, u64) {
+        if self.uses.is_held()
+            && let Some(replay) = self.device.inner().graphs.lock().last_writer(self.address)
+        {
+            return (replay.stream, replay.sequence);
+        }
         self.uses.last_write().map_or((self.home, 0), |entry| (entry.stream, entry.sequence))
     }
 }
@@ -205,6 +229,9 @@ impl Queue {
 impl Drop for Region {
     #[inline]
     fn drop(&mut self) {
+        if self.uses.is_held() && self.leave_to_graphs() {
+            return;
+        }
         let device = &self.device;
         match self.backing {
             Backing::Nothing => {}
@@ -220,6 +247,13 @@ impl Drop for Region {
 }
 
 impl Region {
+    /// Leaves the memory to the graphs that hold it; whether there are any.
+    #[cold]
+    fn leave_to_graphs(&mut self) -> bool {
+        let device = self.device.clone();
+        device.inner().graphs.inherit(self, Self::leave)
+    }
+
     #[cold]
     fn free_host(&mut self) {
         let Backing::Host(block) = &mut self.backing else { return };

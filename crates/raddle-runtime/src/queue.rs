@@ -21,6 +21,7 @@ use crate::completion::{Point, Source};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::fault::ErrorLog;
+use crate::graph::record::Recording;
 use crate::panics::Touched;
 use crate::staging::Chunk;
 use crate::stream::StreamInner;
@@ -52,6 +53,8 @@ pub(crate) struct Queue {
     marked: AtomicU64,
     /// Whether the poller has the queue.
     pub(crate) is_watched: AtomicBool,
+    /// Whether the queue is being captured into a graph.
+    is_capturing: AtomicBool,
     /// Work up to this number had ended when panic records were last looked at.
     harvested: AtomicU64,
     mark: Mutex<Mark>,
@@ -70,6 +73,8 @@ pub(crate) struct QueueState {
     waited: Vec<(StreamId, u64)>,
     /// Pinned memory that copies from the host are going through.
     pub(crate) chunk: Option<Chunk>,
+    /// The capture under way.
+    pub(crate) recording: Option<Box<Recording>>,
     /// Memory that was freed here.
     pub(crate) cache: crate::pool::Cache,
 }
@@ -101,6 +106,7 @@ impl Queue {
             source,
             marked: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
+            is_capturing: AtomicBool::new(false),
             harvested: AtomicU64::new(0),
             mark: Mutex::default(),
             owner: Mutex::default(),
@@ -109,6 +115,21 @@ impl Queue {
             last_kernel: AtomicPtr::default(),
             priority,
         }))
+    }
+
+    /// Whether the queue is being captured into a graph.
+    #[inline]
+    pub(crate) fn is_capturing(&self) -> bool {
+        self.is_capturing.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_capturing(&self, is_capturing: bool) {
+        self.is_capturing.store(is_capturing, Ordering::Release);
+    }
+
+    /// Refuses `operation` if the queue is being captured.
+    pub(crate) fn refuse_capture(&self, operation: &'static str) -> Result<()> {
+        if self.is_capturing() { Err(crate::graph::captured(operation)) } else { Ok(()) }
     }
 
     /// The point behind everything enqueued so far.
@@ -221,6 +242,7 @@ impl Queue {
 
     /// Has the queue say when work `sequence`, which is enqueued, has ended.
     pub(crate) fn arm(&self, sequence: u64) -> Result<()> {
+        self.refuse_capture("waiting")?;
         let Some(raw) = &self.raw else { return Ok(()) };
         let is_armed = || self.marked.load(Ordering::Acquire) >= sequence;
         if is_armed() || self.signal.completed() >= sequence {
@@ -234,6 +256,27 @@ impl Queue {
             self.marked.store(tail, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Has the device's poller look after this queue's waiters.
+    pub(crate) fn watch(self: &Arc<Self>, device: &Device) -> Result<()> {
+        let Some(cuda) = &device.inner().cuda else { return Ok(()) };
+        let watched = || WatchedQueue { device: device.clone(), queue: Arc::clone(self) };
+        let watching = cuda.poller.watch(&self.is_watched, watched);
+        watching.map_err(|error| Error::Thread { reason: error.to_string() })
+    }
+
+    /// Keeps `value` until work `sequence`, which is enqueued, has ended.
+    pub(crate) fn keep_until(
+        self: &Arc<Self>,
+        device: &Device,
+        sequence: u64,
+        value: Box<dyn Send>,
+    ) {
+        // If the queue cannot say when, the next wait for it will.
+        if self.signal.keep(sequence, value) && self.arm(sequence).is_ok() {
+            let _ = self.watch(device);
+        }
     }
 
     /// How far the queue has come, as it says itself.

@@ -18,10 +18,11 @@ use crate::completion::{Completion, Download, InFlight, Landing, Point};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::graph::record::Recorded;
 use crate::grid::Grid;
 use crate::launch::Operation;
 use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
-use crate::queue::{Queue, QueueState, WatchedQueue};
+use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
 use crate::timeline::Access;
 
@@ -56,7 +57,11 @@ pub struct Launched<'s> {
     point: Point,
 }
 
-impl Launched<'_> {
+impl<'s> Launched<'s> {
+    pub(crate) fn new(stream: &'s Stream, point: Point) -> Self {
+        Self { stream, point }
+    }
+
     /// Waits for the launch, and for what was enqueued on the stream before.
     ///
     /// ## Errors
@@ -114,6 +119,11 @@ impl Stream {
         &self.inner.device
     }
 
+    /// Number of the first work that can be this stream's.
+    pub(crate) fn first_sequence(&self) -> u64 {
+        self.inner.first_sequence
+    }
+
     pub(crate) fn queue(&self) -> &Arc<Queue> {
         &self.inner.queue
     }
@@ -150,21 +160,33 @@ impl Stream {
     ) -> Result<Point> {
         let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
         let mut state = lock(&queue.state);
+        if state.recording.is_some() {
+            return self.submit_captured(operation, accesses, work, &mut state);
+        }
         let serial = queue.errors.serial();
+        let mut is_held = false;
         for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
                 return Err(self.wrong_device(operation.name(), region));
             }
+            is_held |= region.uses.is_held();
             let mut wait = |entry| queue.wait_for(&mut state, device, entry);
             let waited = region.uses.before((queue.id, first), access, &mut wait);
             waited.map_err(|error| self.with_context(error))?;
         }
+        let graphs = if is_held { Some(self.wait_for_graphs(accesses, &mut state)?) } else { None };
         let worked = work(queue.raw.as_ref(), &mut state);
         // Noted even if it failed, since a part of it may have been enqueued.
         let sequence = queue.next(&mut state);
         for (region, access) in accesses.iter() {
             region.uses.note(queue.id, access, sequence);
+            if let Some(graphs) = &graphs
+                && region.uses.is_held()
+            {
+                graphs.note(region.address, access, queue.id, sequence);
+            }
         }
+        drop(graphs);
         if queue.raw.is_none() {
             queue.signal.note(sequence);
         }
@@ -202,6 +224,7 @@ impl Stream {
     /// Waits for the work before `point`, then tells what went wrong in it.
     pub(crate) fn settle(&self, point: Point) -> Result<()> {
         let queue = self.queue();
+        queue.refuse_capture("waiting")?;
         if queue.signal.completed() < point.sequence
             && let Some(raw) = &queue.raw
         {
@@ -234,20 +257,12 @@ impl Stream {
 
     /// Has the device's poller look after this stream's waiters.
     pub(crate) fn watch(&self) -> Result<()> {
-        let (device, queue) = (self.device(), &self.inner.queue);
-        let Some(cuda) = &device.inner().cuda else { return Ok(()) };
-        let watched = || WatchedQueue { device: device.clone(), queue: Arc::clone(queue) };
-        let watching = cuda.poller.watch(&queue.is_watched, watched);
-        watching.map_err(|error| Error::Thread { reason: error.to_string() })
+        self.queue().watch(self.device())
     }
 
     /// Keeps `value` until work `sequence`, which is enqueued, has ended.
     pub(crate) fn keep_until(&self, sequence: u64, value: Box<dyn Send>) {
-        let queue = self.queue();
-        // If the queue cannot say when, the next wait for the stream will.
-        if queue.signal.keep(sequence, value) && queue.arm(sequence).is_ok() {
-            let _ = self.watch();
-        }
+        self.queue().keep_until(self.device(), sequence, value);
     }
 
     /// Says which device a fault has lost, and what ran there last; everybody who
@@ -280,7 +295,7 @@ impl Stream {
     ///
     /// [`Error::OutOfMemory`], or a failed driver call.
     pub fn zeros<T: Zeroable>(&self, len: usize) -> Result<Buffer<T>> {
-        let region = Region::new(self.device(), self.queue(), bytes_of::<T>(len)?, true)?;
+        let region = self.region(bytes_of::<T>(len)?, true)?;
         // SAFETY: zero bytes are valid elements.
         Ok(unsafe { Buffer::from_region(region, len) })
     }
@@ -313,9 +328,17 @@ impl Stream {
                 "the type wants more than 256 bytes of alignment"
             )
         };
-        let region = Region::new(self.device(), self.queue(), bytes_of::<T>(len)?, false)?;
+        let region = self.region(bytes_of::<T>(len)?, false)?;
         // SAFETY: the caller's contract.
         Ok(unsafe { Buffer::from_region(region, len) })
+    }
+
+    #[inline]
+    fn region(&self, bytes: usize, is_zeroed: bool) -> Result<Region> {
+        if self.queue().is_capturing() {
+            return self.captured_region(bytes, is_zeroed);
+        }
+        Region::new(self.device(), self.queue(), bytes, is_zeroed)
     }
 
     /// Sets every element of `target` to `value`.
@@ -329,6 +352,9 @@ impl Stream {
         value: T,
     ) -> Result<()> {
         let mut target = target.into();
+        if self.queue().is_capturing() && !self.device().is_gpu() {
+            return self.record_fill(&target, value);
+        }
         // A run of elements from the host, then doubled on the device.
         let run_len = target.len().min((FILL_RUN_BYTES / size_of::<T>().max(1)).max(1));
         let run = vec![value; run_len];
@@ -364,6 +390,9 @@ impl Stream {
     ) -> Result<()> {
         let target = target.into();
         check_len("write", target.len(), source.len())?;
+        if self.queue().is_capturing() {
+            return self.record_write(&target, source);
+        }
         let bytes = size_of_val(source);
         let accesses = Accesses::default().with(target.region, target.access);
         let written = self.submit(Operation::Named("write"), &accesses, |raw, state| {
@@ -455,6 +484,7 @@ impl Stream {
         &self,
         source: impl Into<Slice<'a, T>>,
     ) -> Result<Download<T>> {
+        self.queue().refuse_capture("a download")?;
         let source = source.into();
         let (len, bytes) = (source.len(), source.len() * size_of::<T>());
         let mut landing = match self.device().cuda_context() {
@@ -504,6 +534,11 @@ impl Stream {
         let accesses = Accesses::default()
             .with(source.region, Access::Read)
             .with(target.region, target.access);
+        if self.queue().is_capturing() && !self.device().is_gpu() {
+            let bytes = source.len() * size_of::<T>();
+            let copy = Recorded::Copy { to: target.address, from: source.address, bytes };
+            return self.record_operation("copy", &accesses, copy);
+        }
         let copied = self.submit(Operation::Named("copy"), &accesses, |raw, _| {
             let bytes = source.len() * size_of::<T>();
             // SAFETY: the lengths agree; a shared and an exclusive borrow do not
@@ -519,6 +554,7 @@ impl Stream {
     ///
     /// A failed driver call.
     pub fn record(&self) -> Result<Event> {
+        self.queue().refuse_capture("recording an event")?;
         Event::record(self)
     }
 

@@ -26,7 +26,7 @@ const PLAIN: &[Image] =
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct SaxpyParams {
+pub(crate) struct SaxpyParams {
     a: f32,
     x: RawSlice,
     y: RawSlice,
@@ -46,7 +46,7 @@ unsafe fn saxpy_body(params: *const u8) {
 
 static SAXPY: Kernel = kernel::<SaxpyParams>("test::saxpy", ParamRules::ONE_D, saxpy_body);
 
-fn saxpy<'k>(
+pub(crate) fn saxpy<'k>(
     a: impl KernelArg<'k, f32>,
     x: impl KernelArg<'k, &'static [f32]>,
     y: impl KernelArg<'k, PerThread<f32>>,
@@ -86,7 +86,9 @@ unsafe fn count_body(params: *const u8) {
 
 static COUNT: Kernel = kernel::<RawSlice>("test::count", ParamRules::NONE, count_body);
 
-fn count<'k>(cells: impl KernelArg<'k, &'static [Atomic<u32>]>) -> KernelCall<'k, RawSlice> {
+pub(crate) fn count<'k>(
+    cells: impl KernelArg<'k, &'static [Atomic<u32>]>,
+) -> KernelCall<'k, RawSlice> {
     let mut binder = Binder::new(&COUNT);
     let params = cells.bind(&mut binder);
     // SAFETY: `params` holds what was bound.
@@ -100,7 +102,7 @@ fn bare_call<R: Copy>(kernel: &'static Kernel, params: R) -> KernelCall<'static,
     unsafe { Binder::new(kernel).finish(params) }
 }
 
-fn stream() -> Stream {
+pub(crate) fn stream() -> Stream {
     Device::cpu().stream().unwrap()
 }
 

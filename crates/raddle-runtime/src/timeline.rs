@@ -86,6 +86,8 @@ pub(crate) struct Uses {
     /// allocation is shared.
     inline: [AtomicU64; INLINE_LEN],
     has_more: AtomicBool,
+    /// Whether a graph holds the memory (see `graph::table`).
+    is_held: AtomicBool,
     more: Mutex<Vec<u64>>,
 }
 
@@ -177,6 +179,17 @@ impl Uses {
             None => more.push(new.0),
         }
         self.has_more.store(true, Ordering::Release);
+    }
+
+    /// Whether a graph holds the memory, or did.
+    #[inline]
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Acquire)
+    }
+
+    /// Notes that a graph holds the memory.
+    pub(crate) fn set_held(&self) {
+        self.is_held.store(true, Ordering::Release);
     }
 
     /// Every use that is noted.
