@@ -72,7 +72,7 @@ pub enum Error {
         /// Process id of the parent.
         parent: u32,
     },
-    /// The object belongs to a context that was reset after a fault. Make it
+    /// The object belongs to a context that was lost to a fault or reset. Make it
     /// anew in the device's new context.
     ContextRetired,
     /// A stream capture did not yield a graph, or a graph does not fit its use.
@@ -176,7 +176,7 @@ impl fmt::Display for Error {
             ),
             Self::ContextRetired => write!(
                 f,
-                "the object belongs to a context that was reset after a fault: make it anew"
+                "the context of the object was lost to a fault, or reset after one: make the object anew in the device's next context"
             ),
             Self::Graph { reason } => write!(f, "graph: {reason}"),
             Self::TensorMap { reason } => write!(f, "tensor map: {reason}"),
