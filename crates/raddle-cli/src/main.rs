@@ -10,7 +10,9 @@ mod doctor;
 mod inspect;
 mod kernels;
 mod probe;
+mod run;
 mod scaffold;
+mod zoo;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -39,6 +41,10 @@ enum Task {
     /// Renders and filters a picture with kernels, with times and a check of the
     /// results, and shows how a panic in a kernel is reported.
     Demo(demo::Options),
+    /// Runs an ONNX model on arrays, or classifies pictures with it.
+    Run(Box<run::Options>),
+    /// Writes a well-known network as an ONNX file; lists them without a name.
+    Zoo(zoo::Options),
     /// Shows the kernels of a crate's last build, or of a program.
     #[command(subcommand)]
     Kernels(Kernels),
@@ -118,6 +124,10 @@ enum Error {
     Inspect(#[from] inspect::InspectError),
     #[error(transparent)]
     Demo(#[from] demo::DemoError),
+    #[error(transparent)]
+    Run(#[from] run::RunError),
+    #[error(transparent)]
+    Zoo(#[from] zoo::ZooError),
 }
 
 fn main() -> ExitCode {
@@ -143,6 +153,8 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         }
         Task::New(new) => make_crate(&new)?,
         Task::Demo(options) => demo::run(&options)?,
+        Task::Run(options) => run::run(&options)?,
+        Task::Zoo(options) => zoo::run(&options)?,
         Task::Kernels(kernels) => show_kernels(kernels)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,9 @@
 //! The `raddle` binary from outside: exit codes, text and JSON, and a crate made
 //! by `raddle new` that is built, tested and run without network.
 
+#[path = "cli/models.rs"]
+mod models;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

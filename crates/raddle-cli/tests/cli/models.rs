@@ -1,0 +1,100 @@
+//! Models from the command line: made, run on arrays and pictures, and refused.
+
+use std::path::Path;
+
+use raddle_weights::{Array, Weights, npy};
+
+use super::{checkout, fresh, outcome, raddle};
+
+/// Runs the binary in a folder; it must succeed, and gives its output.
+#[track_caller]
+fn succeed(dir: &Path, arguments: &[&str]) -> String {
+    let (code, text, errors) = outcome(raddle(arguments).current_dir(dir));
+    assert_eq!(code, 0, "{arguments:?}: {errors}");
+    text
+}
+
+/// Runs the binary in a folder; it must fail with this in its message.
+#[track_caller]
+fn fail(dir: &Path, arguments: &[&str], expected: &str) {
+    let (code, _, errors) = outcome(raddle(arguments).current_dir(dir));
+    assert!(code != 0 && errors.contains(expected), "{arguments:?}: {errors}");
+    assert!(!errors.contains("panicked"), "{errors}");
+}
+
+#[test]
+fn a_model_is_made_and_run_on_arrays() {
+    let dir = fresh("run-arrays");
+    assert!(succeed(&dir, &["zoo"]).contains("resnet18 "));
+    let text = succeed(&dir, &["zoo", "mlp", "-o", "mlp.onnx", "--seed", "7"]);
+    assert!(text.contains("made mlp.onnx: mlp, random weights of seed 7"), "{text}");
+
+    let pixels: Vec<f32> = (0..3 * 784).map(|at| (at % 11) as f32 / 11.0).collect();
+    npy::write(dir.join("x.npy"), &Array::from_f32(&[3, 784], &pixels).unwrap()).unwrap();
+    let run = ["run", "mlp.onnx", "--input", "input=x.npy", "--output"];
+    let text = succeed(&dir, &[&run[..], &["out", "--bench", "2"]].concat());
+    assert!(text.starts_with("device  CPU, "), "{text}");
+    assert!(text.contains("output  logits: float[3, 10], "), "{text}");
+    assert!(text.contains("bench   2 runs: median "), "{text}");
+    let logits = npy::read(dir.join("out/logits.npy")).unwrap();
+    assert_eq!(logits.shape(), [3, 10]);
+
+    // The same in one file, and as inputs of the next run from there.
+    succeed(&dir, &[&run[..], &["out.npz"]].concat());
+    let archive = Weights::load(dir.join("out.npz")).unwrap();
+    assert_eq!(archive.arrays, [("logits".to_owned(), logits.clone())]);
+
+    // Half precision stays near.
+    succeed(&dir, &[&run[..], &["half.safetensors", "--dtype", "f16"]].concat());
+    let half = Weights::load(dir.join("half.safetensors")).unwrap();
+    let (half, full) = (half.arrays[0].1.to_f32().unwrap(), logits.to_f32().unwrap());
+    let scale = full.iter().fold(0f32, |max, x| max.max(x.abs()));
+    for (a, b) in half.iter().zip(&full) {
+        assert!(a != b || a.abs() < scale);
+        assert!((a - b).abs() < 1e-2 * scale, "{a} {b}");
+    }
+}
+
+#[test]
+fn what_cannot_run_is_said() {
+    let dir = fresh("run-errors");
+    succeed(&dir, &["zoo", "mlp", "-o", "mlp.onnx"]);
+    std::fs::write(dir.join("cut.onnx"), &std::fs::read(dir.join("mlp.onnx")).unwrap()[..900])
+        .unwrap();
+    npy::write(dir.join("x.npy"), &Array::from_f32(&[1, 3], &[0.0; 3]).unwrap()).unwrap();
+    fail(&dir, &["run", "mlp.onnx", "--device", "gpu:0"], "models run on the CPU only, so far");
+    fail(&dir, &["run", "mlp.onnx", "--device", "tpu"], "expected cpu, gpu or gpu:N");
+    fail(&dir, &["run", "mlp.onnx"], "no value for input input (float[n, 784])");
+    fail(&dir, &["run", "mlp.onnx", "--input", "input=x.npy"], "float[n, 784]");
+    fail(&dir, &["run", "mlp.onnx", "--random", "--input", "y=x.npy"], "no input y");
+    fail(&dir, &["run", "none.onnx"], "none.onnx");
+    fail(&dir, &["run", "cut.onnx"], "cut.onnx: byte ");
+    fail(&dir, &["run", "zoo:resnet19"], "no model is called \"resnet19\"");
+    fail(&dir, &["run", "mlp.onnx", "--image", "x.npy"], "the model takes no picture");
+    fail(&dir, &["zoo", "mlp", "--weights", "x.npy"], "\"fc1.weight\"");
+}
+
+#[test]
+fn pictures_are_classified() {
+    let dir = fresh("run-pictures");
+    let scene = checkout().join("docs/scene.png");
+    let labels: String = (0..1000).map(|class| format!("label-{class}\n")).collect();
+    std::fs::write(dir.join("labels.txt"), labels).unwrap();
+    std::fs::create_dir(dir.join("pictures")).unwrap();
+    std::fs::copy(&scene, dir.join("pictures/a.png")).unwrap();
+    std::fs::write(dir.join("pictures/damaged.jpg"), [0xff, 0xd8, 0xff, 0]).unwrap();
+    let run = ["run", "zoo:mobilenet_v2", "--image", "pictures", "--labels", "labels.txt"];
+    let (code, text, errors) =
+        outcome(raddle(&run).args(["--top", "3", "--seed", "1"]).current_dir(&dir));
+    // The sound picture is classified although another is damaged.
+    assert_eq!(code, 1);
+    assert!(errors.contains("damaged.jpg: damaged JPEG"), "{errors}");
+    let best: Vec<&str> = text.lines().skip_while(|line| !line.contains("a.png")).collect();
+    assert_eq!(best.len(), 4, "{text}");
+    let percent = |line: &str| line.split_whitespace().next().unwrap().parse::<f32>().unwrap();
+    assert!(percent(best[1]) >= percent(best[2]) && percent(best[2]) >= percent(best[3]));
+    assert!(best[1].contains(" %  label-"), "{text}");
+
+    std::fs::write(dir.join("labels.txt"), "cat\ndog\n").unwrap();
+    fail(&dir, &run, "1000 labels expected, one a line, found 2");
+}
