@@ -70,8 +70,7 @@ fn step<const STATES: usize>(
         let columns =
             tensors.iter().map(|tensor| f64::widen(tensor)).collect::<Result<Vec<_>>>()?;
         let mut results = vec![Vec::with_capacity(weight.len()); 1 + STATES];
-        for element in 0..weight.len() {
-            let x = columns[0][element];
+        for (element, &x) in columns[0].iter().enumerate() {
             let gradient = penalty * x + columns[1][element];
             let state = std::array::from_fn(|list| columns[2 + list][element]);
             let (x, state) = update(x, gradient, state);
