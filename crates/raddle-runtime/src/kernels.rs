@@ -270,7 +270,13 @@ fn load_module(
     image: &Image,
 ) -> Result<std::sync::Arc<Module>> {
     let context = cuda.context();
-    let Some(key) = cuda.cache.key(image.ptx) else {
+    // What gives a cubin is the driver's linker, which compiles for calls from other
+    // modules: it then ignores `setmaxnreg` and waits after each `wgmma`. Kernels for
+    // one capability are there for such instructions: they are compiled whole, and the
+    // driver keeps them in its own cache.
+    let is_specific = Target::parse(image.target).is_some_and(|target| target.suffix.is_some());
+    let key = if is_specific { None } else { cuda.cache.key(image.ptx) };
+    let Some(key) = key else {
         return Ok(Module::from_ptx(context, image.ptx)?);
     };
     if let Some(cubin) = cuda.cache.read(&key) {
