@@ -331,13 +331,17 @@ impl Watched for WatchedQueue {
     }
 
     fn observe(&self) -> Result<u64, raddle_cuda::Error> {
-        self.queue.observe()
+        match self.queue.observe() {
+            // A call that failed by itself says nothing of the work.
+            Err(error) if !error.is_sticky() => Ok(self.queue.signal.completed()),
+            observed => observed,
+        }
     }
 
     fn probe(&self) -> Result<(), raddle_cuda::Error> {
-        match &self.queue.raw {
-            Some(raw) => raw.is_idle().map(|_| ()),
-            None => Ok(()),
+        match self.queue.raw.as_ref().map(raddle_cuda::Stream::is_idle) {
+            Some(Err(error)) if error.is_sticky() => Err(error),
+            _ => Ok(()),
         }
     }
 
