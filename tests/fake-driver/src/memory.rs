@@ -106,23 +106,58 @@ struct Block {
 // pinned memory, by those to whom its address was given.
 unsafe impl Send for Block {}
 
+/// From this size on, memory comes from the system and costs nothing until it is
+/// touched: reserved ranges are as long as a device's memory.
+const SPARSE_BYTES: usize = 1 << 20;
+
+/// What `mman.h` has on Linux.
+mod sys {
+    use std::ffi::{c_int, c_void};
+
+    pub(super) const READ_WRITE: c_int = 1 | 2;
+    /// Private, anonymous, without a claim on swap space.
+    pub(super) const LAZY: c_int = 0x2 | 0x20 | 0x4000;
+    pub(super) const DONT_NEED: c_int = 4;
+
+    unsafe extern "C" {
+        pub(super) fn mmap(
+            at: *mut c_void,
+            bytes: usize,
+            protection: c_int,
+            flags: c_int,
+            file: c_int,
+            offset: i64,
+        ) -> *mut c_void;
+        pub(super) fn munmap(at: *mut c_void, bytes: usize) -> c_int;
+        pub(super) fn madvise(at: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
+}
+
 impl Block {
     fn layout(bytes: usize) -> Layout {
         Layout::from_size_align(bytes.max(1), 4096).expect("sizes are below the address space")
     }
 
     fn get(&mut self, is_poisoned: bool) -> *mut u8 {
-        if self.pointer.is_null() {
+        if !self.pointer.is_null() {
+            return self.pointer;
+        }
+        self.pointer = if self.bytes < SPARSE_BYTES {
             // SAFETY: the layout is not of size zero.
-            self.pointer = unsafe { alloc_zeroed(Self::layout(self.bytes)) };
-            assert!(!self.pointer.is_null(), "no host memory for {} bytes", self.bytes);
-            if is_poisoned {
-                let edge = self.bytes.min(POISON_BYTES as usize);
-                // SAFETY: both ends lie in the block.
-                unsafe { self.pointer.write_bytes(POISON, edge) };
-                // SAFETY: as above.
-                unsafe { self.pointer.add(self.bytes - edge).write_bytes(POISON, edge) };
-            }
+            unsafe { alloc_zeroed(Self::layout(self.bytes)) }
+        } else {
+            let none = std::ptr::null_mut();
+            // SAFETY: a fresh mapping, unmapped in `drop`.
+            let at = unsafe { sys::mmap(none, self.bytes, sys::READ_WRITE, sys::LAZY, -1, 0) };
+            if at.addr() == usize::MAX { none.cast() } else { at.cast() }
+        };
+        assert!(!self.pointer.is_null(), "no host memory for {} bytes", self.bytes);
+        if is_poisoned {
+            let edge = self.bytes.min(POISON_BYTES as usize);
+            // SAFETY: both ends lie in the block.
+            unsafe { self.pointer.write_bytes(POISON, edge) };
+            // SAFETY: as above.
+            unsafe { self.pointer.add(self.bytes - edge).write_bytes(POISON, edge) };
         }
         self.pointer
     }
@@ -130,9 +165,15 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        if self.is_ours && !self.pointer.is_null() {
+        if !self.is_ours || self.pointer.is_null() {
+            return;
+        }
+        if self.bytes < SPARSE_BYTES {
             // SAFETY: allocated in `get` with this layout.
             unsafe { dealloc(self.pointer, Self::layout(self.bytes)) };
+        } else {
+            // SAFETY: mapped in `get` with this length.
+            unsafe { sys::munmap(self.pointer.cast(), self.bytes) };
         }
     }
 }
@@ -313,13 +354,16 @@ impl Range {
         Ok(())
     }
 
-    /// Fills a part with the pattern of fresh memory, if it was ever touched.
-    pub(crate) fn poison(&mut self, offset: u64, bytes: u64) {
-        if self.block.pointer.is_null() {
+    /// Makes a part of a reserved range, whole pages, look like fresh memory.
+    pub(crate) fn refresh(&mut self, offset: u64, bytes: u64) {
+        if self.block.pointer.is_null() || self.block.bytes < SPARSE_BYTES {
             return;
         }
-        let edge = bytes.min(POISON_BYTES) as usize;
         // SAFETY: callers name a part of the range.
-        unsafe { self.block.pointer.add(offset as usize).write_bytes(POISON, edge) };
+        let at = unsafe { self.block.pointer.add(offset as usize) };
+        // SAFETY: whole pages of a mapping of ours, whose content nobody needs.
+        unsafe { sys::madvise(at.cast(), bytes as usize, sys::DONT_NEED) };
+        // SAFETY: as above.
+        unsafe { at.write_bytes(POISON, bytes.min(POISON_BYTES) as usize) };
     }
 }

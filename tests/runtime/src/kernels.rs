@@ -76,7 +76,8 @@ pub fn churn<'k>(
     let mut binder = Binder::new(&CHURN_KERNEL);
     let target = target.bind(&mut binder);
     let sources = sources.map(|source| source.bind(&mut binder));
-    binder.finish(ChurnParams { ns, target, sources, seed })
+    // SAFETY: the block of this kernel, of what was bound here.
+    unsafe { binder.finish(ChurnParams { ns, target, sources, seed }) }
 }
 
 /// What [`churn`] does, on vectors.
@@ -126,7 +127,8 @@ pub fn exchange<'k>(
 ) -> KernelCall<'k, ExchangeParams> {
     let mut binder = Binder::new(&EXCHANGE_KERNEL);
     let (x, y) = (x.bind(&mut binder), y.bind(&mut binder));
-    binder.finish(ExchangeParams { ns, x, y, seed })
+    // SAFETY: the block of this kernel, of what was bound here.
+    unsafe { binder.finish(ExchangeParams { ns, x, y, seed }) }
 }
 
 /// What [`exchange`] does, on vectors.

@@ -139,7 +139,7 @@ pub(crate) fn map(
         return Err(INVALID_VALUE);
     }
     range.mapped.insert(start, Mapping { bytes, physical, is_accessible: false });
-    range.poison(start, bytes);
+    range.refresh(start, bytes);
     if let Some(physical) = world.physical.get_mut(&physical) {
         physical.mappings += 1;
     }
