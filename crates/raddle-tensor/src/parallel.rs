@@ -54,3 +54,16 @@ pub fn parts<T: Send>(out: &mut [T], part_len: usize, body: &(dyn Fn(usize, &mut
         out.par_chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
     }
 }
+
+/// Calls `body(row, line)` for each whole row of `row_len` elements of `out`.
+pub fn whole_rows<T: Send>(out: &mut [T], row_len: usize, body: &(dyn Fn(usize, &mut [T]) + Sync)) {
+    if row_len == 0 {
+        return;
+    }
+    let rows_per_part = PIECE_LEN.div_ceil(row_len);
+    parts(out, rows_per_part * row_len, &|part, lines| {
+        for (at, line) in lines.chunks_mut(row_len).enumerate() {
+            body(part * rows_per_part + at, line);
+        }
+    });
+}

@@ -38,7 +38,7 @@ fn conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
 }
 
 /// `x: [batch, channels, spatial…]`, `w: [outputs, channels / groups, kernel…]`.
-fn convolve<T: Scalar + std::ops::AddAssign>(
+pub fn convolve<T: Scalar + std::ops::AddAssign>(
     ctx: &OpContext<'_>,
     x: &Tensor,
     w: &Tensor,

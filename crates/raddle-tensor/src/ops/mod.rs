@@ -5,27 +5,44 @@
 //! family also needs its line in `FAMILIES`.
 
 mod activation;
+mod attention;
+mod bitcast;
 mod channel_norm;
 mod constants;
 mod control;
 mod conv;
+mod cumulative;
+mod dropout;
+mod einsum;
 mod elementwise;
+mod flex_attention;
 mod fourier;
+mod gelu;
 mod image;
+mod indexing;
 mod linear;
+mod linear_attention;
+mod loss;
 mod ml;
 mod movement;
 mod norm;
 mod optimizer;
+mod pad;
 mod pool;
+mod quantize;
+mod quantized_product;
 mod random;
+mod real;
 mod recurrent;
 mod reduce;
 mod resize;
+mod rotary;
 mod sampling;
+mod scatter;
 mod sequence;
 mod shaping;
 mod signal;
+mod sort;
 mod text;
 mod transposed;
 mod window;
@@ -37,26 +54,42 @@ use crate::{Error, Op, Result, full_name};
 
 /// The rows of all families.
 const FAMILIES: &[&[Op]] = &[
+    attention::ROWS,
+    bitcast::ROWS,
     channel_norm::ROWS,
     constants::ROWS,
     control::ROWS,
     conv::ROWS,
+    cumulative::ROWS,
+    dropout::ROWS,
+    einsum::ROWS,
     elementwise::ROWS,
+    flex_attention::ROWS,
+    gelu::ROWS,
     image::ROWS,
+    indexing::ROWS,
     linear::ROWS,
+    linear_attention::ROWS,
+    loss::ROWS,
     ml::ROWS,
     movement::ROWS,
     norm::ROWS,
     optimizer::ROWS,
+    pad::ROWS,
     pool::ROWS,
+    quantize::ROWS,
+    quantized_product::ROWS,
     random::ROWS,
     recurrent::ROWS,
     reduce::ROWS,
     resize::ROWS,
+    rotary::ROWS,
     sampling::ROWS,
+    scatter::ROWS,
     sequence::ROWS,
     shaping::ROWS,
     signal::ROWS,
+    sort::ROWS,
     text::ROWS,
     transposed::ROWS,
 ];
