@@ -12,10 +12,6 @@
 //! *Source*: PTX ISA, "Data Movement and Conversion Instructions: Asynchronous
 //! copy: Non-bulk copy", `sm_80`.
 
-mod prefetch;
-
-pub use prefetch::Prefetch;
-
 use crate::mbarrier::Mbarrier;
 #[cfg(raddle_device)]
 use crate::shared::shared_address;
@@ -41,7 +37,6 @@ intrinsics! {
     fn wait_7() = "raddle.asm.v:~{memory}:cp.async.wait_group 7;", sm 80, ptx 70;
     fn arrive_after(barrier: u32) = "raddle.asm.c.v:r,~{memory}:cp.async.mbarrier.arrive.noinc.shared.b64 [$0];", sm 80, ptx 70;
     fn arrive_after_extra(barrier: u32) = "raddle.asm.c.v:r,~{memory}:cp.async.mbarrier.arrive.shared.b64 [$0];", sm 80, ptx 70;
-    fn isspacep_global(address: u64) -> u32 = "raddle.asm:=r,l:{ .reg .pred p; isspacep.global p, $1; selp.u32 $0, 1, 0, p; }", sm 20, ptx 20;
     fn wait_all() = "raddle.asm.v:~{memory}:cp.async.wait_all;", sm 80, ptx 70;
 }
 
@@ -222,31 +217,6 @@ pub fn copy_async_hold(barrier: &Mbarrier) {
     // The copies have arrived: one arrival more is expected, and it is made.
     #[cfg(not(raddle_device))]
     let _ = barrier;
-}
-
-/// [`copy_async_wait`] for a constant that cannot be a const argument.
-#[inline(always)]
-pub(crate) fn wait_for_all_but(groups: usize) {
-    match groups {
-        0 => copy_async_wait::<0>(),
-        1 => copy_async_wait::<1>(),
-        2 => copy_async_wait::<2>(),
-        3 => copy_async_wait::<3>(),
-        4 => copy_async_wait::<4>(),
-        5 => copy_async_wait::<5>(),
-        6 => copy_async_wait::<6>(),
-        _ => copy_async_wait::<7>(),
-    }
-}
-
-/// Whether a generic address lies in global memory. PTX `isspacep.global`.
-#[inline(always)]
-fn is_global<T>(pointer: *const T) -> bool {
-    #[cfg(raddle_device)]
-    // SAFETY: compares an address.
-    return unsafe { isspacep_global(pointer as u64) } != 0;
-    #[cfg(not(raddle_device))]
-    !pointer.is_null()
 }
 
 const fn assert_copied<T>() {

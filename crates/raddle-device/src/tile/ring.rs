@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use super::matrix::Matrix;
 use super::shared_tile::{CHUNK_BYTES, SharedTile};
 use crate::async_copy::{
-    copy_async_cg, copy_async_commit, copy_async_or_zero, copy_async_wait_all, wait_for_all_but,
+    copy_async_cg, copy_async_commit, copy_async_or_zero, copy_async_wait, copy_async_wait_all,
 };
 use crate::barrier::barrier;
 use crate::bits::AnyBits;
@@ -159,5 +159,20 @@ impl<L: StageTile, R: StageTile, const STAGES: usize> Shared<[Stage<L, R>; STAGE
         }
         copy_async_wait_all();
         barrier();
+    }
+}
+
+/// [`copy_async_wait`] for a constant that cannot be a const argument.
+#[inline(always)]
+fn wait_for_all_but(groups: usize) {
+    match groups {
+        0 => copy_async_wait::<0>(),
+        1 => copy_async_wait::<1>(),
+        2 => copy_async_wait::<2>(),
+        3 => copy_async_wait::<3>(),
+        4 => copy_async_wait::<4>(),
+        5 => copy_async_wait::<5>(),
+        6 => copy_async_wait::<6>(),
+        _ => copy_async_wait::<7>(),
     }
 }
