@@ -487,11 +487,8 @@ impl Stream {
         self.queue().refuse_capture("a download")?;
         let source = source.into();
         let (len, bytes) = (source.len(), source.len() * size_of::<T>());
-        let mut landing = match self.device().cuda_context() {
-            Some(context) => Landing::Pinned(raddle_cuda::Pinned::new(context, bytes)?),
-            None => Landing::Plain(vec![0; bytes]),
-        };
-        let to = landing.pointer_mut();
+        let landing = Landing::new(self.device(), bytes)?;
+        let to = landing.pointer();
         let accesses = Accesses::default().with(source.region, Access::Read);
         let submitted = self.submit(Operation::Named("download"), &accesses, |raw, _| {
             match raw {

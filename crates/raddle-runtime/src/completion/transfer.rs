@@ -12,7 +12,10 @@ use std::task::{Context, Poll};
 use raddle_device::param::DeviceType;
 
 use crate::completion::Completion;
+use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::profile::MemoryKind;
+use crate::shelf::HostBlock;
 
 /// Work under way together with a value that it uses, which comes back when it
 /// has ended.
@@ -82,28 +85,37 @@ pub struct Download<T: DeviceType> {
 
 impl<T: DeviceType> Unpin for Download<T> {}
 
-/// Host memory that a copy from the device lands in.
-pub(crate) enum Landing {
-    Pinned(raddle_cuda::Pinned),
-    /// On the CPU device: plain bytes.
-    Plain(Vec<u8>),
+/// Host memory that a copy from the device lands in: a block of the device's shelf,
+/// where it goes back to when the copy has ended.
+pub(crate) struct Landing {
+    device: Device,
+    block: Option<HostBlock>,
 }
 
 /// Bytes copied in one poll.
 const PART_BYTES: usize = 1 << 20;
 
 impl Landing {
-    pub(crate) fn pointer_mut(&mut self) -> *mut u8 {
-        match self {
-            Self::Pinned(pinned) => pinned.host(),
-            Self::Plain(bytes) => bytes.as_mut_ptr(),
-        }
+    /// Room for `bytes` bytes.
+    ///
+    /// # Errors
+    ///
+    /// What the shelf returns.
+    pub(crate) fn new(device: &Device, bytes: usize) -> Result<Self> {
+        let block = device.shelf().take(device, MemoryKind::Pinned, bytes, false)?;
+        Ok(Self { device: device.clone(), block: Some(block) })
     }
 
-    fn pointer(&self) -> *const u8 {
-        match self {
-            Self::Pinned(pinned) => pinned.host(),
-            Self::Plain(bytes) => bytes.as_ptr(),
+    pub(crate) fn pointer(&self) -> *mut u8 {
+        self.block.as_ref().expect("there is a block until the drop").host()
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(block) = self.block.take() {
+            // Whoever drops a landing knows that its copy has ended.
+            self.device.shelf().put(&self.device, block, []);
         }
     }
 }

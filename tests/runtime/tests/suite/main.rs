@@ -1,3 +1,6 @@
 //! The runtime on the CPU device, the fake driver and, where there is one, a GPU.
 
+mod completion;
+mod faults;
 mod fuzz;
+mod graphs;
