@@ -146,7 +146,11 @@ pub fn prepare(
         Some(lock) => copy_lock(lock, &folder)?,
         None => Digest::of(b""),
     };
-    let root = if device_crate.text.is_some() { String::new() } else { read_text(&source)? };
+    // A program's copy is written here, so that no record lists it as a source.
+    let root = match &device_crate.text {
+        Some(text) => text.clone(),
+        None => read_text(&source)?,
+    };
     let digest =
         Digest::of_all([manifest.as_bytes(), root.as_bytes(), lock.to_string().as_bytes()]);
     let name = device_crate.program.clone().unwrap_or_else(|| package.name.clone());
