@@ -66,11 +66,9 @@ pub fn check_dependencies(packages: &[Package]) -> Vec<String> {
     found
 }
 
-/// Whether the root file of a crate without unsafe code says so. `deny` has to do
-/// in a crate with kernels as long as what `#[kernel]` writes allows the lint.
-pub fn forbids_unsafe(lines: &[Line], has_kernels: bool) -> bool {
-    let says = |text: &str| lines.iter().any(|line| line.code.trim() == text);
-    says("#![forbid(unsafe_code)]") || (has_kernels && says("#![deny(unsafe_code)]"))
+/// Whether the root file of a crate without unsafe code says so.
+pub fn forbids_unsafe(lines: &[Line]) -> bool {
+    lines.iter().any(|line| line.code.trim() == "#![forbid(unsafe_code)]")
 }
 
 #[cfg(test)]

@@ -275,9 +275,8 @@ fn check_roots(package: &Package, root: &Path) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     let mut found = Vec::new();
-    let has_kernels = package.dir.join("build.rs").is_file();
     for file in &package.roots {
-        if !layers::forbids_unsafe(&scan(&read(file)?), has_kernels) {
+        if !layers::forbids_unsafe(&scan(&read(file)?)) {
             let file = file.strip_prefix(root).unwrap_or(file);
             found.push(format!("{}:1: `#![forbid(unsafe_code)]` is missing", file.display()));
         }

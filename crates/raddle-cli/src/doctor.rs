@@ -173,8 +173,8 @@ fn examine_toolchain(report: &mut Report) {
     if llvm_library.is_none() {
         report.problems.push(Problem {
             what: format!("no libLLVM below {}: kernels cannot be compiled", sysroot.trim()),
-            remedy: "use a toolchain from rustup, or set RADDLE_LLVM to an LLVM library of the \
-                     same major version",
+            remedy: "use a toolchain from rustup, or name an LLVM library of the same major \
+                     version or newer in RADDLE_LLVM; crates that ship PTX build without",
             blocks_gpu: false,
         });
     }

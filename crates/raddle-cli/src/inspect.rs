@@ -1,12 +1,13 @@
 //! `raddle kernels`: what a build made of its kernels.
 //!
 //! The kernels of a crate come from the index that `raddle-build` left below
-//! `target/`; those of a program from the PTX inside it. Resources and machine code are asked of NVIDIA's `ptxas` and `nvdisasm`,
-//! which nothing else of Raddle needs.
+//! `target/`; those of a program from the PTX inside it. Resources and machine code are
+//! asked of NVIDIA's `ptxas` and `nvdisasm`, which nothing else of Raddle needs.
 
 pub mod assembler;
 mod embedded;
 pub mod index;
+pub mod ship;
 pub mod show;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,12 @@ pub enum InspectError {
         target: PathBuf,
         /// `debug` or `release`.
         profile: &'static str,
+    },
+    /// PTX could not be written into a package.
+    #[error("nothing was shipped: {reason}")]
+    NotShipped {
+        /// Why.
+        reason: String,
     },
     /// A program without kernels.
     #[error("{} holds no PTX: it is no program built with Raddle", .0.display())]
@@ -142,6 +149,9 @@ pub struct Found {
     pub images: Vec<Image>,
     /// Kernels that cannot run on a GPU: path and reason.
     pub errors: Vec<(String, String)>,
+    /// What else is to be said of a crate: that rustc refused its device build, or that
+    /// its kernels were left out.
+    pub remarks: Vec<(String, String)>,
     /// Holds the PTX files that come from a program.
     extracted: Option<Scratch>,
 }
@@ -182,17 +192,26 @@ pub fn find(selection: &Selection) -> Result<Found> {
 fn find_in_crates(crates: &Crates, profile: &'static str) -> Result<Found> {
     let mut found = Found::default();
     let mut is_built = false;
-    for package in &crates.packages {
+    for package in crates.packages.iter().map(|package| &package.name) {
         let Some(index) = newest_index(&crates.target, profile, package)? else { continue };
         is_built = true;
         found.errors.extend(index.errors);
+        if let Some(message) = index.rustc {
+            let message = format!("rustc refused the device build:\n{}", message.trim_end());
+            found.remarks.push((package.clone(), message));
+        }
+        if index.is_off {
+            let message = "its kernels were left out (RADDLE_DEVICE_BUILD=off)".to_owned();
+            found.remarks.push((package.clone(), message));
+        }
         let images = index.images.into_iter();
         found.images.extend(images.map(|record| Image { package: package.clone(), record }));
     }
     if is_built {
         return Ok(found);
     }
-    let (package, target) = (crates.packages.join(", "), crates.target.clone());
+    let names: Vec<&str> = crates.packages.iter().map(|package| &*package.name).collect();
+    let (package, target) = (names.join(", "), crates.target.clone());
     Err(InspectError::NotBuilt { package, target, profile })
 }
 
@@ -225,8 +244,14 @@ fn find_in_program(path: &Path) -> Result<Found> {
 
 /// The crates at a place and where cargo builds them.
 struct Crates {
-    packages: Vec<String>,
+    packages: Vec<Package>,
     target: PathBuf,
+}
+
+/// A crate's package.
+struct Package {
+    name: String,
+    folder: PathBuf,
 }
 
 /// Asks cargo about the crate at `place`: that crate alone, or all members if
@@ -253,12 +278,17 @@ fn read_metadata(place: &Path) -> Result<Crates> {
     let own = packages
         .iter()
         .find(|package| Path::new(&text(&package["manifest_path"])) == absolute)
-        .map(|package| vec![text(&package["name"])]);
+        .map(|&package| vec![package]);
     let is_root = absolute.parent() == Some(Path::new(&text(&metadata["workspace_root"])));
     let packages = match own {
         Some(own) if !is_root || packages.len() == 1 => own,
-        _ => packages.iter().map(|package| text(&package["name"])).collect(),
+        _ => packages,
     };
+    let describe = |package: &Value| Package {
+        name: text(&package["name"]),
+        folder: PathBuf::from(text(&package["manifest_path"])).with_file_name(""),
+    };
+    let packages = packages.into_iter().map(describe).collect();
     Ok(Crates { packages, target: text(&metadata["target_directory"]).into() })
 }
 

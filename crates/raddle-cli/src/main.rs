@@ -3,7 +3,7 @@
 //!
 //! Exit codes: 0 for success, 1 for a failure (for `doctor`: no usable GPU),
 //! 2 for a command line that is not understood.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod demo;
 mod doctor;
@@ -85,6 +85,15 @@ enum Kernels {
         /// Architecture to assemble for, such as sm_90.
         #[arg(long)]
         arch: Option<String>,
+    },
+    /// Writes PTX into the crate (folder `raddle-ptx`), for debug and release builds,
+    /// so that a published crate builds where there is no LLVM.
+    Ship {
+        /// The crate's folder or manifest; all crates if it is a workspace.
+        #[arg(long, default_value = ".", value_name = "PATH")]
+        manifest_path: PathBuf,
+        #[command(flatten)]
+        features: inspect::ship::Features,
     },
     /// Registers, spills and shared memory on each architecture; needs `ptxas`.
     Resources {
@@ -195,6 +204,11 @@ fn show_kernels(kernels: Kernels) -> Result<(), inspect::InspectError> {
         }
         Kernels::List { images, json: false } => {
             print!("{}", inspect::show::list_text(&find(images)?))
+        }
+        Kernels::Ship { manifest_path, features } => {
+            for shipped in inspect::ship::ship(&manifest_path, &features)? {
+                println!("{}: {} images", shipped.folder.display(), shipped.images);
+            }
         }
         Kernels::Ptx { images } => print!("{}", inspect::ptx(&find(images)?)?),
         Kernels::Sass { images, arch } => {

@@ -24,7 +24,13 @@ pub fn list_text(found: &Found) -> String {
     }));
     let mut text = table(&rows);
     for (kernel, message) in &found.errors {
-        text += &format!("\n{kernel} cannot run on a GPU: {message}\n");
+        // The message begins with the kernel, or names what it lacks.
+        let start = if message.starts_with("kernel `") { "" } else { kernel };
+        let colon = if start.is_empty() { "" } else { ": " };
+        text += &format!("\n{start}{colon}{message}\n");
+    }
+    for (package, message) in &found.remarks {
+        text += &format!("\n{package}: {message}\n");
     }
     text
 }
@@ -44,9 +50,12 @@ pub fn list_json(found: &Found) -> Value {
     };
     let error =
         |(kernel, message): &(String, String)| json!({ "kernel": kernel, "message": message });
+    let remark =
+        |(package, message): &(String, String)| json!({ "crate": package, "message": message });
     json!({
         "images": found.images.iter().map(image).collect::<Vec<_>>(),
         "errors": found.errors.iter().map(error).collect::<Vec<_>>(),
+        "remarks": found.remarks.iter().map(remark).collect::<Vec<_>>(),
     })
 }
 
