@@ -181,6 +181,20 @@ impl Uses {
         self.has_more.store(true, Ordering::Release);
     }
 
+    /// Notes a use unless a later one of its kind on its stream is noted. For uses
+    /// that come from elsewhere, in no order; no other thread notes any meanwhile.
+    pub(crate) fn note_latest(&self, entry: Use) {
+        let new = Packed::new(entry);
+        // In one slot, words compare as their sequences do.
+        let is_later = |word: u64| Packed(word).is_same_slot(new) && word >= new.0;
+        let is_known = self.inline.iter().any(|word| is_later(word.load(Ordering::Relaxed)))
+            || lock(&self.more).iter().any(|&word| is_later(word));
+        if !is_known {
+            let access = if entry.is_write { Access::Write } else { Access::Read };
+            self.note(entry.stream, access, entry.sequence);
+        }
+    }
+
     /// Whether a graph holds the memory, or did.
     #[inline]
     pub(crate) fn is_held(&self) -> bool {
@@ -288,6 +302,20 @@ mod tests {
         uses.note(StreamId(3), Access::Exclusive, 40);
         assert_eq!(uses.all().len(), 1);
         assert_eq!(waits(&uses, 1, Access::Read), [(3, true, 40)]);
+    }
+
+    #[test]
+    fn uses_from_elsewhere_never_hide_later_ones() {
+        let uses = Uses::default();
+        for stream in 1..8 {
+            for sequence in [7, 9, 3] {
+                uses.note_latest(Use { stream: StreamId(stream), is_write: true, sequence });
+            }
+            uses.note_latest(Use { stream: StreamId(stream), is_write: false, sequence: 1 });
+        }
+        let found = waits(&uses, 100, Access::Exclusive);
+        let expected = (1..8).flat_map(|stream| [(stream, false, 1), (stream, true, 9)]);
+        assert_eq!(found, expected.collect::<Vec<_>>());
     }
 
     #[test]

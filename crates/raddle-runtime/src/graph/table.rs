@@ -261,10 +261,10 @@ fn add_peer(peers: &mut Vec<GraphId>, graph: GraphId) {
     }
 }
 
-/// Notes uses, each of which is the latest of its stream.
+/// Notes uses that may be older than what is noted: those of several pieces of
+/// memory come together here.
 fn note_all(uses: &Uses, entries: &[Use]) {
-    for entry in entries {
-        let access = if entry.is_write { Access::Write } else { Access::Read };
-        uses.note(entry.stream, access, entry.sequence);
+    for &entry in entries {
+        uses.note_latest(entry);
     }
 }
