@@ -10,6 +10,7 @@ mod doctor;
 mod inspect;
 mod kernels;
 mod probe;
+mod profile;
 mod run;
 mod scaffold;
 mod zoo;
@@ -45,6 +46,9 @@ enum Task {
     Run(Box<run::Options>),
     /// Writes a well-known network as an ONNX file; lists them without a name.
     Zoo(zoo::Options),
+    /// Runs a program and says which device memory it held at its end, and who had
+    /// allocated it; exits with 1 if there is any.
+    Profile(profile::Options),
     /// Shows the kernels of a crate's last build, or of a program.
     #[command(subcommand)]
     Kernels(Kernels),
@@ -137,6 +141,8 @@ enum Error {
     Run(#[from] run::RunError),
     #[error(transparent)]
     Zoo(#[from] zoo::ZooError),
+    #[error(transparent)]
+    Profile(#[from] profile::ProfileError),
 }
 
 fn main() -> ExitCode {
@@ -164,6 +170,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Demo(options) => demo::run(&options)?,
         Task::Run(options) => run::run(&options)?,
         Task::Zoo(options) => zoo::run(&options)?,
+        Task::Profile(options) => return Ok(profile::run(&options)?),
         Task::Kernels(kernels) => show_kernels(kernels)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -232,3 +232,44 @@ fn the_table_has_totals_and_places() {
     assert!(text.contains("cpu: "), "{text}");
     drop(held);
 }
+
+/// Run by the test below in a process of its own.
+#[test]
+fn child_that_ends_with_memory() {
+    if std::env::var_os("RADDLE_MEMORY_PROFILE_FILE").is_none() {
+        return;
+    }
+    let stream = Device::cpu().stream().unwrap();
+    // Nobody frees it: the report is to find it.
+    let _held = std::mem::ManuallyDrop::new(leaks_on_purpose(&stream, 70_000));
+    drop(leaks_on_purpose(&stream, 5000));
+    let pinned = Device::cpu().pinned(&[1u8; 100]).unwrap();
+    let _held = std::mem::ManuallyDrop::new(pinned);
+}
+
+#[test]
+fn a_process_that_ends_with_memory_writes_who_holds_it() {
+    let prefix = std::env::temp_dir().join(format!("raddle-exit-{}", std::process::id()));
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "profile::tests::child_that_ends_with_memory"])
+        .env("RADDLE_MEMORY_PROFILE", "full")
+        .env("RADDLE_MEMORY_PROFILE_FILE", &prefix)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let file = |extension: &str| {
+        let mut path = prefix.clone().into_os_string();
+        path.push(format!(".{}.{extension}", child.id()));
+        std::path::PathBuf::from(path)
+    };
+    let [text, pprof] = ["txt", "pb.gz"].map(file);
+    assert!(child.wait().unwrap().success());
+    let report = std::fs::read_to_string(&text).unwrap();
+    let profile = std::fs::read(&pprof).unwrap();
+    std::fs::remove_file(text).unwrap();
+    std::fs::remove_file(pprof).unwrap();
+    assert!(report.starts_with("held_bytes 73984\n73984 bytes held\n"), "{report}");
+    assert!(report.contains("tests::leaks_on_purpose at"), "{report}");
+    assert!(report.contains("256 B in 1 allocations"), "{report}");
+    assert_eq!(profile[..2], [0x1f, 0x8b]);
+}
