@@ -5,6 +5,7 @@
 //! A process can load one driver, so a test that wants the fake runs itself again
 //! with `RADDLE_CUDA_LIBRARY` set (see [`isolated`]).
 
+mod captured;
 pub mod harness;
 pub mod kernels;
 pub mod program;

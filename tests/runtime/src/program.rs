@@ -66,6 +66,18 @@ pub enum Op {
     /// Waits for a kept download and compares it with what the buffer held when it
     /// was begun.
     End { ticket: usize, how: Finish },
+    /// Begins a download to pinned memory of its own, kept like the others.
+    BeginPinned { slot: usize, on: usize, ticket: usize },
+    /// Writes numbers from pinned memory, whose future is waited for or dropped.
+    WritePinned { slot: usize, on: usize, seed: u32, is_waited: bool },
+    /// Captures a graph over two buffers and memory of its own (see `captured`).
+    Capture { graph: usize, target: usize, source: usize, on: usize, seed: u32 },
+    /// Captures in the place of a graph.
+    Recapture { graph: usize, target: usize, source: usize, on: usize, seed: u32 },
+    /// Replays a graph some times.
+    Replay { graph: usize, on: usize, times: usize },
+    /// Drops a graph, perhaps while it is replayed.
+    DropGraph { graph: usize },
     /// Launches and drops the future of the launch after one poll.
     Cancel { target: usize, on: usize, seed: u32 },
     /// Records an event, and asks or waits for the one recorded before.
@@ -93,6 +105,9 @@ pub enum Finish {
 
 /// Downloads that can be kept at a time.
 pub const TICKETS: usize = 4;
+
+/// Graphs of a program.
+pub const GRAPHS: usize = 3;
 
 /// A program of `len` operations.
 #[must_use]
@@ -124,7 +139,7 @@ fn op(random: &mut Random) -> Op {
     let on = random.below(STREAMS).min(random.below(STREAMS));
     let other = random.below(SLOTS);
     let seed = random.word() as u32;
-    match random.below(100) {
+    match random.below(112) {
         0..=4 => Op::Upload { slot, on, len: length(random), seed },
         5..=7 => Op::Zeros { slot, on, len: length(random) },
         8..=9 => Op::Filled { slot, on, len: length(random), value: seed },
@@ -159,7 +174,21 @@ fn op(random: &mut Random) -> Op {
         93..=96 => Op::Event { on, is_waited: random.below(4) == 0 },
         97 => Op::Sync { on },
         98 => Op::Renew { on },
+        100..=111 => extra(random, slot, other, on, seed),
         _ if random.below(8) == 0 => Op::Elsewhere { target: slot, source: other, on, seed },
         _ => Op::Drop { slot },
+    }
+}
+
+/// Pinned memory and graphs.
+fn extra(random: &mut Random, slot: usize, other: usize, on: usize, seed: u32) -> Op {
+    let (graph, ticket) = (random.below(GRAPHS), random.below(TICKETS));
+    match random.below(12) {
+        0..=1 => Op::BeginPinned { slot, on, ticket },
+        2..=3 => Op::WritePinned { slot, on, seed, is_waited: random.below(2) == 0 },
+        4..=5 => Op::Capture { graph, target: slot, source: other, on, seed },
+        6 => Op::Recapture { graph, target: slot, source: other, on, seed },
+        7 => Op::DropGraph { graph },
+        _ => Op::Replay { graph, on, times: 1 + random.below(3) },
     }
 }

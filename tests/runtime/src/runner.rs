@@ -3,31 +3,67 @@
 //! Downloads are compared bit by bit with the vector at the same point of the
 //! program, whatever order the device ran the work in.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use raddle_runtime::{Buffer, Device, Download, Error, Event, Grid, Stream};
+use raddle_runtime::{Buffer, Device, Download, Error, Event, Grid, InFlight, Pinned, Stream};
 
+use crate::captured::Captured;
 use crate::kernels::{churn, churn_oracle, exchange, exchange_oracle};
-use crate::program::{Finish, Op, Part, SLOTS, STREAMS, TICKETS};
+use crate::program::{Finish, GRAPHS, Op, Part, SLOTS, STREAMS, TICKETS};
 use crate::random::numbers;
 
 /// How long slow kernels take on a GPU.
 const SLOW_NS: u64 = 60_000;
 
+/// What memory must hold. Graphs share it, as they share the memory.
+pub(crate) type Expected = Rc<RefCell<Vec<u32>>>;
+
 /// A buffer with what it must hold.
-struct Pair {
-    buffer: Buffer<u32>,
-    expected: Vec<u32>,
+pub(crate) struct Pair {
+    pub(crate) buffer: Buffer<u32>,
+    pub(crate) expected: Expected,
+}
+
+impl Pair {
+    fn len(&self) -> usize {
+        self.buffer.len()
+    }
 }
 
 /// A download under way with what it must give.
 struct Kept {
-    download: Download<u32>,
+    download: Arriving,
     expected: Vec<u32>,
+}
+
+enum Arriving {
+    Vector(Download<u32>),
+    Pinned(InFlight<Pinned<u32>>),
+}
+
+impl Arriving {
+    fn finish(self, how: Finish, rest: fn()) -> Option<Result<Vec<u32>, Error>> {
+        Some(match (self, how) {
+            (_, Finish::Drop) => return None,
+            (arriving, Finish::Forget) => {
+                // Its memory leaks, on purpose; nobody is harmed.
+                let _ = std::mem::ManuallyDrop::new(arriving);
+                return None;
+            }
+            (Self::Vector(download), Finish::Wait) => download.wait(),
+            (Self::Vector(download), Finish::Await) => block_on_with(download, rest),
+            (Self::Pinned(copy), Finish::Wait) => copy.wait().map(|found| found.to_vec()),
+            (Self::Pinned(copy), Finish::Await) => {
+                block_on_with(copy, rest).map(|found| found.to_vec())
+            }
+        })
+    }
 }
 
 /// A program while it runs.
@@ -36,6 +72,7 @@ pub struct Runner {
     streams: Vec<Stream>,
     slots: Vec<Option<Pair>>,
     kept: Vec<Option<Kept>>,
+    graphs: Vec<Option<Captured>>,
     event: Option<Event>,
     /// Stands in for sources that are not there.
     nothing: Buffer<u32>,
@@ -70,6 +107,7 @@ impl Runner {
             streams,
             slots: (0..SLOTS).map(|_| None).collect(),
             kept: (0..TICKETS).map(|_| None).collect(),
+            graphs: (0..GRAPHS).map(|_| None).collect(),
             event: None,
             nothing,
             progress: std::thread::park,
@@ -105,16 +143,24 @@ impl Runner {
     fn step(&mut self, op: Op) -> Result<(), Failure> {
         match op {
             Op::Upload { .. } | Op::Zeros { .. } | Op::Filled { .. } => self.make(op),
-            Op::Fill { .. } | Op::Write { .. } | Op::Copy { .. } => self.transfer(op),
+            Op::Fill { .. } | Op::Write { .. } | Op::WritePinned { .. } | Op::Copy { .. } => {
+                self.transfer(op)
+            }
             Op::Churn { .. }
             | Op::Exchange { .. }
             | Op::Halves { .. }
             | Op::ChurnHalves { .. }
             | Op::Cancel { .. }
             | Op::Elsewhere { .. } => self.launch(op),
-            Op::Check { .. } | Op::CheckHome { .. } | Op::Begin { .. } | Op::End { .. } => {
-                self.look(op)
-            }
+            Op::Check { .. }
+            | Op::CheckHome { .. }
+            | Op::Begin { .. }
+            | Op::BeginPinned { .. }
+            | Op::End { .. } => self.look(op),
+            Op::Capture { .. }
+            | Op::Recapture { .. }
+            | Op::Replay { .. }
+            | Op::DropGraph { .. } => self.graph(op),
             Op::Drop { .. }
             | Op::Swap { .. }
             | Op::Event { .. }
@@ -135,6 +181,7 @@ impl Runner {
             }
             _ => return Ok(()),
         };
+        let expected = Rc::new(RefCell::new(expected));
         self.slots[slot] = Some(Pair { buffer: buffer.map_err(failed)?, expected });
         Ok(())
     }
@@ -143,18 +190,32 @@ impl Runner {
         match op {
             Op::Fill { slot, on, part, value } => {
                 let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
-                let (start, end) = part.of(pair.expected.len());
+                let (start, end) = part.of(pair.len());
                 let target = pair.buffer.slice_mut(start..end).map_err(failed)?;
-                pair.expected[start..end].fill(value);
+                pair.expected.borrow_mut()[start..end].fill(value);
                 self.streams[on].fill(target, value).map_err(failed)
             }
             Op::Write { slot, on, part, seed } => {
                 let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
-                let (start, end) = part.of(pair.expected.len());
+                let (start, end) = part.of(pair.len());
                 let source = numbers(end - start, seed);
                 let target = pair.buffer.slice_mut(start..end).map_err(failed)?;
-                pair.expected[start..end].copy_from_slice(&source);
+                pair.expected.borrow_mut()[start..end].copy_from_slice(&source);
                 self.streams[on].write(target, &source).map_err(failed)
+            }
+            Op::WritePinned { slot, on, seed, is_waited } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                let source = numbers(pair.len(), seed);
+                let pinned = self.device.pinned(&source).map_err(failed)?;
+                let copy = self.streams[on].write_pinned(&mut pair.buffer, pinned);
+                let copy = copy.map_err(failed)?;
+                pair.expected.borrow_mut().copy_from_slice(&source);
+                if is_waited {
+                    let back = copy.wait().map_err(failed)?;
+                    return compare(&back, &source);
+                }
+                drop(copy);
+                Ok(())
             }
             Op::Copy { from, to, on, source, target } => self.copy((from, to), on, source, target),
             _ => Ok(()),
@@ -171,11 +232,12 @@ impl Runner {
         let Ok([Some(from), Some(to)]) = self.slots.get_disjoint_mut([slots.0, slots.1]) else {
             return Ok(());
         };
-        let (source_start, source_end) = source.of(from.expected.len());
-        let (target_start, target_end) = target.of(to.expected.len());
+        let (source_start, source_end) = source.of(from.len());
+        let (target_start, target_end) = target.of(to.len());
         let len = (source_end - source_start).min(target_end - target_start);
         let (source, target) = (source_start..source_start + len, target_start..target_start + len);
-        to.expected[target.clone()].copy_from_slice(&from.expected[source.clone()]);
+        let host = &from.expected.borrow()[source.clone()];
+        to.expected.borrow_mut()[target.clone()].copy_from_slice(host);
         let source = from.buffer.slice(source).map_err(failed)?;
         let target = to.buffer.slice_mut(target).map_err(failed)?;
         self.streams[on].copy(source, target).map_err(failed)
@@ -190,25 +252,26 @@ impl Runner {
                 let Ok([Some(x), Some(y)]) = self.slots.get_disjoint_mut([x, y]) else {
                     return Ok(());
                 };
-                let grid = grid(x.expected.len());
-                exchange_oracle(&mut x.expected, &mut y.expected, seed);
+                let grid = grid(x.len());
+                exchange_oracle(&mut x.expected.borrow_mut(), &mut y.expected.borrow_mut(), seed);
                 let call = exchange(0, &mut x.buffer, &mut y.buffer, seed);
                 self.streams[on].launch(grid, call).map_err(failed).map(|_| ())
             }
             Op::Halves { slot, on, other, value } => {
                 let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
-                let middle = pair.expected.len() / 2;
+                let middle = pair.len() / 2;
                 let (front, back) = pair.buffer.split_at_mut(middle).map_err(failed)?;
-                pair.expected[..middle].fill(value);
-                pair.expected[middle..].fill(!value);
+                pair.expected.borrow_mut()[..middle].fill(value);
+                pair.expected.borrow_mut()[middle..].fill(!value);
                 self.streams[on].fill(front, value).map_err(failed)?;
                 self.streams[other].fill(back, !value).map_err(failed)
             }
             Op::ChurnHalves { slot, on, seed } => {
                 let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
-                let middle = pair.expected.len() / 2;
+                let middle = pair.len() / 2;
                 let (mut front, back) = pair.buffer.split_at_mut(middle).map_err(failed)?;
-                let (front_expected, back_expected) = pair.expected.split_at_mut(middle);
+                let mut expected = pair.expected.borrow_mut();
+                let (front_expected, back_expected) = expected.split_at_mut(middle);
                 churn_oracle(front_expected, [back_expected, &[], &[]], seed);
                 let none = self.nothing.as_slice();
                 let call = churn(0, front.reborrow(), [back.as_slice(), none, none], seed);
@@ -216,10 +279,10 @@ impl Runner {
             }
             Op::Cancel { target, on, seed } => {
                 let Some(pair) = &mut self.slots[target] else { return Ok(()) };
-                let none = self.nothing.as_slice();
-                churn_oracle(&mut pair.expected, [&[]; 3], seed);
+                let (none, grid) = (self.nothing.as_slice(), grid(pair.len()));
+                churn_oracle(&mut pair.expected.borrow_mut(), [&[]; 3], seed);
                 let call = churn(SLOW_NS, &mut pair.buffer, [none; 3], seed);
-                let launched = self.streams[on].launch(grid(pair.expected.len()), call);
+                let launched = self.streams[on].launch(grid, call);
                 let mut done = launched.map_err(failed)?.done();
                 let polled = Pin::new(&mut done).poll(&mut Context::from_waker(Waker::noop()));
                 if let Poll::Ready(result) = polled { result.map_err(failed) } else { Ok(()) }
@@ -241,13 +304,16 @@ impl Runner {
         let Some(mut pair) = self.slots[target].take() else { return Ok(()) };
         // The target's own slot is empty now, which makes it an absent source.
         let sources = sources.map(|slot| self.slots[slot].as_ref());
-        let vectors = sources.map(|source| source.map_or(&[][..], |pair| &pair.expected));
-        churn_oracle(&mut pair.expected, vectors, seed);
+        let vectors = sources.map(|source| source.map(|pair| pair.expected.borrow()));
+        let host = vectors.each_ref().map(|vector| vector.as_ref().map_or(&[][..], |v| &v[..]));
+        churn_oracle(&mut pair.expected.borrow_mut(), host, seed);
+        drop(vectors);
+        let grid = grid(pair.len());
         let nothing = &self.nothing;
         let slices = sources.map(|source| source.map_or(nothing, |pair| &pair.buffer));
         let ns = if is_slow { SLOW_NS } else { 0 };
         let call = churn(ns, &mut pair.buffer, slices, seed);
-        let launched = self.streams[on].launch(grid(pair.expected.len()), call).map(|_| ());
+        let launched = self.streams[on].launch(grid, call).map(|_| ());
         self.slots[target] = Some(pair);
         launched.map_err(failed)
     }
@@ -257,11 +323,13 @@ impl Runner {
         else {
             return Ok(());
         };
-        churn_oracle(&mut target.expected, [&source.expected, &[], &[]], seed);
-        let (stream, none) = (&self.streams[on], &self.nothing);
+        let sources = [&source.expected.borrow()[..], &[], &[]];
+        churn_oracle(&mut target.expected.borrow_mut(), sources, seed);
+        let (stream, none, grid) = (&self.streams[on], &self.nothing, grid(target.len()));
+        let (target, source) = (&mut target.buffer, &source.buffer);
         let run = || {
-            let call = churn(0, &mut target.buffer, [&source.buffer, none, none], seed);
-            stream.launch(grid(target.expected.len()), call).map(|_| ())
+            let call = churn(0, target, [source, none, none], seed);
+            stream.launch(grid, call).map(|_| ())
         };
         let result = std::thread::scope(|scope| scope.spawn(run).join());
         result.map_err(|_| "the other thread panicked".to_owned())?.map_err(failed)
@@ -271,38 +339,70 @@ impl Runner {
         match op {
             Op::Check { slot, on, part } => {
                 let Some(pair) = &self.slots[slot] else { return Ok(()) };
-                let (start, end) = part.of(pair.expected.len());
+                let (start, end) = part.of(pair.len());
                 let source = pair.buffer.slice(start..end).map_err(failed)?;
                 let found = self.streams[on].to_vec(source).map_err(failed)?;
-                compare(&found, &pair.expected[start..end])
+                compare(&found, &pair.expected.borrow()[start..end])
             }
             Op::CheckHome { slot } => {
                 let Some(pair) = &self.slots[slot] else { return Ok(()) };
-                compare(&pair.buffer.to_vec().map_err(failed)?, &pair.expected)
+                compare(&pair.buffer.to_vec().map_err(failed)?, &pair.expected.borrow())
             }
             Op::Begin { slot, on, ticket } => {
                 let Some(pair) = &self.slots[slot] else { return Ok(()) };
                 let download = self.streams[on].to_vec_async(&pair.buffer).map_err(failed)?;
-                let expected = pair.expected.clone();
-                self.kept[ticket] = Some(Kept { download, expected });
+                let (download, expected) = (Arriving::Vector(download), pair.expected.borrow());
+                self.kept[ticket] = Some(Kept { download, expected: expected.clone() });
+                Ok(())
+            }
+            Op::BeginPinned { slot, on, ticket } => {
+                let Some(pair) = &self.slots[slot] else { return Ok(()) };
+                let target = self.device.pinned_zeros(pair.len()).map_err(failed)?;
+                let copy = self.streams[on].read_pinned(&pair.buffer, target).map_err(failed)?;
+                let (download, expected) = (Arriving::Pinned(copy), pair.expected.borrow());
+                self.kept[ticket] = Some(Kept { download, expected: expected.clone() });
                 Ok(())
             }
             Op::End { ticket, how } => {
                 let Some(kept) = self.kept[ticket].take() else { return Ok(()) };
-                let found = match how {
-                    Finish::Wait => kept.download.wait(),
-                    Finish::Await => block_on_with(kept.download, self.progress),
-                    Finish::Drop => return Ok(()),
-                    Finish::Forget => {
-                        // Its memory leaks, on purpose; nobody is harmed.
-                        let _ = std::mem::ManuallyDrop::new(kept.download);
-                        return Ok(());
-                    }
-                };
-                compare(&found.map_err(failed)?, &kept.expected)
+                match kept.download.finish(how, self.progress) {
+                    Some(found) => compare(&found.map_err(failed)?, &kept.expected),
+                    None => Ok(()),
+                }
             }
             _ => Ok(()),
         }
+    }
+
+    fn graph(&mut self, op: Op) -> Result<(), Failure> {
+        match op {
+            Op::Capture { graph, target, source, on, seed } => {
+                let Some(mut pair) = self.slots[target].take() else { return Ok(()) };
+                let source = self.slots[source].as_ref();
+                let captured =
+                    Captured::new(&self.streams[on], &mut pair, source, &self.nothing, seed);
+                self.slots[target] = Some(pair);
+                self.graphs[graph] = Some(captured.map_err(failed)?);
+            }
+            Op::Recapture { graph, target, source, on, seed } => {
+                let Some(captured) = &mut self.graphs[graph] else { return Ok(()) };
+                let Some(mut pair) = self.slots[target].take() else { return Ok(()) };
+                let source = self.slots[source].as_ref();
+                let stream = &self.streams[on];
+                let updated = captured.update(stream, &mut pair, source, &self.nothing, seed);
+                self.slots[target] = Some(pair);
+                updated.map_err(failed)?;
+            }
+            Op::Replay { graph, on, times } => {
+                let Some(captured) = &mut self.graphs[graph] else { return Ok(()) };
+                for _ in 0..times {
+                    captured.replay(&self.streams[on]).map_err(failed)?;
+                }
+            }
+            Op::DropGraph { graph } => self.graphs[graph] = None,
+            _ => {}
+        }
+        Ok(())
     }
 
     fn manage(&mut self, op: Op) -> Result<(), Failure> {

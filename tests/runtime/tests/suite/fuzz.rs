@@ -15,12 +15,24 @@ use raddle_runtime_tests::{gpu, harness, isolated, watchdog};
 /// Operations of one program.
 const LEN: usize = 2000;
 
-/// The first seed, and how many follow: `RADDLE_RUNTIME_FUZZ_SEED` runs that one only.
+/// The seeds to run: `count` from 0 or from `RADDLE_RUNTIME_FUZZ_FROM`, or only
+/// `RADDLE_RUNTIME_FUZZ_SEED`.
 fn seeds(count: u64) -> std::ops::Range<u64> {
-    match std::env::var("RADDLE_RUNTIME_FUZZ_SEED").ok().and_then(|seed| seed.parse().ok()) {
+    let number = |name| std::env::var(name).ok().and_then(|seed| seed.parse::<u64>().ok());
+    match number("RADDLE_RUNTIME_FUZZ_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..count,
+        None => {
+            let from = number("RADDLE_RUNTIME_FUZZ_FROM").unwrap_or(0);
+            from..from.saturating_add(count)
+        }
     }
+}
+
+/// How long to go on where no number is set: `RADDLE_RUNTIME_FUZZ_SECONDS`, or this
+/// many seconds.
+fn limit(seconds: u64) -> Duration {
+    let set = std::env::var("RADDLE_RUNTIME_FUZZ_SECONDS").ok();
+    Duration::from_secs(set.and_then(|set| set.parse().ok()).unwrap_or(seconds))
 }
 
 fn report(device: &str, count: usize, start: Instant) {
@@ -64,12 +76,12 @@ fn any_order_of_the_fake_driver_agrees_with_the_oracle() {
     let Some(fake) = isolated(name, &[]) else { return };
     let start = Instant::now();
     let dog = watchdog(Duration::from_secs(30));
-    let is_enough = || start.elapsed() > Duration::from_secs(10);
+    let is_enough = || start.elapsed() > limit(10);
     let mut run = |seed: u64, ops: &[Op]| {
         dog.begin(format!("seed {seed} with {} operations", ops.len()));
         run_on_fake(&fake, seed, ops)
     };
-    let count = fuzz(seeds(u64::MAX - 1), LEN, &is_enough, &mut run);
+    let count = fuzz(seeds(u64::MAX), LEN, &is_enough, &mut run);
     report("the fake driver", count, start);
 }
 
@@ -77,8 +89,8 @@ fn any_order_of_the_fake_driver_agrees_with_the_oracle() {
 fn random_work_on_a_gpu_agrees_with_the_oracle() {
     let Some(device) = gpu("random_work_on_a_gpu_agrees_with_the_oracle (1 test)") else { return };
     let start = Instant::now();
-    let is_enough = || start.elapsed() > Duration::from_secs(60);
+    let is_enough = || start.elapsed() > limit(60);
     let mut run = |_: u64, ops: &[Op]| Runner::new(&device)?.run(ops);
-    let count = fuzz(seeds(u64::MAX - 1), LEN, &is_enough, &mut run);
+    let count = fuzz(seeds(u64::MAX), LEN, &is_enough, &mut run);
     report(&device.to_string(), count, start);
 }
