@@ -80,6 +80,15 @@ impl CudaDevice {
         }
     }
 
+    /// A mark on the device's clock, reached by the time this returns.
+    pub(crate) fn mark(&self) -> Result<raddle_cuda::Event> {
+        let service = lock(&self.service);
+        let event = raddle_cuda::Event::for_timing(&self.context)?;
+        event.record(&service)?;
+        event.synchronize()?;
+        Ok(event)
+    }
+
     /// Writes one word of a module's global variable and waits for it.
     pub(crate) fn write_u32(&self, address: u64, value: u32) -> Result<()> {
         let service = lock(&self.service);

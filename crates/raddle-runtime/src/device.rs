@@ -143,6 +143,7 @@ impl Device {
     /// Another CPU device, with streams and memory of its own.
     pub(crate) fn new_cpu() -> Self {
         raddle_cuda::fork::watch();
+        crate::trace::start_from_environment();
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let multiprocessors = u32::try_from(threads).unwrap_or(u32::MAX);
         Self {
@@ -191,6 +192,7 @@ impl Device {
     }
 
     fn open_cuda(ordinal: u32) -> Result<Self> {
+        crate::trace::start_from_environment();
         let no_gpu = |error: raddle_cuda::Error| {
             if error.is_absent() {
                 Error::NoGpu { reason: error.to_string() }

@@ -75,6 +75,13 @@ pub enum Error {
         /// The priority asked for.
         found: u32,
     },
+    /// A trace could not be written.
+    Trace {
+        /// Its file.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// The system refused to start the thread that looks after what is awaited.
     Thread {
         /// What the system says.
@@ -359,6 +366,7 @@ impl fmt::Display for Error {
             Self::StreamPriority { device, max, found } => {
                 write!(f, "stream priority: expected 0 to {max} (limit of {device}), found {found}")
             }
+            Self::Trace { path, reason } => write!(f, "the trace {path}: {reason}"),
             Self::Thread { reason } => {
                 write!(f, "the thread that watches for the end of work did not start: {reason}")
             }

@@ -42,6 +42,7 @@ use crate::launch::Operation;
 use crate::stream::{Launched, Stream};
 use crate::sync::lock;
 use crate::timeline::Access;
+use crate::trace::{self, Span};
 
 /// Captured work, made by [`Stream::capture`]. May be replayed on any stream of
 /// its device; replays of one graph come one after the other.
@@ -429,12 +430,17 @@ impl Stream {
         if let Some(node) = graph.body().launches.last() {
             queue.note_launch(node.kernel);
         }
+        let name = "a graph's replay";
+        let span = if trace::is_on() { Some(Span::begin(self, name)) } else { None };
         // SAFETY: the waits above come after every use of the graph's memory that
         // was noted, and the table's lock keeps others away until this is noted.
         let replayed = unsafe { graph.replay(queue.raw.as_ref()) };
         let sequence = queue.next(&mut state);
         table.note_replay(graph.id(), queue.id, sequence);
         drop(table);
+        if let Some(span) = span {
+            span.end_work(self, Operation::Named(name), sequence);
+        }
         let point = Point { sequence, serial };
         if queue.raw.is_none() {
             // On the CPU device what kernels do wrong is known at once.

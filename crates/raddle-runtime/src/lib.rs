@@ -58,6 +58,7 @@ mod stream_pool;
 mod sync;
 mod tensor;
 mod timeline;
+mod trace;
 
 #[cfg(all(test, not(loom)))]
 mod memory_tests;
@@ -87,3 +88,4 @@ pub use profile::{
 pub use stream::{Launched, Stream};
 pub use stream_pool::{BorrowedStream, StreamPool};
 pub use tensor::{Tensor, TensorMut};
+pub use trace::{finish_trace, start_trace};

@@ -233,6 +233,9 @@ impl Drop for Region {
             return;
         }
         let device = &self.device;
+        if crate::trace::is_on() {
+            crate::trace::note_free(device, self.bytes);
+        }
         match self.backing {
             Backing::Nothing => {}
             Backing::Block(bytes) => {

@@ -25,6 +25,7 @@ use crate::memory::{ALIGN_BYTES, Region, bytes_of, host_pointer};
 use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
 use crate::timeline::Access;
+use crate::trace::{self, Span};
 
 /// Work in order on a device. Clones are the same stream.
 #[derive(Clone)]
@@ -119,6 +120,11 @@ impl Stream {
         &self.inner.device
     }
 
+    /// Number of the stream's queue, for those who look at traces.
+    pub(crate) fn id(&self) -> u16 {
+        self.queue().id.0
+    }
+
     /// Number of the first work that can be this stream's.
     pub(crate) fn first_sequence(&self) -> u64 {
         self.inner.first_sequence
@@ -175,6 +181,7 @@ impl Stream {
             waited.map_err(|error| self.with_context(error))?;
         }
         let graphs = if is_held { Some(self.wait_for_graphs(accesses, &mut state)?) } else { None };
+        let span = if trace::is_on() { Some(Span::begin(self, operation.name())) } else { None };
         let worked = work(queue.raw.as_ref(), &mut state);
         // Noted even if it failed, since a part of it may have been enqueued.
         let sequence = queue.next(&mut state);
@@ -187,6 +194,9 @@ impl Stream {
             }
         }
         drop(graphs);
+        if let Some(span) = span {
+            span.end_work(self, operation, sequence);
+        }
         if queue.raw.is_none() {
             queue.signal.note(sequence);
         }
@@ -337,6 +347,12 @@ impl Stream {
     fn region(&self, bytes: usize, is_zeroed: bool) -> Result<Region> {
         if self.queue().is_capturing() {
             return self.captured_region(bytes, is_zeroed);
+        }
+        if trace::is_on() {
+            let span = Span::begin(self, "allocate");
+            let region = Region::new(self.device(), self.queue(), bytes, is_zeroed)?;
+            span.end_allocation(self.device(), bytes);
+            return Ok(region);
         }
         Region::new(self.device(), self.queue(), bytes, is_zeroed)
     }
