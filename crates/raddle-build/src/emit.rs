@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::llvm::api::Value;
 use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
-use crate::retarget::cold;
 use crate::retarget::format::{self, Formatting};
 use crate::retarget::{KernelEntry, Meta, PANIC_SLOT};
+use crate::retarget::{cold, waits};
 
 /// What to compile a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,11 +148,12 @@ fn optimise<'c>(
     format::choose(&module, formatting);
     keep_only(&module, std::slice::from_ref(kernel), |_| false);
     machine.run_passes(&module, "globaldce")?;
-    let synchronizes = has_convergent_call(&module);
+    let waits = waits::at_barriers(&module);
     machine.run_passes(&module, "function(lower-invoke),default<O3>,globaldce")?;
     if cold::free_variables(&module, machine) {
         machine.run_passes(&module, "default<O3>,globaldce")?;
     }
+    let synchronizes = waits || waits::in_loops(&module);
     Ok((module, synchronizes))
 }
 
@@ -213,28 +214,6 @@ fn fold_block_shape(module: &Module<'_>, kernel: &KernelEntry) {
             None => {}
         }
     }
-}
-
-/// Whether any call is marked convergent: barriers and warp operations are.
-fn has_convergent_call(module: &Module<'_>) -> bool {
-    let api = module.api();
-    let kind = module.context.attribute_kind("convergent");
-    let is_convergent =
-        |f: Value| !api.enum_attribute(f, crate::llvm::FUNCTION_INDEX, kind).0.is_null();
-    module.functions().into_iter().any(|function| {
-        let name = module.name(function);
-        if name.starts_with("llvm.") {
-            return is_convergent(function) && !module.users(function).is_empty();
-        }
-        module.instructions(function).into_iter().any(|instruction| {
-            api.is_call(instruction) != Value::NULL
-                && api.is_inline_asm(api.callee(instruction)) != Value::NULL
-                && api
-                    .call_attribute(instruction, crate::llvm::FUNCTION_INDEX, kind)
-                    .some()
-                    .is_some()
-        })
-    })
 }
 
 /// Whether functions that the kernel calls call themselves, directly or in a circle,

@@ -8,6 +8,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+#[path = "output/hot_loops.rs"]
+mod hot_loops;
+
+/// Kernels in a safe and an unsafe version.
+const PAIRS: &str = include_str!("output/pairs.rs");
+
 const KERNELS: &str = r#"
 use raddle::prelude::*;
 
@@ -37,6 +43,62 @@ pub fn waits(mut y: PerThread<f32>) {
     let total = block_all_reduce(1.0f32, |a, b| a + b);
     if let Some((_, y)) = y.mine() {
         *y = total;
+    }
+}
+
+/// Waits for a flag, as a lock does.
+#[kernel]
+pub fn spins(flag: &[Atomic<u32>], mut y: PerThread<u32>) {
+    while flag[0].load(Acquire) == 0 {}
+    while flag[1].compare_exchange(0, 1, AcqRel).is_err() {}
+    if let Some((_, y)) = y.mine() {
+        *y = 1;
+    }
+}
+
+/// Tries again with what it found: nobody waits.
+#[kernel]
+pub fn updates(cells: &[Atomic<u32>], mut y: PerThread<u32>) {
+    let mut old = cells[0].load(Relaxed);
+    while let Err(found) = cells[0].compare_exchange(old, old.max(7) * 2, Relaxed) {
+        old = found;
+    }
+    for (i, y) in y.iter_mut() {
+        *y = cells[i % cells.len()].fetch_add(1, Relaxed);
+    }
+}
+
+#[kernel]
+pub fn checks_in_a_loop(x: &[i32], mut y: PerThread<i32>) {
+    if let Some((_, y)) = y.mine() {
+        for (i, x) in x.iter().enumerate() {
+            assert!(*x > 0, "element {i} is {x}");
+            *y += *x;
+        }
+    }
+}
+
+#[kernel]
+pub fn shows_a_type(x: &[i32], mut y: PerThread<i32>) {
+    if let Some((i, y)) = y.mine() {
+        assert_eq!(Some((x[i], 'a')), None);
+        *y = x[i];
+    }
+}
+
+#[kernel]
+pub fn writes_text(mut y: PerThread<u32>) {
+    struct Count(u32);
+    impl core::fmt::Write for Count {
+        fn write_str(&mut self, text: &str) -> core::fmt::Result {
+            self.0 += text.len() as u32;
+            Ok(())
+        }
+    }
+    if let Some((i, y)) = y.mine() {
+        let mut count = Count(0);
+        let _ = core::fmt::Write::write_fmt(&mut count, format_args!("{i}"));
+        *y = count.0;
     }
 }
 
@@ -76,15 +138,19 @@ fn main() {
         raddle_build::Kernels::new().file("src/kernels.rs").run();
         return;
     }
-    let here = compile("here");
-    let tests: [(&str, Test); 7] = [
+    let here = compile("here", KERNELS);
+    let tests: [(&str, Test); 11] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
         ("kernels_whose_threads_wait_are_marked", waiting_is_marked),
+        ("loops_that_wait_for_memory_are_marked", waiting_in_loops_is_marked),
+        ("messages_cost_the_loop_nothing", messages_are_cold),
+        ("formatting_outside_of_messages_is_refused", formatting_is_refused),
         ("recursion_is_marked", recursion_is_marked),
         ("a_barrier_stays_one_barrier", one_barrier),
         ("what_a_gpu_cannot_do_is_an_error_with_its_place", offence_has_a_place),
+        ("hot_loops_of_safe_kernels_are_those_of_unsafe_ones", safety_costs_nothing),
     ];
     for (name, test) in tests {
         test(&here);
@@ -116,7 +182,7 @@ impl Output {
 
 /// Compiles the fixture as a package in a folder of its own; all share the compiled
 /// dependencies.
-fn compile(folder: &str) -> Output {
+fn compile(folder: &str, kernels: &str) -> Output {
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("output");
     let package = root.join(folder).join("fixture");
     let out = root.join("target/release/build").join(folder).join("out");
@@ -126,7 +192,7 @@ fn compile(folder: &str) -> Output {
         raddle.canonicalize().expect("the facade lies beside this crate").display().to_string()
     );
     write(&package.join("Cargo.toml"), &manifest);
-    write(&package.join("src/kernels.rs"), KERNELS);
+    write(&package.join("src/kernels.rs"), kernels);
     write(&package.join("src/lib.rs"), "");
     std::fs::create_dir_all(&out).expect("a folder can be made below target/");
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
@@ -170,8 +236,8 @@ fn read(folder: &Path) -> Output {
 }
 
 fn same_bytes_anywhere(here: &Output) {
-    let there = compile("some/other/place");
-    assert_eq!(here.images.len(), 6);
+    let there = compile("some/other/place", KERNELS);
+    assert_eq!(here.images.len(), 10);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -201,6 +267,27 @@ fn waiting_is_marked(here: &Output) {
     assert_eq!(here.record("kernels::two_roundings")[5], "0");
 }
 
+fn waiting_in_loops_is_marked(here: &Output) {
+    assert_eq!(here.record("kernels::spins")[5], "1");
+    assert_eq!(here.record("kernels::updates")[5], "0");
+}
+
+fn messages_are_cold(here: &Output) {
+    let ptx = here.ptx("kernels::checks_in_a_loop");
+    assert!(ptx.starts_with(".version"), "primitives need no formatting code");
+    let loops = hot_loops::innermost_loops(ptx);
+    assert_eq!(loops.len(), 1);
+    assert!(!loops[0].text.iter().any(|line| line.contains(".local")), "{:?}", loops[0].text);
+    let ptx = here.ptx("kernels::shows_a_type");
+    assert!(ptx.starts_with("// formatting\n"));
+}
+
+fn formatting_is_refused(here: &Output) {
+    let record = here.record("kernels::writes_text");
+    assert_eq!(record[0], "error");
+    assert!(record[2].contains("formats text outside of a panic's message"), "{}", record[2]);
+}
+
 fn recursion_is_marked(here: &Output) {
     assert!(here.ptx("kernels::recurses").starts_with("// recursion\n"));
     assert!(here.ptx("kernels::waits").starts_with(".version"));
@@ -223,4 +310,30 @@ fn offence_has_a_place(here: &Output) {
         record[2]
     );
     assert!(!record[2].contains("__raddle"), "{}", record[2]);
+}
+
+fn safety_costs_nothing(_: &Output) {
+    let pairs = compile("pairs", PAIRS);
+    let names: Vec<&str> = PAIRS
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(" {"))
+        .collect();
+    assert!(names.len() >= 6, "{names:?}");
+    for name in names {
+        let loops = |version: &str| {
+            hot_loops::innermost_loops(pairs.ptx(&format!("kernels::{name}::{version}")))
+        };
+        let (safe, raw) = (loops("safe"), loops("raw"));
+        let text = |loops: &[hot_loops::Loop]| {
+            loops.iter().map(|l| l.text.join("\n")).collect::<Vec<_>>().join("\n\n")
+        };
+        assert!(!raw.is_empty(), "`{name}` has a loop");
+        for ptx in ["safe", "raw"].map(|version| pairs.ptx(&format!("kernels::{name}::{version}")))
+        {
+            let entry = &ptx[ptx.find(".entry").expect("an entry")..];
+            let entry = &entry[..entry.find("\n}").expect("its end")];
+            assert!(!entry.contains("ld.b") && !entry.contains("st.b"), "`{name}`:\n{entry}");
+        }
+        assert!(safe == raw, "`{name}`, safe:\n{}\n\nunsafe:\n{}", text(&safe), text(&raw));
+    }
 }

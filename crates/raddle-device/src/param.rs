@@ -164,8 +164,9 @@ unsafe impl<T: DeviceType> KernelParam for *const T {
     type Raw = u64;
     #[inline(always)]
     unsafe fn from_raw(raw: *const u64) -> Self {
-        // SAFETY: `raw` holds the address by the caller's contract.
-        unsafe { *raw as *const T }
+        // SAFETY: `raw` holds the address by the caller's contract. It is read as a
+        // pointer, so that LLVM takes it for one to global memory.
+        unsafe { raw.cast::<*const T>().read() }
     }
 }
 
@@ -174,7 +175,8 @@ unsafe impl<T: DeviceType> KernelParam for *mut T {
     type Raw = u64;
     #[inline(always)]
     unsafe fn from_raw(raw: *const u64) -> Self {
-        // SAFETY: `raw` holds the address by the caller's contract.
-        unsafe { *raw as *mut T }
+        // SAFETY: `raw` holds the address by the caller's contract. It is read as a
+        // pointer, so that LLVM takes it for one to global memory.
+        unsafe { raw.cast::<*mut T>().read() }
     }
 }

@@ -251,6 +251,9 @@ api! {
     LLVMIsAGlobalVariable => fn is_global(value: Value) -> Value;
     LLVMIsAConstant => fn is_a_constant(value: Value) -> Value;
     LLVMIsAInlineAsm => fn is_inline_asm(value: Value) -> Value;
+    LLVMIsAInstruction => fn is_instruction(value: Value) -> Value;
+    LLVMGetVolatile => fn is_volatile(access: Value) -> c_int;
+    LLVMGetOrdering => fn ordering(access: Value) -> c_int;
     LLVMIsACallInst => fn is_call(value: Value) -> Value;
     LLVMIsAInvokeInst => fn is_invoke(value: Value) -> Value;
 

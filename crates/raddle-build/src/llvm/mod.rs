@@ -39,6 +39,12 @@ pub const OPCODE_FREM: i32 = 19;
 pub const OPCODE_UNREACHABLE: i32 = 7;
 /// `LLVMAlloca`
 pub const OPCODE_ALLOCA: i32 = 26;
+/// `LLVMLoad`
+pub const OPCODE_LOAD: i32 = 27;
+/// `LLVMAtomicCmpXchg`
+pub const OPCODE_COMPARE_EXCHANGE: i32 = 56;
+/// `LLVMAtomicRMW`
+pub const OPCODE_UPDATE: i32 = 57;
 /// `LLVMStore`
 pub const OPCODE_STORE: i32 = 28;
 /// `LLVMGetElementPtr`
@@ -295,6 +301,25 @@ impl<'c> Module<'c> {
             block = api.next_block(block);
         }
         all
+    }
+
+    /// The blocks of a function, in order.
+    pub fn blocks(&self, function: Value) -> Vec<Block> {
+        let api = self.api();
+        let mut blocks = Vec::new();
+        let mut block = api.first_block(function);
+        while block != Block::NULL {
+            blocks.push(block);
+            block = api.next_block(block);
+        }
+        blocks
+    }
+
+    /// The blocks that may follow a block.
+    pub fn successors(&self, block: Block) -> Vec<Block> {
+        let api = self.api();
+        let terminator = api.terminator(block);
+        (0..api.count_successors(terminator)).map(|i| api.successor(terminator, i)).collect()
     }
 
     /// The users of a value, each as often as it uses it.

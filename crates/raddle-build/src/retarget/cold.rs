@@ -27,7 +27,7 @@ pub fn free_variables(module: &Module<'_>, machine: &Machine) -> bool {
 
 fn free_in(module: &Module<'_>, machine: &Machine, function: Value) -> bool {
     let api = module.api();
-    let blocks = blocks_of(module, function);
+    let blocks = module.blocks(function);
     let cold = without_return(module, &blocks);
     if cold.is_empty() || cold.len() == blocks.len() {
         return false;
@@ -36,7 +36,7 @@ fn free_in(module: &Module<'_>, machine: &Machine, function: Value) -> bool {
     let entries: Vec<Block> = blocks
         .iter()
         .filter(|block| !cold.contains(block))
-        .flat_map(|&block| successors(module, block))
+        .flat_map(|&block| module.successors(block))
         .filter(|block| cold.contains(block))
         .collect::<HashSet<_>>()
         .into_iter()
@@ -163,7 +163,7 @@ fn without_return(module: &Module<'_>, blocks: &[Block]) -> HashSet<Block> {
     let mut cold: HashSet<Block> = blocks.iter().copied().filter(ends).collect();
     loop {
         let leads_there = |block: &&Block| {
-            let next = successors(module, **block);
+            let next = module.successors(**block);
             !cold.contains(block) && !next.is_empty() && next.iter().all(|b| cold.contains(b))
         };
         let more: Vec<Block> = blocks.iter().filter(leads_there).copied().collect();
@@ -172,21 +172,4 @@ fn without_return(module: &Module<'_>, blocks: &[Block]) -> HashSet<Block> {
         }
         cold.extend(more);
     }
-}
-
-fn blocks_of(module: &Module<'_>, function: Value) -> Vec<Block> {
-    let api = module.api();
-    let mut blocks = Vec::new();
-    let mut block = api.first_block(function);
-    while block != Block::NULL {
-        blocks.push(block);
-        block = api.next_block(block);
-    }
-    blocks
-}
-
-fn successors(module: &Module<'_>, block: Block) -> Vec<Block> {
-    let api = module.api();
-    let terminator = api.terminator(block);
-    (0..api.count_successors(terminator)).map(|i| api.successor(terminator, i)).collect()
 }

@@ -139,12 +139,29 @@ fn make_entry(module: &Module<'_>, body: Value, name: &KernelName, meta: &Meta) 
     } else {
         wrap_without_params(module, body, &name.entry)
     };
+    inline_calls(module, body);
     api.set_function_convention(entry, PTX_KERNEL);
     api.set_linkage(entry, linkage::EXTERNAL);
     for (key, value) in launch_bounds(meta) {
         api.add_attribute(entry, FUNCTION_INDEX, cx.string_attribute(key, &value));
     }
     api.add_attribute(entry, FUNCTION_INDEX, cx.attribute("nounwind", 0));
+}
+
+/// What an entry calls is the user's function and what makes its parameters: they
+/// become part of the entry, whatever their size.
+fn inline_calls(module: &Module<'_>, entry: Value) {
+    let (cx, api) = (module.context, module.api());
+    for instruction in module.instructions(entry) {
+        let callee = match api.is_call(instruction).some() {
+            Some(call) => api.callee(call),
+            None => continue,
+        };
+        if api.is_function(callee) != Value::NULL && !module.is_declaration(callee) {
+            api.remove_enum_attribute(callee, FUNCTION_INDEX, cx.attribute_kind("noinline"));
+            api.add_call_attribute(instruction, FUNCTION_INDEX, cx.attribute("alwaysinline", 0));
+        }
+    }
 }
 
 fn wrap_without_params(module: &Module<'_>, body: Value, name: &str) -> Value {

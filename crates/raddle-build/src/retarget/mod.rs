@@ -13,6 +13,7 @@ mod kernel;
 mod math;
 mod panic;
 mod shared;
+pub mod waits;
 mod wide;
 
 use crate::error::Error;
