@@ -20,7 +20,9 @@ pub struct Layer {
 /// All crates below `crates/`, from the top down: a crate depends only on rows below its own.
 pub const LAYERS: [Layer; 13] = [
     Layer { name: "raddle-bench", lines_max: 6_000, may_be_unsafe: true },
-    Layer { name: "raddle-cli", lines_max: 3_000, may_be_unsafe: false },
+    // Above the 3,000 of the first design: `run` and `inspect` hold a picture
+    // pipeline and a graph layout, which no other crate needs.
+    Layer { name: "raddle-cli", lines_max: 5_500, may_be_unsafe: false },
     Layer { name: "raddle", lines_max: 200, may_be_unsafe: false },
     Layer { name: "raddle-onnx", lines_max: 6_000, may_be_unsafe: false },
     Layer { name: "raddle-zoo", lines_max: 2_000, may_be_unsafe: false },
@@ -29,11 +31,13 @@ pub const LAYERS: [Layer; 13] = [
     Layer { name: "raddle-runtime", lines_max: 7_000, may_be_unsafe: true },
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },
     Layer { name: "raddle-cuda", lines_max: 5_000, may_be_unsafe: true },
-    Layer { name: "raddle-macros", lines_max: 1_500, may_be_unsafe: false },
+    Layer { name: "raddle-macros", lines_max: 1_600, may_be_unsafe: false },
     // Above the 7,000 of the first design: each tensor-core, TMA and atomic
     // instruction stands here with its PTX and its host body.
     Layer { name: "raddle-device", lines_max: 9_500, may_be_unsafe: true },
-    Layer { name: "raddle-build", lines_max: 5_000, may_be_unsafe: true },
+    // Above the 5,000 of the first design: keeping what earlier builds did, and doing
+    // without LLVM where a package ships PTX.
+    Layer { name: "raddle-build", lines_max: 6_000, may_be_unsafe: true },
 ];
 
 /// Crates in neighbouring rows that must not know each other all the same.

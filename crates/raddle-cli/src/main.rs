@@ -1,5 +1,5 @@
 //! The `raddle` binary: looks at the machine, makes a crate, shows what Raddle
-//! does and what a build made of a crate's kernels.
+//! does and what a build made of a crate's kernels, runs and inspects models.
 //!
 //! Exit codes: 0 for success, 1 for a failure (for `doctor`: no usable GPU),
 //! 2 for a command line that is not understood.
@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod inspect;
 mod kernels;
+mod model_inspect;
 mod probe;
 mod profile;
 mod run;
@@ -44,6 +45,8 @@ enum Task {
     Demo(demo::Options),
     /// Runs an ONNX model on arrays, or classifies pictures with it.
     Run(Box<run::Options>),
+    /// Shows what a model is made of, what it costs and what of it can run.
+    Inspect(model_inspect::InspectOptions),
     /// Writes a well-known network as an ONNX file; lists them without a name.
     Zoo(zoo::Options),
     /// Runs a program and says which device memory it held at its end, and who had
@@ -140,6 +143,8 @@ enum Error {
     #[error(transparent)]
     Run(#[from] run::RunError),
     #[error(transparent)]
+    Model(#[from] model_inspect::ModelError),
+    #[error(transparent)]
     Zoo(#[from] zoo::ZooError),
     #[error(transparent)]
     Profile(#[from] profile::ProfileError),
@@ -169,6 +174,7 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::New(new) => make_crate(&new)?,
         Task::Demo(options) => demo::run(&options)?,
         Task::Run(options) => run::run(&options)?,
+        Task::Inspect(options) => model_inspect::run(&options)?,
         Task::Zoo(options) => zoo::run(&options)?,
         Task::Profile(options) => return Ok(profile::run(&options)?),
         Task::Kernels(kernels) => show_kernels(kernels)?,

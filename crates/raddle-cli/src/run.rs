@@ -22,7 +22,8 @@ use raddle_tensor::graph::Graph;
 use raddle_tensor::{DType, Plan, Value};
 use raddle_zoo::Source;
 
-pub use inputs::FreeDim;
+pub use inputs::{FreeDim, required};
+pub use outputs::describe_type;
 
 /// Options of `raddle run`.
 #[derive(Debug, clap::Args)]

@@ -88,7 +88,7 @@ pub enum Error {
         /// What it is, by the name that the file gives it.
         what: String,
         /// What to do instead.
-        remedy: String,
+        remedy: &'static str,
     },
     /// The arrays would take many times the memory that the file's size accounts
     /// for: a hostile file, or one whose [`Budget`](crate::Budget) must be raised.

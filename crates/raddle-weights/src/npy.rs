@@ -130,7 +130,7 @@ impl Header {
                 return Err(Error::Unsupported {
                     place: cursor.place_of(MAGIC.len()),
                     what: format!("version {major}.{minor} of .npy"),
-                    remedy: "versions 1 to 3 are read; save it with numpy.save".into(),
+                    remedy: "versions 1 to 3 are read; save it with numpy.save",
                 });
             }
         };
@@ -145,7 +145,7 @@ impl Header {
             Error::Unsupported {
                 place: cursor.place_of(start),
                 what,
-                remedy: "save a plain array of numbers, `numpy.save(file, array.astype(…))`".into(),
+                remedy: "save a plain array of numbers, `numpy.save(file, array.astype(…))`",
             }
         })
     }

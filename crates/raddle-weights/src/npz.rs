@@ -52,7 +52,7 @@ pub fn decode(bytes: &[u8], place: &Place, budget: &mut Budget) -> Result<Weight
             return Err(Error::Unsupported {
                 place,
                 what: "an entry that is no .npy file".into(),
-                remedy: "an .npz archive holds arrays only; write it with numpy.savez".into(),
+                remedy: "an .npz archive holds arrays only; write it with numpy.savez",
             });
         }
         let name = entry.name.strip_suffix(".npy").unwrap_or(&entry.name);

@@ -164,7 +164,7 @@ impl<'a> Entry<'a> {
             Error::Unsupported {
                 place: place.clone(),
                 what: format!("type {dtype:?}"),
-                remedy: "convert the tensor to a type of at least eight bits, such as F16".into(),
+                remedy: "convert the tensor to a type of at least eight bits, such as F16",
             }
         })?;
         let sizes = |key: &str| {

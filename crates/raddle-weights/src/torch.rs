@@ -68,7 +68,7 @@ pub fn decode_zip(bytes: &[u8], place: &Place, budget: &mut Budget) -> Result<We
         return Err(Error::Unsupported {
             place: place.entry(&pickle.name),
             what: "a TorchScript program".into(),
-            remedy: "save the weights alone: torch.save(model.state_dict(), file)".into(),
+            remedy: "save the weights alone: torch.save(model.state_dict(), file)",
         });
     }
     let program = archive.read(pickle, budget)?;
@@ -89,7 +89,7 @@ pub fn decode_legacy(bytes: &[u8], place: &Place, budget: &mut Budget) -> Result
         return Err(Error::Unsupported {
             place: place.at(0),
             what: "a pickle that PyTorch did not write".into(),
-            remedy: "only checkpoints are read; save arrays with numpy.save or torch.save".into(),
+            remedy: "only checkpoints are read; save arrays with numpy.save or torch.save",
         });
     }
     let mut cursor = Cursor::new(bytes, place.at(0));

@@ -22,7 +22,7 @@ pub enum OutputError {
         /// The output.
         name: String,
         /// Why.
-        source: raddle_weights::Error,
+        source: Box<raddle_weights::Error>,
     },
     /// The folder could not be made.
     #[error("{}: {source}", path.display())]
@@ -96,8 +96,10 @@ fn flatten(
 ) -> Result<(), OutputError> {
     match value {
         Value::Tensor(tensor) => {
-            let array = Array::try_from(tensor)
-                .map_err(|source| OutputError::Kind { name: name.to_owned(), source })?;
+            let array = Array::try_from(tensor).map_err(|source| OutputError::Kind {
+                name: name.to_owned(),
+                source: source.into(),
+            })?;
             arrays.push((name.to_owned(), array));
         }
         Value::Sequence(sequence) => {

@@ -98,3 +98,47 @@ fn pictures_are_classified() {
     std::fs::write(dir.join("labels.txt"), "cat\ndog\n").unwrap();
     fail(&dir, &run, "1000 labels expected, one a line, found 2");
 }
+
+#[test]
+fn a_model_is_inspected() {
+    let dir = fresh("inspect-model");
+    succeed(&dir, &["zoo", "lstm", "-o", "lstm.onnx"]);
+    let text = succeed(&dir, &["inspect", "lstm.onnx", "--dim", "t=5"]);
+    assert!(text.contains("input       tokens: int64[n, t]\n"), "{text}");
+    assert!(text.contains("dimensions  n = 1, t = 5\n"), "{text}");
+    assert!(text.contains("all nodes run on the CPU"), "{text}");
+    let pictures = ["--svg", "lstm.svg", "--html", "lstm.html", "--json"];
+    let json = succeed(&dir, &[&["inspect", "lstm.onnx"], &pictures[..]].concat());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    // Two layers of 128 with 64 and 128 inputs, the embedding, the classifier, three axes.
+    let weights = 512 * (64 + 128) + 512 * (128 + 128) + 2 * 1024 + 64_000 + 1_290 + 2;
+    assert_eq!(report["parameters"], weights);
+    assert_eq!(report["nodes"][1]["op"], "Transpose");
+    assert_eq!(report["nodes"][1]["outputs"][0]["shape"], serde_json::json!([1, 1, 64]));
+    let svg = std::fs::read_to_string(dir.join("lstm.svg")).unwrap();
+    assert_eq!(svg.matches("<rect").count(), 1 + 1 + 7 + 1, "paper, input, nodes, output");
+    let html = std::fs::read_to_string(dir.join("lstm.html")).unwrap();
+    assert!(html.contains("<svg") && html.contains("LSTM"));
+}
+
+#[test]
+fn a_model_that_cannot_run_is_shown_with_the_reasons() {
+    let dir = fresh("inspect-unknown");
+    succeed(&dir, &["zoo", "mlp", "-o", "mlp.onnx"]);
+    // A name of the same length, so that the file stays sound.
+    let mut file = std::fs::read(dir.join("mlp.onnx")).unwrap();
+    while let Some(at) = file.windows(6).position(|bytes| bytes == b"\x22\x04Relu") {
+        file[at..at + 6].copy_from_slice(b"\x22\x04Rel<");
+    }
+    std::fs::write(dir.join("odd.onnx"), &file).unwrap();
+    let text = succeed(&dir, &["inspect", "odd.onnx", "--svg", "odd.svg"]);
+    assert!(text.contains("support     the model does not load: "), "{text}");
+    assert!(text.contains("node relu1 (Rel<): operation Rel< is not supported"), "{text}");
+    assert!(text.contains("node relu2 (Rel<)"), "{text}");
+    let svg = std::fs::read_to_string(dir.join("odd.svg")).unwrap();
+    assert!(svg.contains("#ff8a80") && svg.contains("Rel&lt;") && !svg.contains("Rel<"));
+    fail(&dir, &["inspect", "none.onnx"], "none.onnx");
+    std::fs::write(dir.join("text.onnx"), "no model").unwrap();
+    fail(&dir, &["inspect", "text.onnx"], "text.onnx: ");
+    fail(&dir, &["run", "odd.onnx", "--random"], "Rel<");
+}

@@ -45,7 +45,7 @@ impl Machine {
             let opcode = opcode(byte).ok_or_else(|| Error::Unsupported {
                 place: cursor.place_of(at),
                 what: format!("pickle instruction {byte:#04x}"),
-                remedy: state::REMEDY.into(),
+                remedy: state::REMEDY,
             })?;
             if opcode == Opcode::Stop {
                 return self.pop(cursor, at);
@@ -296,7 +296,7 @@ impl Machine {
         let global = state::global(module, name).ok_or_else(|| Error::Unsupported {
             place: cursor.place_of(at),
             what: format!("Python's {module}.{name}"),
-            remedy: state::REMEDY.into(),
+            remedy: state::REMEDY,
         })?;
         self.push(Value::Global(global));
         Ok(())

@@ -137,7 +137,7 @@ pub fn storage(machine: &Machine, id: ValueId, cursor: &Cursor<'_>, at: usize) -
         return Err(Error::Unsupported {
             place: cursor.place_of(at),
             what: "the source of a whole module".into(),
-            remedy: REMEDY.into(),
+            remedy: REMEDY,
         });
     }
     let (Some("storage"), [_, class, key, _, len, rest @ ..]) = (kind, items) else {
@@ -232,7 +232,7 @@ pub fn collect(
         return Err(Error::Unsupported {
             place: place.clone(),
             what: "a checkpoint without a tensor".into(),
-            remedy: REMEDY.into(),
+            remedy: REMEDY,
         });
     }
     Ok(weights)

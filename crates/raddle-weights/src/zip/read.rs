@@ -229,8 +229,7 @@ impl Entry {
         let unsupported = |what: String| Error::Unsupported {
             place: place.clone(),
             what,
-            remedy: "write the archive with numpy.savez, numpy.savez_compressed or torch.save"
-                .into(),
+            remedy: "write the archive with numpy.savez, numpy.savez_compressed or torch.save",
         };
         match self.method {
             _ if self.is_encrypted => Err(unsupported("an encrypted entry".into())),
