@@ -60,7 +60,9 @@ impl Model {
             }
         }
         let graph = graph.ok_or_else(|| Error::model("the model", "has no graph"))?;
-        Ok(Self { plan: Plan::new(importer.graph(graph)?)? })
+        // Checked as it is written, so that errors name what the file names.
+        let plan = Plan::new(importer.graph(graph)?)?;
+        Ok(Self { plan: plan.optimised()? })
     }
 
     /// Runs the model with values for its inputs by name; returns its outputs by name.

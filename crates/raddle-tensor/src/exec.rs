@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::graph::{Dim, Graph, Node, Subgraph, ValueId, ValueType};
 use crate::op::{DTypeRule, ShapeRule};
-use crate::{DType, Error, OpContext, Result, Tensor, Value, shape};
+use crate::{DType, Error, OpContext, Result, Tensor, Value, passes, shape};
 
 /// A graph, checked and ready to run.
 #[derive(Clone, Debug)]
@@ -41,6 +41,16 @@ impl Plan {
     /// [`Error::Cycle`], [`Error::Undefined`], [`Error::Duplicate`].
     pub fn new(graph: Graph) -> Result<Self> {
         Self::with_captures(Arc::new(graph), &[])
+    }
+
+    /// The same plan after all [passes](crate::passes).
+    ///
+    /// ## Errors
+    /// Those of the passes.
+    pub fn optimised(self) -> Result<Self> {
+        let mut graph = Arc::unwrap_or_clone(self.graph);
+        passes::optimise(&mut graph)?;
+        Self::new(graph)
     }
 
     fn with_captures(graph: Arc<Graph>, captured: &[ValueId]) -> Result<Self> {
@@ -266,6 +276,16 @@ fn run_node(node: &Node, step: &Step, scope: &mut Scope) -> Result<Vec<Value>> {
         let expected = node.outputs.len().to_string();
         return Err(Error::Arity { what: "outputs", expected, found: outputs.len() });
     }
+    rules.check(&outputs)?;
+    Ok(outputs)
+}
+
+/// Runs a node without bodies on its own.
+pub fn evaluate(node: &Node, inputs: Vec<Option<Value>>) -> Result<Vec<Value>> {
+    let scope = Scope { slots: Vec::new() };
+    let rules = Rules::of(node, &inputs);
+    let mut ctx = OpContext { node, bodies: &[], inputs, scope: &scope };
+    let outputs = (node.op.reference)(&mut ctx)?;
     rules.check(&outputs)?;
     Ok(outputs)
 }

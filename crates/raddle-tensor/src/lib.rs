@@ -19,6 +19,8 @@ pub mod movement;
 mod op;
 pub mod ops;
 mod parallel;
+pub mod passes;
+mod product;
 pub mod shape;
 mod tensor;
 mod value;

@@ -412,6 +412,9 @@ fn probit(p: f64) -> f64 {
         [7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1.0];
     let horner = |list: &[f64], x: f64| list.iter().fold(0.0, |sum, c| sum * x + c);
     let tail = |p: f64| {
+        if p == 0.0 {
+            return f64::NEG_INFINITY;
+        }
         let q = (-2.0 * p.ln()).sqrt();
         horner(&C, q) / horner(&D, q)
     };

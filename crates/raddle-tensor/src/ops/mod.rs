@@ -17,6 +17,7 @@ mod einsum;
 mod elementwise;
 mod flex_attention;
 mod fourier;
+mod fused;
 mod gelu;
 mod image;
 mod indexing;
@@ -47,6 +48,8 @@ mod text;
 mod transposed;
 mod window;
 
+pub use fused::DOMAIN as INTERNAL_DOMAIN;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -65,6 +68,7 @@ const FAMILIES: &[&[Op]] = &[
     einsum::ROWS,
     elementwise::ROWS,
     flex_attention::ROWS,
+    fused::ROWS,
     gelu::ROWS,
     image::ROWS,
     indexing::ROWS,

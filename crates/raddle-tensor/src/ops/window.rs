@@ -98,21 +98,60 @@ impl Window {
             .filter(|&x| x < self.input[axis])
     }
 
-    /// Calls `visit` with the index in the input of each element that the
-    /// window covers at a position.
+    /// The positions of the last dimension at which a tap lies in the input, and
+    /// the coordinate at the first of them.
+    pub fn line(&self, tap: usize) -> (std::ops::Range<usize>, usize) {
+        let last = self.input.len() - 1;
+        let (step, begin) = (self.strides[last], self.begins[last]);
+        // Position p reads coordinate p * step + shift - begin.
+        let shift = tap * self.dilations[last];
+        let first = begin.saturating_sub(shift).div_ceil(step);
+        let end = (self.input[last] + begin).saturating_sub(shift).div_ceil(step);
+        let end = end.min(self.output[last]);
+        if first >= end {
+            return (0..0, 0);
+        }
+        (first..end, first * step + shift - begin)
+    }
+
+    /// Where the taps lie in each dimension.
+    pub fn taps(&self) -> Taps {
+        let (input_strides, output_strides) = (strides(&self.input), strides(&self.output));
+        let axis = |axis: usize| {
+            let offsets = |at: usize| {
+                let taps = (0..self.kernel[axis]).filter_map(|tap| self.coordinate(axis, at, tap));
+                taps.map(|x| x * input_strides[axis]).collect()
+            };
+            AxisTaps {
+                output_stride: output_strides[axis],
+                offsets: (0..self.output[axis]).map(offsets).collect(),
+            }
+        };
+        Taps((0..self.input.len()).map(axis).collect())
+    }
+}
+
+/// The elements that a window covers, dimension by dimension.
+pub struct Taps(Vec<AxisTaps>);
+
+struct AxisTaps {
+    output_stride: usize,
+    /// For each position the taps inside the input, as distances in the plane.
+    offsets: Vec<Vec<usize>>,
+}
+
+impl Taps {
+    /// Calls `visit` with the index in the plane of each element that the
+    /// window covers at a position, in row-major order.
     pub fn visit(&self, position: usize, mut visit: impl FnMut(usize)) {
-        let at = coordinates(position, &self.output);
-        let input_strides = strides(&self.input);
-        for tap in 0..self.kernel_len() {
-            let taps = coordinates(tap, &self.kernel);
-            let index = (0..self.input.len()).try_fold(0, |index, axis| {
-                let x = self.coordinate(axis, at[axis], taps[axis])?;
-                Some(index + x * input_strides[axis])
-            });
-            if let Some(index) = index {
-                visit(index);
+        fn walk(axes: &[AxisTaps], position: usize, base: usize, visit: &mut dyn FnMut(usize)) {
+            let [axis, inner @ ..] = axes else { return visit(base) };
+            let at = position / axis.output_stride % axis.offsets.len();
+            for offset in &axis.offsets[at] {
+                walk(inner, position, base + offset, visit);
             }
         }
+        walk(&self.0, position, 0, &mut visit);
     }
 }
 

@@ -1,0 +1,112 @@
+//! Every pass leaves the results of a graph as they were.
+
+use super::*;
+use crate::graph::{Attribute, Dim, ValueType};
+use crate::{DType, Plan, Value, ops};
+
+/// A number between -1 and 1 for each index.
+fn numbers(shape: &[usize], seed: usize) -> Tensor {
+    let len = shape.iter().product();
+    let number = |at: usize| ((at + seed) * 2_654_435_761 % 1009) as f32 / 504.5 - 1.0;
+    Tensor::new(shape, (0..len).map(number).collect()).expect("as long as its shape")
+}
+
+fn node(
+    graph: &mut Graph,
+    name: &str,
+    inputs: &[ValueId],
+    attributes: &[(&str, Attribute)],
+) -> ValueId {
+    let output = graph.add_value(format!("{name}{}", graph.values.len()), None);
+    let attributes = attributes.iter().map(|(name, it)| ((*name).to_owned(), it.clone()));
+    let node = Node {
+        name: String::new(),
+        op: ops::find("", name, 17).expect("in the table"),
+        inputs: inputs.iter().copied().map(Some).collect(),
+        outputs: vec![Some(output)],
+        attributes: attributes.collect(),
+        opset: 17,
+    };
+    graph.add_node(node).expect("fits its row");
+    output
+}
+
+/// A residual block: convolution, batch norm, activation, grouped and depthwise
+/// convolutions, an addition that matches and one that broadcasts.
+fn block() -> Graph {
+    let mut graph = Graph::default();
+    let dims = Some(vec![Dim::Symbol("n".into()), Dim::Fixed(8), Dim::Fixed(9), Dim::Fixed(11)]);
+    let x = graph.add_value("x", Some(ValueType::Tensor(DType::F32, dims)));
+    graph.inputs = vec![x];
+    let pads = Attribute::Ints(vec![1; 4]);
+    let constant = |graph: &mut Graph, shape: &[usize], seed| {
+        graph.add_constant(format!("c{seed}"), numbers(shape, seed))
+    };
+    let w = constant(&mut graph, &[8, 8, 3, 3], 1);
+    let y = node(&mut graph, "Conv", &[x, w], &[("pads", pads.clone())]);
+    let scale: Vec<ValueId> = (2..5).map(|seed| constant(&mut graph, &[8], seed)).collect();
+    let positive = (0..8).map(|at| 0.1 + at as f32 / 4.0).collect();
+    let variance = graph.add_constant("variance", Tensor::vector::<f32>(positive));
+    let norm = [y, scale[0], scale[1], scale[2], variance];
+    let y = node(&mut graph, "BatchNormalization", &norm, &[]);
+    let y = node(&mut graph, "Add", &[x, y], &[]);
+    let y = node(&mut graph, "Relu", &[y], &[]);
+    let w = constant(&mut graph, &[6, 4, 1, 3], 6);
+    let group = ("group", Attribute::Int(2));
+    let y = node(&mut graph, "Conv", &[y, w], &[group, ("strides", Attribute::Ints(vec![1, 2]))]);
+    let row = constant(&mut graph, &[6, 1, 1], 7);
+    let y = node(&mut graph, "Add", &[y, row], &[]);
+    let (w, b) = (constant(&mut graph, &[6, 1, 3, 3], 8), constant(&mut graph, &[6], 9));
+    let group = ("group", Attribute::Int(6));
+    let y = node(&mut graph, "Conv", &[y, w, b], &[group, ("pads", pads)]);
+    let low = graph.add_constant("low", Tensor::scalar(0f32));
+    let high = graph.add_constant("high", Tensor::scalar(6f32));
+    let low = node(&mut graph, "Identity", &[low], &[]);
+    let y = node(&mut graph, "Clip", &[y, low, high], &[]);
+    let y = node(&mut graph, "GlobalAveragePool", &[y], &[]);
+    let y = node(&mut graph, "Flatten", &[y], &[]);
+    let w = constant(&mut graph, &[5, 6], 10);
+    let y = node(&mut graph, "Gemm", &[y, w], &[("transB", Attribute::Int(1))]);
+    let unused = node(&mut graph, "Relu", &[y], &[]);
+    let _ = node(&mut graph, "Relu", &[unused], &[]);
+    graph.outputs = vec![y];
+    graph
+}
+
+fn run(graph: &Graph) -> Vec<f32> {
+    let plan = Plan::new(graph.clone()).expect("a sound graph");
+    let x = Value::from(numbers(&[3, 8, 9, 11], 11));
+    let outputs = plan.run([("x", x)]).expect("a sound graph");
+    outputs[0].as_tensor().expect("a tensor").elements::<f32>().expect("floats").to_vec()
+}
+
+fn assert_close(found: &[f32], expected: &[f32], pass: &str) {
+    assert_eq!(found.len(), expected.len(), "{pass}");
+    for (found, expected) in found.iter().zip(expected) {
+        // Sums of up to 72 products of numbers below 1, three times over.
+        assert!((found - expected).abs() < 1e-4, "{pass}: {found} for {expected}");
+    }
+}
+
+#[test]
+fn each_pass_alone_keeps_the_results() {
+    let expected = run(&block());
+    for pass in &PASSES {
+        let mut graph = block();
+        let changes = (pass.run)(&mut graph).expect("a sound graph");
+        assert!(changes > 0, "{} found nothing to do", pass.name);
+        assert_close(&run(&graph), &expected, pass.name);
+    }
+}
+
+#[test]
+fn all_passes_leave_the_nodes_that_are_needed() {
+    let expected = run(&block());
+    let mut graph = block();
+    let report = optimise(&mut graph).expect("a sound graph");
+    assert_close(&run(&graph), &expected, "all");
+    let names: Vec<_> = graph.nodes.iter().map(|node| node.op.name).collect();
+    let packed = names.iter().filter(|name| **name == "PackedConv").count();
+    assert_eq!((packed, names.len()), (3, 6), "{names:?}");
+    assert_eq!(report.last(), Some(&("remove-dead", 2)));
+}
