@@ -11,7 +11,7 @@
 //! [`Stream`]: crate::Stream
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, TryLockError, Weak};
 
 use raddle_device::kernel::Kernel;
 
@@ -339,6 +339,16 @@ impl Watched for WatchedQueue {
     }
 
     fn probe(&self) -> Result<(), raddle_cuda::Error> {
+        let state = match self.queue.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Somebody is calling the driver there at this moment.
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
+        // A question would end the capture. None can begin under the lock.
+        if state.recording.is_some() {
+            return Ok(());
+        }
         match self.queue.raw.as_ref().map(raddle_cuda::Stream::is_idle) {
             Some(Err(error)) if error.is_sticky() => Err(error),
             _ => Ok(()),
