@@ -241,12 +241,22 @@ impl Slot {
         // SAFETY: as above.
         unsafe { (&raw mut (*self.record).state).write_volatile(0) };
         if let Some(cuda) = &device.inner().cuda {
-            // A failure means a lost context: then nothing panics any more.
-            let _ = cuda.write_u32(claimed, 0);
+            let mut cleared = cuda.write_u32(claimed, 0);
+            for _ in 1..CLEAR_TRIES {
+                cleared = cleared.or_else(|_| cuda.write_u32(claimed, 0));
+            }
+            // As long as the slot is claimed, later panics would go unnoticed: a
+            // device on which it stays so is of no use.
+            if let Err(Error::Cuda(error)) = cleared {
+                device.lose(error, self.kernel);
+            }
         }
         Some(panic_error(self.kernel, &record))
     }
 }
+
+/// How often a slot is tried to be freed.
+const CLEAR_TRIES: u32 = 4;
 
 /// The error that a record stands for.
 pub(crate) fn panic_error(kernel: &'static str, record: &PanicRecord) -> Error {
