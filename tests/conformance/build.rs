@@ -99,8 +99,9 @@ fn stem(path: &Path) -> String {
 
 /// The module that both compilations see: each program and one kernel for it.
 fn kernels(sources: &[Source]) -> String {
-    let answer = root().join("src/answer.rs");
-    let mut text = format!("#[path = {answer:?}]\npub mod answer;\n");
+    let [answer, probe] = ["answer", "probe"].map(|name| root().join(format!("src/{name}.rs")));
+    let mut text =
+        format!("#[path = {answer:?}]\npub mod answer;\n#[path = {probe:?}]\npub mod probe;\n");
     let mut area = "";
     for source in sources {
         if source.area != area {
