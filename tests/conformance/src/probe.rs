@@ -27,9 +27,10 @@ pub unsafe fn hash(start: *const u8, len: usize) -> u64 {
 }
 
 /// The [`Layout`] of a struct, whose fields get the given values; bytes between them
-/// are zero. It is the second of two in an array, so that its stride counts as well.
+/// are zero. Fields of a struct inside are named one by one, since a copy of it would
+/// leave the bytes between them open. It is the second of two in an array, so that its stride counts as well.
 macro_rules! layout {
-    ($ty:ty { $($field:tt: $value:expr),+ $(,)? }) => {{
+    ($ty:ty { $($($field:tt).+: $value:expr),+ $(,)? }) => {{
         let mut pair = core::mem::MaybeUninit::<[$ty; 2]>::zeroed();
         let first = pair.as_mut_ptr();
         let bytes = size_of::<$ty>();
@@ -39,8 +40,8 @@ macro_rules! layout {
             let one = &raw mut (*first)[1];
             let (mut stated, mut found) = (0, 0);
             $(
-                let field = &raw mut (*one).$field;
-                stated = $crate::kernels::probe::pack(stated, core::mem::offset_of!($ty, $field));
+                let field = &raw mut (*one).$($field).+;
+                stated = $crate::kernels::probe::pack(stated, core::mem::offset_of!($ty, $($field).+));
                 found = $crate::kernels::probe::pack(found, field.addr() - one.addr());
                 field.write_unaligned($value);
             )+

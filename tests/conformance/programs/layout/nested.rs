@@ -24,28 +24,32 @@ struct Outer {
 #[derive(Clone, Copy, DeviceType)]
 struct Deep {
     a: u16,
-    outer: [Outer; 2],
+    first: Outer,
+    second: Outer,
     b: u64,
 }
 
 pub fn program(thread: u32) -> (Layout, Layout) {
-    // Made field by field, for the bytes between the fields to be zero.
-    // SAFETY: all-zero bytes are values of both.
-    let (mut inner, mut outer): (Inner, Outer) = unsafe { core::mem::zeroed() };
-    (inner.a, inner.b) = (3, thread);
-    (outer.a, outer.inner.b, outer.b) = (4, !thread, 5);
     (
-        layout!(Outer { a: 9, inner: inner, b: thread as u8 }),
-        layout!(Deep { a: 1, outer: [outer, outer], b: u64::from(thread) }),
+        layout!(Outer { a: 9, inner.a: 3, inner.b: thread, b: thread as u8 }),
+        layout!(Deep {
+            a: 1,
+            first.a: 4,
+            first.inner.b: !thread,
+            second.inner.a: 5,
+            second.inner.b: thread,
+            second.b: 6,
+            b: u64::from(thread),
+        }),
     )
 }
 
-// expect: 0x1000100004,1036,1036,0x90dd4312f6fdb83f,0x3000300008,1064,1064,0x7defae5ed990681c
-// expect: 0x1000100004,1036,1036,0x11dd281242442aaf,0x3000300008,1064,1064,0x1a45e4b2fc9d531d
-// expect: 0x1000100004,1036,1036,0x92dd0d118d8a9d1f,0x3000300008,1064,1064,0xdeddaa9776f2ccde
-// expect: 0x1000100004,1036,1036,0x13dcf210d8d10f8f,0x3000300008,1064,1064,0xfc1a0d0ed284c1df
-// expect: 0x1000100004,1036,1036,0x94dcd710241781ff,0x3000300008,1064,1064,0x33350541665c71a0
-// expect: 0x1000100004,1036,1036,0x15dcbc0f6f5df46f,0x3000300008,1064,1064,0x96b145e3765f4ca1
-// expect: 0x1000100004,1036,1036,0x96dca10ebaa466df,0x3000300008,1064,1064,0xff16162d16371662
-// expect: 0x1000100004,1036,1036,0x17dc860e05ead94f,0x3000300008,1064,1064,0xcada697e2235f163
-// hash: 0x793a304b609a4856 of 32 answers
+// expect: 0x1000100004,264204,264204,0x90dd4312f6fdb83f,0x3000300008,0x40c181c2028,0x40c181c2028,0xaa0115ccb3050f1f
+// expect: 0x1000100004,264204,264204,0x11dd281242442aaf,0x3000300008,0x40c181c2028,0x40c181c2028,0xb9e49844710d841e
+// expect: 0x1000100004,264204,264204,0x92dd0d118d8a9d1f,0x3000300008,0x40c181c2028,0x40c181c2028,0xa060bc3cee18ab5d
+// expect: 0x1000100004,264204,264204,0x13dcf210d8d10f8f,0x3000300008,0x40c181c2028,0x40c181c2028,0xdfb25bb19513105c
+// expect: 0x1000100004,264204,264204,0x94dcd710241781ff,0x3000300008,0x40c181c2028,0x40c181c2028,0x45c10f9cb3fe38a3
+// expect: 0x1000100004,264204,264204,0x15dcbc0f6f5df46f,0x3000300008,0x40c181c2028,0x40c181c2028,0x55a492147206ada2
+// expect: 0x1000100004,264204,264204,0x96dca10ebaa466df,0x3000300008,0x40c181c2028,0x40c181c2028,0x8675fc21a5a282e1
+// expect: 0x1000100004,264204,264204,0x17dc860e05ead94f,0x3000300008,0x40c181c2028,0x40c181c2028,0xc5c79b964c9ce7e0
+// hash: 0xfadd656876271889 of 32 answers
