@@ -39,21 +39,26 @@ pub fn add(x: &[F32x4], y: &[F32x4], mut z: PerThread<F32x4>) {
     }
 }
 
-/// One partial sum for each block. Four independent loads are under way in each
-/// thread, which is what keeps the memory busy.
+/// One partial sum for each block.
 #[kernel]
-pub fn sum(x: &[F32x4], mut partial: PerBlock<f32>) {
+pub fn sum(x: &[F32x4], partial: PerBlock<f32>) {
+    sum_of(x.len(), |i| x[i], partial);
+}
+
+/// The body of [`sum`]. Four loads are under way in each thread before the
+/// first of them is needed, which is what keeps the memory busy.
+#[inline(always)]
+pub fn sum_of(len: usize, x: impl Fn(usize) -> F32x4, mut partial: PerBlock<f32>) {
     let mut total = [F32x4::splat(0.0); 4];
     let step = global_dim_x();
     let mut i = global_x();
-    while i + 3 * step < x.len() {
-        for (k, total) in total.iter_mut().enumerate() {
-            *total += x[i + k * step];
-        }
+    while i + 3 * step < len {
+        let values: [F32x4; 4] = unrolled(|k| x(i + k * step));
+        unroll::<4>(|k| total[k] += values[k]);
         i += 4 * step;
     }
-    while i < x.len() {
-        total[0] += x[i];
+    while i < len {
+        total[0] += x(i);
         i += step;
     }
     let [a, b, c, d] = ((total[0] + total[1]) + (total[2] + total[3])).to_array();
