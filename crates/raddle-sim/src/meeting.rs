@@ -127,7 +127,8 @@ impl Meetings {
         if offer.all_bytes < needed {
             return Err(WarpMisuse::ResultBytes { needed, found: offer.all_bytes });
         }
-        let index = match self.open.iter().position(|meeting| meeting.lanes.overlaps(lanes)) {
+        let is_met = |meeting: &Meeting| meeting.is_met_by(lanes, offer.thread / 32);
+        let index = match self.open.iter().position(is_met) {
             Some(index) => {
                 self.open[index].check(lanes, at, payload_bytes)?;
                 index
@@ -163,6 +164,19 @@ impl Meetings {
 }
 
 impl Meeting {
+    /// Whether a thread of `warp` that wants to meet `lanes` meets here, or should have
+    /// before: a warp that is to meet others may have operations of its own first.
+    fn is_met_by(&self, lanes: Lanes, warp: usize) -> bool {
+        self.lanes == lanes
+            || self.lanes.overlaps(lanes)
+                && match self.lanes {
+                    Lanes::Warp { warp: other, .. } => other == warp,
+                    Lanes::Warps { .. } => {
+                        self.offers.iter().any(|offer| offer.thread / 32 == warp)
+                    }
+                }
+    }
+
     fn check(&self, lanes: Lanes, at: Site, payload_bytes: usize) -> Result<(), WarpMisuse> {
         if self.lanes != lanes {
             let other_mask = self.lanes.mask();
