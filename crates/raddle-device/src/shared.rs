@@ -142,15 +142,28 @@ impl<T: AnyBits, const N: usize> Shared<[T; N]> {
     #[cfg_attr(not(raddle_device), track_caller)]
     pub fn fill_both<'a, U: AnyBits, const M: usize>(
         &'a mut self,
-        value: impl FnMut(usize) -> T,
+        mut value: impl FnMut(usize) -> T,
         other: &'a mut Shared<[U; M]>,
-        other_value: impl FnMut(usize) -> U,
+        mut other_value: impl FnMut(usize) -> U,
     ) -> (&'a [T; N], &'a [U; M]) {
         barrier();
-        // SAFETY: as in `fill`, for each array.
-        unsafe { write_strided(self.ptr.cast(), N, value) };
-        // SAFETY: as in `fill`, for each array.
-        unsafe { write_strided(other.ptr.cast(), M, other_value) };
+        let (ptr, other_ptr) = (self.ptr.cast::<T>(), other.ptr.cast::<U>());
+        let threads = block_threads() as usize;
+        for round in 0..N.max(M).div_ceil(threads) {
+            let i = thread_linear() as usize + round * threads;
+            // Both before either is written: a load whose check may panic is not
+            // moved across a write, and would wait for the first.
+            let values = ((i < N).then(|| value(i)), (i < M).then(|| other_value(i)));
+            if let Some(value) = values.0 {
+                // SAFETY: in bounds; only this thread writes element `i`, and nobody
+                // reads between barriers.
+                unsafe { ptr.add(i).write(value) };
+            }
+            if let Some(value) = values.1 {
+                // SAFETY: as above.
+                unsafe { other_ptr.add(i).write(value) };
+            }
+        }
         barrier();
         // SAFETY: every element is written; writing again takes `&mut`.
         unsafe { (&*self.ptr, &*other.ptr) }
