@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub use raddle_device as device;
+pub use raddle_device::shared;
 pub use raddle_macros::{DeviceType, Zeroable, kernel, ptx};
 
 #[cfg(not(raddle_device))]

@@ -1,5 +1,5 @@
 //! A mutex of the operating system, in a static.
-//! expect: it uses the mutable static `device::kernels::mutex_lock::
+//! expect: it uses the mutable static `kernels::mutex_lock::
 use std::sync::Mutex;
 
 use raddle::prelude::*;

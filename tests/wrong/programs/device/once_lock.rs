@@ -1,5 +1,5 @@
 //! A static that is filled at its first use.
-//! expect: it uses the mutable static `device::kernels::once_lock::
+//! expect: it uses the mutable static `kernels::once_lock::
 use std::sync::OnceLock;
 
 use raddle::prelude::*;

@@ -1,5 +1,5 @@
 //! A local read-write lock.
-//! expect: it uses the mutable static `device::kernels::rw_lock::
+//! expect: it uses the mutable static `kernels::rw_lock::
 use std::sync::RwLock;
 
 use raddle::prelude::*;

@@ -1,5 +1,5 @@
 //! An atomic static: host and device would have different copies.
-//! expect: it uses the mutable static `device::kernels::static_atomic::COUNT`
+//! expect: it uses the mutable static `kernels::static_atomic::COUNT`
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use raddle::prelude::*;

@@ -1,5 +1,5 @@
 //! A `static mut`.
-//! expect: it uses the mutable static `device::kernels::static_mut::LAST`
+//! expect: it uses the mutable static `kernels::static_mut::LAST`
 use raddle::prelude::*;
 
 static mut LAST: u32 = 0;

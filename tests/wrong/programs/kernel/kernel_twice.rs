@@ -1,5 +1,4 @@
 //! Two kernels of one name.
-//! gap: rustc also names the hidden module and traits that both kernels make
 use raddle::prelude::*;
 
 #[kernel]
