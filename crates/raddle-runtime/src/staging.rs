@@ -102,10 +102,10 @@ impl Staging {
     /// An empty chunk.
     fn take(&self, context: &Arc<Context>) -> Result<Chunk> {
         let mut state = lock(&self.state);
-        let oldest = match state.chunks.front() {
-            Some(chunk) if chunk.event.is_reached()? => state.chunks.pop_front(),
-            Some(_) if state.made >= CHUNKS_MAX => state.chunks.pop_front(),
-            _ => None,
+        let is_reached = state.chunks.front().map(|chunk| chunk.event.is_reached()).transpose()?;
+        let oldest = match is_reached {
+            Some(false) if state.made < CHUNKS_MAX => None,
+            Some(_) | None => state.chunks.pop_front(),
         };
         let Some(mut chunk) = oldest else {
             drop(state);
@@ -115,7 +115,9 @@ impl Staging {
             return Ok(chunk);
         };
         drop(state);
-        if let Err(error) = chunk.event.synchronize() {
+        if is_reached == Some(false)
+            && let Err(error) = chunk.event.synchronize()
+        {
             lock(&self.state).chunks.push_front(chunk);
             return Err(error.into());
         }

@@ -4,3 +4,4 @@ mod completion;
 mod faults;
 mod fuzz;
 mod graphs;
+mod memory;
