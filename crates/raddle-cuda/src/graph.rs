@@ -156,6 +156,12 @@ impl Drop for Graph {
 }
 
 impl GraphExec {
+    /// The driver's handle, for libraries that take a `CUgraphExec`.
+    #[must_use]
+    pub fn as_raw(&self) -> *mut c_void {
+        self.raw
+    }
+
     /// Enqueues one replay on `stream`.
     ///
     /// # Safety

@@ -99,6 +99,13 @@ impl Graph {
         self.parts.body.launches.iter().map(|node| node.kernel.name)
     }
 
+    /// The driver's handle of the instance on a GPU, for what this crate does not
+    /// offer. Work that is enqueued with it is not noted.
+    #[must_use]
+    pub fn cuda_exec(&self) -> Option<*mut std::ffi::c_void> {
+        self.exec.as_ref().map(|exec| lock(exec).as_raw())
+    }
+
     /// Brings the graph to the device ahead of its first replay on `stream`.
     ///
     /// ## Errors

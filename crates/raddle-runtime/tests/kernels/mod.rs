@@ -5,7 +5,7 @@
 use raddle_device::kernel::{Image, Kernel, KernelMeta};
 use raddle_device::output::PerThread;
 use raddle_device::param::{KernelParam, ParamRules, RawSlice};
-use raddle_runtime::{Binder, KernelArg, KernelCall};
+use raddle_runtime::{Binder, Buffer, KernelArg, KernelCall};
 
 pub const PTX: &str = include_str!("kernels.ptx");
 const CLUSTER_PTX: &str = include_str!("cluster.ptx");
@@ -112,6 +112,32 @@ pub fn four<'k>(
     let mut binder = Binder::new(&FOUR);
     let params =
         [a.bind(&mut binder), b.bind(&mut binder), c.bind(&mut binder), d.bind(&mut binder)];
+    // SAFETY: `params` holds what was bound.
+    unsafe { binder.finish(params) }
+}
+
+pub type Eight = [RawSlice; 8];
+
+/// Does nothing, on the CPU device as well.
+static EIGHT: Kernel = Kernel {
+    body: nothing,
+    ..kernel::<Eight>(
+        "test::eight",
+        &[Image { path: "eight", target: "sm_75", entry: "eight", ptx: PTX, synchronizes: false }],
+        ParamRules::ONE_D,
+    )
+};
+
+unsafe fn nothing(_params: *const u8) {}
+
+pub fn eight<'k>(
+    sources: [&'k Buffer<f32>; 7],
+    target: impl KernelArg<'k, PerThread<f32>>,
+) -> KernelCall<'k, Eight> {
+    let mut binder = Binder::new(&EIGHT);
+    let [a, b, c, d, e, f, g] =
+        sources.map(|source| KernelArg::<&'static [f32]>::bind(source, &mut binder));
+    let params = [a, b, c, d, e, f, g, target.bind(&mut binder)];
     // SAFETY: `params` holds what was bound.
     unsafe { binder.finish(params) }
 }
