@@ -479,3 +479,48 @@ fn dropout_takes_ratios_below_one_only() {
         assert!(matches!(dropout(ratio).error(), Error::Attribute { .. }));
     }
 }
+
+#[test]
+fn old_operands_broadcast_on_request_only() {
+    let add = |right: &[usize]| call("Add", 6).input(counting(&[2, 3, 2])).input(counting(right));
+    let channels = add(&[3]).int("broadcast", 1).int("axis", 1).one();
+    assert_eq!(channels.elements::<f32>().unwrap()[..6], [0., 1., 3., 4., 6., 7.]);
+    let suffix = add(&[3, 2]).int("broadcast", 1).one();
+    assert_eq!(suffix.elements::<f32>().unwrap()[6..], [6., 8., 10., 12., 14., 16.]);
+    assert_eq!(add(&[]).int("broadcast", 1).one(), counting(&[2, 3, 2]));
+    assert!(matches!(add(&[3, 2]).error(), Error::ShapeMismatch { .. }));
+    assert!(matches!(
+        add(&[2]).int("broadcast", 1).int("axis", 1).error(),
+        Error::ShapeMismatch { .. }
+    ));
+    assert!(matches!(
+        add(&[3, 2]).int("broadcast", 1).int("axis", 2).error(),
+        Error::ShapeMismatch { .. }
+    ));
+    assert!(matches!(
+        add(&[3]).int("broadcast", 1).int("axis", i64::MIN).error(),
+        Error::Axis { .. }
+    ));
+    let larger = call("Less", 1).input(counting(&[1])).input(counting(&[2])).int("broadcast", 1);
+    assert!(matches!(larger.error(), Error::ShapeMismatch { .. }));
+}
+
+#[test]
+fn old_forms_of_arguments_are_understood() {
+    let mut reshape = call("Reshape", 1).input(counting(&[2, 3]));
+    reshape.attributes.push(("shape".into(), Attribute::Ints(vec![0, -1, 1])));
+    assert_eq!(reshape.one(), counting(&[2, 3, 1]));
+    let cast = |to: &str| call("Cast", 5).input(f32s(&[1], &[2.7])).text("to", to);
+    assert_eq!(cast("INT32").one(), Tensor::vector(vec![2i32]));
+    assert!(matches!(cast("REAL").error(), Error::Attribute { .. }));
+    let tile = call("Tile", 1).input(counting(&[1, 2])).input(Tensor::scalar(2f32));
+    assert_eq!(tile.input(Tensor::scalar(1f32)).one(), f32s(&[1, 4], &[0., 1., 0., 1.]));
+    let concat = call("Concat", 1).input(counting(&[1, 2])).input(counting(&[1, 1])).one();
+    assert_eq!(concat, f32s(&[1, 3], &[0., 1., 0.]));
+    let prelu = call("PRelu", 6).input(f32s(&[1, 2, 1, 1], &[-1., -1.])).input(counting(&[2]));
+    assert_eq!(prelu.one().elements::<f32>().unwrap()[1], -1.0);
+    let selu = call("Selu", 1).input(f32s(&[1], &[1.0])).one();
+    assert_eq!(selu, f32s(&[1], &[1.0507]));
+    let relu = call("Relu", 1).input(f32s(&[1], &[-1.0]));
+    assert_eq!(relu.one(), zeros(&[1]));
+}

@@ -53,11 +53,12 @@ fn gelu(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         (Class::F64, true) => {
             map(x, |x: f64| 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2))
         }
+        // (1 + tanh u) / 2 = 1 / (1 + e^-2u), which cancels no digits.
         (Class::F32, false) => map(x, |x: f32| {
-            0.5 * x * (1.0 + (SQRT_2_BY_PI as f32 * (x + 0.044_715 * x * x * x)).tanh())
+            x / (1.0 + (-2.0 * SQRT_2_BY_PI as f32 * (x + 0.044_715 * x * x * x)).exp())
         }),
         (Class::F64, false) => {
-            map(x, |x: f64| 0.5 * x * (1.0 + (SQRT_2_BY_PI * (x + 0.044_715 * x * x * x)).tanh()))
+            map(x, |x: f64| x / (1.0 + (-2.0 * SQRT_2_BY_PI * (x + 0.044_715 * x * x * x)).exp()))
         }
         _ => Err(unsupported(0, x.dtype(), "a float")),
     })

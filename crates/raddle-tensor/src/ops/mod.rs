@@ -21,6 +21,7 @@ mod fused;
 mod gelu;
 mod image;
 mod indexing;
+mod legacy;
 mod linear;
 mod linear_attention;
 mod loss;
@@ -72,6 +73,7 @@ const FAMILIES: &[&[Op]] = &[
     gelu::ROWS,
     image::ROWS,
     indexing::ROWS,
+    legacy::ROWS,
     linear::ROWS,
     linear_attention::ROWS,
     loss::ROWS,
