@@ -5,3 +5,4 @@ mod faults;
 mod fuzz;
 mod graphs;
 mod memory;
+mod holes;
