@@ -101,7 +101,7 @@ impl Tables {
     }
 
     fn sample(&mut self, entry: &ProfileEntry) {
-        let addresses = entry.stack.addresses();
+        let addresses = entry.stack.outer_addresses();
         let locations: Vec<u64> = addresses.iter().map(|&at| self.location(at)).collect();
         let mut sample = Message::default();
         sample.packed(1, locations);

@@ -51,12 +51,15 @@ impl Stack {
     #[must_use]
     pub fn frames(&self) -> Vec<StackFrame> {
         let all: Vec<_> = self.0.addresses.iter().flat_map(|&address| resolve(address)).collect();
-        let is_own = |frame: &StackFrame| {
-            let name = frame.function.trim_start_matches('<');
-            OWN.iter().any(|prefix| name.starts_with(prefix)) && !name.contains("::tests::")
-        };
-        let first = all.iter().position(|frame| !is_own(frame)).unwrap_or(0);
+        let first = all.iter().position(|frame| !frame.is_own()).unwrap_or(0);
         all[first..].to_vec()
+    }
+
+    /// The addresses without those that stand for calls within this crate alone.
+    pub(super) fn outer_addresses(&self) -> &[usize] {
+        let is_own = |&address: &usize| resolve(address).iter().all(StackFrame::is_own);
+        let first = self.0.addresses.iter().position(|address| !is_own(address)).unwrap_or(0);
+        &self.0.addresses[first..]
     }
 
     pub(super) fn sites(&self) -> &Mutex<Vec<&'static Site>> {
@@ -83,6 +86,14 @@ impl Stack {
 impl fmt::Debug for Stack {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Stack({} calls)", self.0.addresses.len())
+    }
+}
+
+impl StackFrame {
+    /// Whether it is a call within this crate, on the way to an allocation.
+    fn is_own(&self) -> bool {
+        let name = self.function.trim_start_matches('<');
+        OWN.iter().any(|prefix| name.starts_with(prefix)) && !name.contains("::tests::")
     }
 }
 
@@ -247,6 +258,5 @@ const WAYS: usize = 4;
 /// Calls of a stack that are kept, from the innermost.
 const FRAMES_MAX: usize = 64;
 const STACKS_LEN_MAX: usize = 1 << 16;
-/// Where functions of this crate and of the standard library's glue around drops
-/// and allocations come from.
+/// How the names of this crate's functions begin, and those of the unwinder.
 const OWN: [&str; 2] = ["raddle_runtime::", "backtrace::"];
