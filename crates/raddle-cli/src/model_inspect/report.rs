@@ -80,7 +80,7 @@ impl Report {
             let constants = &self.structure.constants;
             constants.iter().find(|constant| constant.name == *name).map(|constant| constant.len)
         };
-        node.inputs.iter().filter_map(len).sum()
+        node.inputs.iter().filter_map(len).fold(0, u64::saturating_add)
     }
 
     /// Elements and bytes of all weights.
@@ -132,8 +132,8 @@ impl Report {
                 is_supported: true,
             });
             row.nodes += 1;
-            row.parameters +=
-                node.inputs.iter().filter_map(|name| lens.get(name.as_str())).sum::<u64>();
+            let read = node.inputs.iter().filter_map(|name| lens.get(name.as_str()));
+            row.parameters = read.fold(row.parameters, |sum, len| sum.saturating_add(*len));
             row.flops += self.flops(node);
             row.is_supported &= node.problems.is_empty();
         }

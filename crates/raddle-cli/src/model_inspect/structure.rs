@@ -27,7 +27,12 @@ pub struct Structure {
     pub constants: Vec<Constant>,
     /// Nodes of the main graph, in the file's order.
     pub nodes: Vec<Node>,
+    /// Domains and names of the functions that the file defines.
+    pub functions: BTreeSet<(String, String)>,
 }
+
+/// Most bodies of control flow within each other.
+const DEPTH_MAX: usize = 64;
 
 /// A tensor in the file.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +47,8 @@ pub struct Constant {
 impl Constant {
     /// Bytes of the elements.
     pub fn bytes(&self) -> u64 {
-        self.len * self.dtype.map_or(0, |dtype| dtype.bits() as u64) / 8
+        // A damaged file may announce more than can be counted.
+        self.len.saturating_mul(self.dtype.map_or(0, |dtype| dtype.bits() as u64)) / 8
     }
 }
 
@@ -77,7 +83,6 @@ impl Structure {
     /// [`raddle_onnx::Error::Wire`], or if there is no graph.
     pub fn read(bytes: &[u8]) -> Result<Self> {
         let mut structure = Self::default();
-        let mut functions = BTreeSet::new();
         let mut graph = None;
         let mut reader = Reader::new(bytes);
         while let Some((number, field)) = reader.next_field()? {
@@ -88,14 +93,14 @@ impl Structure {
                 7 => graph = Some(field.message()?),
                 8 => structure.opsets.push(opset(field.message()?)?),
                 25 => {
-                    functions.insert(function(field.message()?)?);
+                    structure.functions.insert(function(field.message()?)?);
                 }
                 _ => {}
             }
         }
         let outline = Outline::read(bytes)?;
         if let Some(graph) = graph {
-            structure.read_graph(graph, &functions)?;
+            structure.read_graph(graph)?;
         }
         let describe = |(name, declared): (String, Option<_>)| {
             (name, declared.as_ref().map_or("of an unknown type".into(), describe_type))
@@ -108,16 +113,12 @@ impl Structure {
         Ok(structure)
     }
 
-    fn read_graph(
-        &mut self,
-        mut reader: Reader<'_>,
-        functions: &BTreeSet<(String, String)>,
-    ) -> Result<()> {
+    fn read_graph(&mut self, mut reader: Reader<'_>) -> Result<()> {
         while let Some((number, field)) = reader.next_field()? {
             match number {
                 1 => {
-                    let mut node = self.node(field.message()?, functions)?;
-                    if let Some(reason) = self.problem(&node, functions) {
+                    let mut node = self.node(field.message()?, 0)?;
+                    if let Some(reason) = self.problem(&node) {
                         node.problems.insert(0, reason);
                     }
                     self.nodes.push(node);
@@ -130,7 +131,7 @@ impl Structure {
     }
 
     /// A `NodeProto`; operations of bodies of control flow add to its problems.
-    fn node(&self, mut reader: Reader<'_>, functions: &BTreeSet<(String, String)>) -> Result<Node> {
+    fn node(&self, mut reader: Reader<'_>, depth: usize) -> Result<Node> {
         let mut node = Node::default();
         while let Some((number, field)) = reader.next_field()? {
             match number {
@@ -138,7 +139,7 @@ impl Structure {
                 2 => node.outputs.push(field.text()?.to_owned()),
                 3 => node.name = field.text()?.to_owned(),
                 4 => node.parts.1 = field.text()?.to_owned(),
-                5 => self.attribute(field.message()?, functions, &mut node)?,
+                5 => self.attribute(field.message()?, depth, &mut node)?,
                 7 => node.parts.0 = domain(field.text()?).to_owned(),
                 _ => {}
             }
@@ -148,12 +149,11 @@ impl Structure {
     }
 
     /// The bodies in an `AttributeProto`.
-    fn attribute(
-        &self,
-        mut reader: Reader<'_>,
-        functions: &BTreeSet<(String, String)>,
-        node: &mut Node,
-    ) -> Result<()> {
+    fn attribute(&self, mut reader: Reader<'_>, depth: usize, node: &mut Node) -> Result<()> {
+        if depth == DEPTH_MAX {
+            let what = format!("bodies are nested more than {DEPTH_MAX} deep");
+            return Err(raddle_onnx::Error::model(node.title(), what));
+        }
         while let Some((number, field)) = reader.next_field()? {
             if !matches!(number, 6 | 11) || !matches!(field, Field::Bytes(..)) {
                 continue;
@@ -161,8 +161,8 @@ impl Structure {
             let mut body = field.message()?;
             while let Some((number, field)) = body.next_field()? {
                 if number == 1 {
-                    let inner = self.node(field.message()?, functions)?;
-                    node.problems.extend(self.problem(&inner, functions));
+                    let inner = self.node(field.message()?, depth + 1)?;
+                    node.problems.extend(self.problem(&inner));
                     node.problems.extend(inner.problems);
                 }
             }
@@ -171,8 +171,8 @@ impl Structure {
     }
 
     /// Why an operation is not known.
-    fn problem(&self, node: &Node, functions: &BTreeSet<(String, String)>) -> Option<String> {
-        if functions.contains(&node.parts) {
+    fn problem(&self, node: &Node) -> Option<String> {
+        if self.functions.contains(&node.parts) {
             return None;
         }
         let Some((_, opset)) = self.opsets.iter().find(|(name, _)| *name == node.parts.0) else {
@@ -230,4 +230,70 @@ fn constant(mut reader: Reader<'_>) -> Result<Constant> {
         constant.len = constant.len.saturating_mul(u64::try_from(dim).unwrap_or(0));
     }
     Ok(constant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A field with bytes.
+    fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        let mut len = bytes.len();
+        while len >= 0x80 {
+            field.push(len as u8 | 0x80);
+            len >>= 7;
+        }
+        field.push(len as u8);
+        field.extend_from_slice(bytes);
+        field
+    }
+
+    /// A model whose nodes hold bodies within each other.
+    fn nested(depth: usize) -> Vec<u8> {
+        let mut node = field(4, b"Odd");
+        for _ in 0..depth {
+            // A body with the node, in an attribute of the next node.
+            node = field(5, &field(6, &field(1, &node)));
+            node.extend(field(4, b"Odd"));
+        }
+        let mut opset = field(1, b"");
+        opset.extend([0x10, 17]);
+        let mut model = field(7, &field(1, &node));
+        model.extend(field(8, &opset));
+        model
+    }
+
+    #[test]
+    fn bodies_are_looked_into_but_not_without_end() {
+        let structure = Structure::read(&nested(3)).unwrap();
+        let problems = &structure.nodes[0].problems;
+        assert_eq!(problems.len(), 4, "{problems:?}");
+        assert_eq!(problems[0], "operation Odd is not supported");
+        let error = Structure::read(&nested(1_000)).unwrap_err().to_string();
+        assert!(error.contains("bodies are nested more than 64 deep"), "{error}");
+    }
+
+    #[test]
+    fn damage_is_an_error_or_harmless() {
+        let sound = raddle_zoo::find("lstm").unwrap().build(raddle_zoo::Source::Seed(0)).unwrap();
+        // Nodes come first, so the beginning holds the structure.
+        for len in (0..2_000).chain([sound.len() - 1]) {
+            assert!(Structure::read(&sound[..len]).is_err(), "{len}");
+        }
+        let (mut state, mut read, mut errors) = (1u64, 0, 0);
+        for _ in 0..500 {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            let mut damaged = sound.clone();
+            damaged[(state >> 33) as usize % 2_000] ^= 1 << (state >> 60 & 7);
+            match Structure::read(&damaged) {
+                Ok(structure) => {
+                    read += 1;
+                    structure.constants.iter().for_each(|constant| drop(constant.bytes()));
+                }
+                Err(_) => errors += 1,
+            }
+        }
+        assert!(read > 50 && errors > 50, "{read} read, {errors} refused");
+    }
 }

@@ -314,3 +314,86 @@ fn decode_png(bytes: &[u8]) -> Result<Picture, String> {
     };
     picture(info.width as usize, info.height as usize, pixels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const JPEG: &[u8] = include_bytes!("../../tests/cli/tiny.jpg");
+    const GREY_JPEG: &[u8] = include_bytes!("../../tests/cli/tiny_grey_progressive.jpg");
+
+    /// A PNG file of 3x2 pixels.
+    fn encode(color: png::ColorType, depth: png::BitDepth, samples: &[u8]) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, 3, 2);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if color == png::ColorType::Indexed {
+            encoder.set_palette(vec![1, 2, 3, 10, 20, 30]);
+        }
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(samples).unwrap();
+        writer.finish().unwrap();
+        file
+    }
+
+    #[track_caller]
+    fn check(file: &[u8], expected: [[u8; 3]; 6]) {
+        let picture = decode(file).unwrap();
+        assert_eq!((picture.width, picture.height), (3, 2));
+        assert_eq!(picture.pixels, expected);
+    }
+
+    #[test]
+    fn pngs_of_all_kinds_become_rgb() {
+        use png::BitDepth::{Eight, One, Sixteen};
+        use png::ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
+        let numbers: Vec<u8> = (1..=18).collect();
+        let rgb: [[u8; 3]; 6] = std::array::from_fn(|at| [1, 2, 3].map(|c| c + 3 * at as u8));
+        let grey: [[u8; 3]; 6] = std::array::from_fn(|at| [at as u8 + 1; 3]);
+        check(&encode(Rgb, Eight, &numbers), rgb);
+        check(&encode(Grayscale, Eight, &numbers[..6]), grey);
+        let pairs: Vec<u8> = numbers[..6].iter().flat_map(|&grey| [grey, 77]).collect();
+        check(&encode(GrayscaleAlpha, Eight, &pairs), grey);
+        check(&encode(Grayscale, Sixteen, &pairs), grey);
+        let wide: Vec<u8> = rgb.iter().flat_map(|&[r, g, b]| [r, g, b, 0]).collect();
+        check(&encode(Rgba, Eight, &wide), rgb);
+        let (a, b) = ([1, 2, 3], [10, 20, 30]);
+        check(&encode(Indexed, One, &[0b0110_0000, 0b1000_0000]), [a, b, b, b, a, a]);
+    }
+
+    #[test]
+    fn jpegs_are_near_what_another_decoder_makes_of_them() {
+        // Pixels at (12, 8), (3, 2) and (20, 14), as Pillow decodes them.
+        for (file, expected) in [(JPEG, COLOURS), (GREY_JPEG, GREYS)] {
+            let picture = decode(file).unwrap();
+            assert_eq!((picture.width, picture.height), (24, 16));
+            for ((x, y), colour) in [(12, 8), (3, 2), (20, 14)].into_iter().zip(expected) {
+                let found = picture.pixels[y * 24 + x];
+                let is_near = |(a, b): (u8, u8)| a.abs_diff(b) <= 4;
+                assert!(found.into_iter().zip(colour).all(is_near), "{found:?} {colour:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_pictures_are_errors_or_pictures() {
+        let png = encode(png::ColorType::Rgb, png::BitDepth::Eight, &[7; 18]);
+        let mut errors = 0;
+        for file in [JPEG, GREY_JPEG, &png] {
+            for len in 0..file.len() {
+                errors += u32::from(decode(&file[..len]).is_err());
+            }
+            for bit in 0..file.len() * 8 {
+                let mut damaged = file.to_vec();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                errors += u32::from(decode(&damaged).is_err());
+            }
+        }
+        assert!(errors > 500, "{errors}");
+        assert!(decode(b"GIF89a").unwrap_err().contains("neither JPEG nor PNG"));
+    }
+
+    const COLOURS: [[u8; 3]; 3] = [[124, 118, 128], [29, 31, 131], [200, 209, 130]];
+    const GREYS: [[u8; 3]; 3] = [[121, 121, 121], [42, 42, 42], [197, 197, 197]];
+}
