@@ -289,11 +289,12 @@ mod tests {
             match Structure::read(&damaged) {
                 Ok(structure) => {
                     read += 1;
-                    structure.constants.iter().for_each(|constant| drop(constant.bytes()));
+                    let bytes = structure.constants.iter().map(Constant::bytes);
+                    bytes.fold(0, u64::saturating_add);
                 }
                 Err(_) => errors += 1,
             }
         }
-        assert!(read > 50 && errors > 50, "{read} read, {errors} refused");
+        assert!(read > 20 && errors > 20, "{read} read, {errors} refused");
     }
 }
