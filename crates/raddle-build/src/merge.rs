@@ -24,16 +24,16 @@ pub fn merge<'c>(
     if let Some(runtime) = dependencies.iter().find(|c| c.name == "raddle_device") {
         retarget::declare_runtime(&module, &context.parse(&read(&runtime.path)?, &runtime.name)?);
     }
-    // What one crate brings in may need another that was looked at before: repeat
-    // while something new is found.
-    loop {
-        let mut is_done = true;
-        for dependency in dependencies {
-            is_done &= !link_needed(context, &module, &read(&dependency.path)?, &dependency.name)?;
-        }
-        if is_done {
+    // What one crate brings in may need another that was looked at before, but nothing
+    // more of itself: go round until each was looked at since the last that had something.
+    let mut settled = 0;
+    for dependency in dependencies.iter().cycle() {
+        if settled == dependencies.len() {
             break;
         }
+        let bitcode = read(&dependency.path)?;
+        let has_brought = link_needed(context, &module, &bitcode, &dependency.name)?;
+        settled = if has_brought { 1 } else { settled + 1 };
     }
     let formats = retarget::format::is_needed(&module);
     if formats || needs_core(&module) {
