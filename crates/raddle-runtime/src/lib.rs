@@ -20,11 +20,17 @@
 //! - [`Stream::launch`] checks a launch against kernel and device before the
 //!   driver sees it. A panic of a kernel thread is an [`Error::KernelPanic`] at
 //!   the next wait, on both devices, and the device goes on.
+//! - Streams are futures: `stream.launch(…)?.await`, [`Stream::done`],
+//!   [`Stream::to_vec_async`], from any executor; nothing blocks or spins there.
+//! - [`Stream::capture`] makes a [`Graph`], which owns the memory it touches and is
+//!   replayed with one driver call.
+//! - `RADDLE_TRACE=file.json` or [`start_trace`] writes a trace for Perfetto.
 //! - Kernels are assembled by the driver once and kept on disk (`RADDLE_CACHE`,
 //!   `RADDLE_CACHE_DIR`, `RADDLE_CACHE_MIB`).
 //!
-//! How order is kept is in `timeline`; what a launch costs in `launch`; how
-//! panics find their way in `panics`.
+//! How order is kept is in `timeline`, and for graphs in `graph::table`; what a
+//! launch costs in `launch`; how waiting works in `completion`; how panics find
+//! their way in `panics`, and who is told in `fault`.
 
 mod args;
 mod buffer;
