@@ -290,7 +290,8 @@ impl Device {
     }
 
     fn lease_stream(&self, priority: i32) -> Result<Stream> {
-        let queue = self.inner.queues.lease(self, priority)?;
+        let queue = self.inner.queues.lease(self, priority);
+        let queue = queue.map_err(|error| self.with_loss(error))?;
         Ok(Stream::lease(self.clone(), queue))
     }
 
@@ -329,7 +330,8 @@ impl Device {
     ///
     /// A failed driver call.
     pub fn default_stream(&self) -> Result<Stream> {
-        let queue = self.inner.queues.default_queue(self)?;
+        let queue = self.inner.queues.default_queue(self);
+        let queue = queue.map_err(|error| self.with_loss(error))?;
         Ok(Stream::shared(self.clone(), queue))
     }
 

@@ -183,6 +183,15 @@ impl Device {
         self.inner().lost().expect("set just now")
     }
 
+    /// What a call failed of: why the device is lost, if that is the reason.
+    #[cold]
+    pub(crate) fn with_loss(&self, error: Error) -> Error {
+        match error {
+            Error::Cuda(source) if source.is_sticky() => self.lose(source, self.suspect()),
+            error => error,
+        }
+    }
+
     /// The kernel to suspect of a fault: the last of a queue with unfinished work.
     pub(crate) fn suspect(&self) -> &'static str {
         let busy = self.inner().queues.all().find(|queue| !queue.is_caught_up());

@@ -350,11 +350,13 @@ impl Stream {
         }
         if trace::is_on() {
             let span = Span::begin(self, "allocate");
-            let region = Region::new(self.device(), self.queue(), bytes, is_zeroed)?;
+            let region = Region::new(self.device(), self.queue(), bytes, is_zeroed);
+            let region = region.map_err(|error| self.with_context(error))?;
             span.end_allocation(self.device(), bytes);
             return Ok(region);
         }
-        Region::new(self.device(), self.queue(), bytes, is_zeroed)
+        let region = Region::new(self.device(), self.queue(), bytes, is_zeroed);
+        region.map_err(|error| self.with_context(error))
     }
 
     /// Sets every element of `target` to `value`.
@@ -503,7 +505,8 @@ impl Stream {
         self.queue().refuse_capture("a download")?;
         let source = source.into();
         let (len, bytes) = (source.len(), source.len() * size_of::<T>());
-        let landing = Landing::new(self.device(), bytes)?;
+        let landing = Landing::new(self.device(), bytes);
+        let landing = landing.map_err(|error| self.with_context(error))?;
         let to = landing.pointer();
         let accesses = Accesses::default().with(source.region, Access::Read);
         let submitted = self.submit(Operation::Named("download"), &accesses, |raw, _| {
