@@ -224,8 +224,12 @@ fn fault(words: &[&str]) -> String {
     String::new()
 }
 
-/// `panic KERNEL PASS RECORD`, the record in hexadecimal digits.
+/// `panic KERNEL PASS RECORD`, the record in hexadecimal digits; or `panic none`.
 fn panic_next(words: &[&str]) -> String {
+    if words == ["none"] {
+        lock().kernel_panics.clear();
+        return String::new();
+    }
     let (Some(&kernel), Some(pass), Some(digits)) = (words.first(), number(words, 1), words.get(2))
     else {
         return "error: panic KERNEL PASS RECORD".to_owned();

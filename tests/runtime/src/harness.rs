@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use raddle_device::kernel::{PanicKind, PanicRecord};
 use raddle_fake_driver::{Fake, library};
 use raddle_runtime::Device;
 
@@ -55,6 +56,20 @@ pub fn run_alone(name: &str, environment: &[(&str, &str)]) -> (bool, String) {
     // A name that matches no test would pass for a success.
     let has_run = text.contains("1 passed") || !output.status.success();
     (output.status.success() && has_run, text)
+}
+
+/// Has the launch of a kernel after `pass` others panic, by an index of `index` into a
+/// slice of 3 elements.
+pub fn panic_in(fake: &Fake, kernel: &str, pass: u64, index: u64) {
+    let mut bytes = vec![0u8; size_of::<PanicRecord>()];
+    let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);
+    put(std::mem::offset_of!(PanicRecord, state), &1u32.to_ne_bytes());
+    let kind = PanicKind::BoundsCheck as u32;
+    put(std::mem::offset_of!(PanicRecord, kind), &kind.to_ne_bytes());
+    put(std::mem::offset_of!(PanicRecord, a), &index.to_ne_bytes());
+    put(std::mem::offset_of!(PanicRecord, b), &3u64.to_ne_bytes());
+    let record: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    fake.ask(&format!("panic {kernel} {pass} {record}"));
 }
 
 /// Writes a figure past the test harness's capture.

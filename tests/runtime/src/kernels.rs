@@ -1,4 +1,4 @@
-//! The two kernels, with the bindings that `#[kernel]` would make for them: PTX for
+//! The three kernels, with the bindings that `#[kernel]` would make for them: PTX for
 //! GPUs, bodies for the CPU device and for the fake driver, and what they do on
 //! vectors, which is the oracle.
 
@@ -138,6 +138,64 @@ pub fn exchange_oracle(x: &mut [u32], y: &mut [u32], seed: u32) {
     }
 }
 
+/// Name of [`gather`] in the fake driver.
+pub const GATHER: &str = "gather";
+
+/// Parameter block of [`gather`].
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct GatherParams {
+    target: RawSlice,
+    sources: [RawSlice; 7],
+}
+
+static GATHER_KERNEL: Kernel =
+    kernel::<GatherParams>("test::gather", &[image(GATHER)], gather_body);
+
+unsafe fn gather_body(params: *const u8) {
+    let params = params.cast::<GatherParams>();
+    // SAFETY: the block holds what `gather` bound.
+    let mut target = unsafe { PerThread::<u32>::from_raw(&raw const (*params).target) };
+    let sources: [&[u32]; 7] = std::array::from_fn(|i| {
+        // SAFETY: as above.
+        unsafe { <&'static [u32]>::from_raw(&raw const (*params).sources[i]) }
+    });
+    for (i, element) in target.iter_mut() {
+        let found = sources.iter().filter_map(|source| source.get(i));
+        *element = found.fold(0, |sum, &value| sum.wrapping_add(value));
+    }
+}
+
+/// `target[i] = a[i] + b[i] + …` over seven sources: a launch with eight buffers.
+pub fn gather<'k>(
+    target: impl KernelArg<'k, PerThread<u32>>,
+    sources: [impl KernelArg<'k, &'static [u32]>; 7],
+) -> KernelCall<'k, GatherParams> {
+    let mut binder = Binder::new(&GATHER_KERNEL);
+    let target = target.bind(&mut binder);
+    let sources = sources.map(|source| source.bind(&mut binder));
+    // SAFETY: the block of this kernel, of what was bound here.
+    unsafe { binder.finish(GatherParams { target, sources }) }
+}
+
+struct FakeGather;
+
+impl FakeKernel for FakeGather {
+    const ENTRY: &'static str = GATHER;
+
+    fn touches(params: Parameters<'_>) -> Vec<(u64, u64, bool)> {
+        (0..8).map(|i| (params.u64(16 * i), params.u64(16 * i + 8) * 4, i == 0)).collect()
+    }
+
+    fn run(_params: Parameters<'_>, ranges: &[Words]) {
+        for i in 0..ranges[0].len() {
+            let found = ranges[1..].iter().filter(|source| i < source.len());
+            let sum = found.fold(0u32, |sum, source| sum.wrapping_add(source.get(i)));
+            ranges[0].set(i, sum);
+        }
+    }
+}
+
 struct FakeChurn;
 
 impl FakeKernel for FakeChurn {
@@ -183,6 +241,7 @@ impl FakeKernel for FakeExchange {
 pub fn register(fake: &Fake) {
     fake.register::<FakeChurn>();
     fake.register::<FakeExchange>();
+    fake.register::<FakeGather>();
 }
 
 #[cfg(test)]

@@ -9,9 +9,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
-use raddle_runtime::{Device, Grid, Result, Stream};
+use raddle_fake_driver::Fake;
+use raddle_runtime::{Device, Error, Grid, Result, Stream};
 
-use crate::kernels::{churn, churn_oracle, exchange, exchange_oracle};
+use crate::harness::panic_in;
+use crate::kernels::{CHURN, churn, churn_oracle, exchange, exchange_oracle};
 use crate::random::numbers;
 use crate::runner::block_on;
 
@@ -34,6 +36,9 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "futures", run: futures },
     Scenario { name: "cancelled", run: cancelled },
     Scenario { name: "leases", run: leases },
+    Scenario { name: "pinned", run: pinned },
+    Scenario { name: "graphs", run: graphs },
+    Scenario { name: "panics", run: panics },
 ];
 
 const LEN: usize = 100;
@@ -176,4 +181,76 @@ fn leases(device: &Device) -> Result<()> {
         assert_eq!(shared.to_vec(buffer)?, [i as u32; LEN]);
     }
     shared.synchronize()
+}
+
+fn pinned(device: &Device) -> Result<()> {
+    let stream = device.stream()?;
+    let host = numbers(LEN, 7);
+    let mut x = stream.zeros::<u32>(LEN)?;
+    let source = stream.write_pinned(&mut x, device.pinned(&host)?)?.wait()?;
+    assert_eq!(*source, host);
+    drop(stream.read_pinned(&x, device.pinned_zeros(LEN)?)?);
+    let copy = stream.read_pinned(&x, source)?;
+    stream.fill(&mut x, 1)?;
+    assert_eq!(*block_on(copy)?, host);
+    drop(stream.write_pinned(&mut x, device.pinned(&host)?)?);
+    assert_eq!(x.to_vec()?, host);
+    Ok(())
+}
+
+fn graphs(device: &Device) -> Result<()> {
+    let (stream, other) = (device.stream()?, device.stream()?);
+    let (mut x_host, y_host) = (numbers(LEN, 8), numbers(LEN, 9));
+    let (mut x, y) = (stream.upload(&x_host)?, other.upload(&y_host)?);
+    let mut capture = |seed: u32| {
+        stream.capture(|stream| {
+            let mut own = stream.filled(LEN, seed)?;
+            stream.launch(grid(), churn(0, &mut own, [&y, &y, &y], seed))?;
+            stream.launch(grid(), exchange(0, &mut own, &mut x, seed)).map(|_| ())
+        })
+    };
+    let replayed = |host: &mut [u32], seed: u32| {
+        let mut own = vec![seed; LEN];
+        churn_oracle(&mut own, [&y_host; 3], seed);
+        exchange_oracle(&mut own, host, seed);
+    };
+    let (graph, ()) = capture(5)?;
+    let (again, ()) = capture(6)?;
+    for stream in [&stream, &other, &stream] {
+        graph.launch(stream)?;
+        replayed(&mut x_host, 5);
+    }
+    again.launch(&other)?.wait()?;
+    replayed(&mut x_host, 6);
+    drop(graph);
+    drop(y);
+    again.launch(&other)?;
+    replayed(&mut x_host, 6);
+    drop(again);
+    assert_eq!(x.to_vec()?, x_host);
+    Ok(())
+}
+
+/// Twice, so that the first panic must have been cleared away.
+fn panics(device: &Device) -> Result<()> {
+    let (stream, other) = (device.stream()?, device.stream()?);
+    let none = stream.zeros::<u32>(0)?;
+    let mut x = stream.zeros::<u32>(LEN)?;
+    for index in 10..12 {
+        panic_in(&Fake::load(), CHURN, 0, index);
+        let launched = stream.launch(grid(), churn(0, &mut x, [&none, &none, &none], 1));
+        let found = launched.and_then(|launched| launched.wait());
+        Fake::load().ask("panic none");
+        let text = match found {
+            Err(Error::KernelPanic { message, .. }) => message,
+            Err(error) => return Err(error),
+            Ok(()) => panic!("the panic was lost"),
+        };
+        // An earlier panic that nobody was told of, since a wait failed, comes first.
+        let indices = [10, 11].map(|i| format!("the len is 3 but the index is {i}"));
+        assert!(indices.iter().any(|end| text.ends_with(end)), "{text}");
+        stream.fill(&mut x, index as u32)?;
+        assert_eq!(other.to_vec(&x)?, [index as u32; LEN]);
+    }
+    stream.synchronize()
 }

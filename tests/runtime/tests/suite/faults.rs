@@ -4,6 +4,7 @@
 //! was dropped is still allocated, and (unless the context was lost) the same device
 //! does the scenario right from then on and keeps no more handles each time.
 
+use std::panic::{catch_unwind, resume_unwind};
 use std::time::Duration;
 
 use raddle_fake_driver::{Fake, Ledger};
@@ -106,10 +107,16 @@ fn check_is_lost(what: &str, fault: &Fault, ordinal: u32, scenario: &Scenario) {
 /// Lets call number `call` of a scenario on a fresh device fail; whether there was
 /// such a call.
 fn strike(fake: &Fake, scenario: &Scenario, fault: &Fault, ordinal: u32, call: u64) -> bool {
+    // Work of a device that the runtime has given up may still be queued.
+    fake.ask("run all");
     let options = if fault.is_sticky { "sticky" } else { "" };
     fake.fail("*", call, fault.code, options);
-    let result = run_fresh(ordinal, scenario);
+    let result = catch_unwind(|| run_fresh(ordinal, scenario));
     let (count, hit) = fake.fired();
+    let result = result.unwrap_or_else(|panic| {
+        harness::note(&format!("{}: {} at call {call}, {hit:?}", scenario.name, fault.name));
+        resume_unwind(panic)
+    });
     if count == 0 {
         result.unwrap_or_else(|error| panic!("{}: {error} without a cause", scenario.name));
         return false;
@@ -184,4 +191,7 @@ scenarios! {
     futures_survive_every_failing_call: "futures";
     cancelled_futures_survive_every_failing_call: "cancelled";
     leases_survive_every_failing_call: "leases";
+    pinned_copies_survive_every_failing_call: "pinned";
+    graphs_survive_every_failing_call: "graphs";
+    panics_survive_every_failing_call: "panics";
 }

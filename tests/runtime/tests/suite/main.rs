@@ -1,8 +1,11 @@
 //! The runtime on the CPU device, the fake driver and, where there is one, a GPU.
 
 mod completion;
+mod costs;
+mod cycles;
 mod faults;
 mod fuzz;
 mod graphs;
-mod memory;
 mod holes;
+mod memory;
+mod missing;
