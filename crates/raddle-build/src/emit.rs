@@ -108,11 +108,11 @@ pub fn compile(
     let context = Context::new(llvm);
     let machine = Machine::new(llvm, target.name, target.features)?;
     let (mut module, synchronizes) =
-        optimise(&context, &machine, bitcode, kernel, Formatting::Primitives)?;
+        optimise(&context, &machine, bitcode, kernel, target, Formatting::Primitives)?;
     let recurses = has_unbounded_stack(&module, kernel);
     let formats = format::needs_any(&module);
     if formats {
-        (module, _) = optimise(&context, &machine, bitcode, kernel, Formatting::Any)?;
+        (module, _) = optimise(&context, &machine, bitcode, kernel, target, Formatting::Any)?;
     }
     let undefined = undefined_functions(&module);
     if !undefined.is_empty() {
@@ -137,6 +137,7 @@ fn optimise<'c>(
     machine: &Machine,
     bitcode: &[u8],
     kernel: &KernelEntry,
+    target: Target,
     formatting: Formatting,
 ) -> Result<(Module<'c>, bool), Error> {
     let module = context.parse(bitcode, &kernel.name.path)?;
@@ -144,6 +145,7 @@ fn optimise<'c>(
         formatting == Formatting::Any && format::is_kept_for_choice(name)
     });
     fold_block_shape(&module, kernel);
+    fold_architecture(&module, target);
     machine.run_passes(&module, "globaldce")?;
     format::choose(&module, formatting);
     keep_only(&module, std::slice::from_ref(kernel), |_| false);
@@ -175,6 +177,18 @@ fn keep_only(module: &Module<'_>, kernels: &[KernelEntry], is_kept: impl Fn(&str
             const DEFAULT_VISIBILITY: u32 = 0;
             api.set_visibility(value, DEFAULT_VISIBILITY);
         }
+    }
+}
+
+/// Calls of `__raddle_architecture` become the target's number.
+fn fold_architecture(module: &Module<'_>, target: Target) {
+    let Some(function) = module.function("__raddle_architecture") else { return };
+    let number: String = target.name.chars().filter(char::is_ascii_digit).collect();
+    let number = number.parse().expect("targets are named by numbers");
+    let api = module.api();
+    for call in module.calls_of(function) {
+        api.replace_uses(call, api.const_int(module.context.int(32), number, 0));
+        api.erase(call);
     }
 }
 

@@ -8,6 +8,17 @@ asm_intrinsic! {
     fn touch(word: *mut u32) = "raddle.asm.v:+r:// opaque $0";
 }
 
+/// The architecture that this image is for, as in `sm_NN`: a constant, so that only one
+/// side of a branch on it is compiled. `raddle-build` puts the number in its place.
+#[cfg(raddle_device)]
+#[inline(always)]
+pub(crate) fn architecture() -> u32 {
+    unsafe extern "C" {
+        safe fn __raddle_architecture() -> u32;
+    }
+    __raddle_architecture()
+}
+
 /// Gives `value` back as one that the compiler knows nothing about.
 ///
 /// What is computed from it is computed anew, even if the same was computed before:

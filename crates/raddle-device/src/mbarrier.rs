@@ -50,6 +50,14 @@ intrinsics! {
     fn exit_thread() = "raddle.asm.c.v:~{memory}:exit;", sm 20, ptx 10;
 }
 
+/// Whether the architecture has `mbarrier.try_wait`.
+#[cfg(raddle_device)]
+#[inline(always)]
+fn has_try_wait() -> bool {
+    const FIRST_WITH_TRY_WAIT: u32 = 90;
+    crate::hint::architecture() >= FIRST_WITH_TRY_WAIT
+}
+
 /// A barrier object in shared memory; see the [module](self).
 #[repr(transparent)]
 pub struct Mbarrier {
@@ -236,23 +244,33 @@ impl Mbarrier {
     }
 
     /// Waits until the phase of `arrival` has completed, and acquires what the
-    /// arrivals released. Polls with `test_wait`, on every architecture.
+    /// arrivals released: by `try_wait` in images for sm_90 and later, else by
+    /// `test_wait`.
     #[inline(always)]
     #[cfg_attr(not(raddle_device), track_caller)]
     pub fn wait(&self, arrival: Arrival) {
         #[cfg(raddle_device)]
-        poll(POLLS_TEST, || self.test_wait(arrival));
+        if has_try_wait() {
+            poll(POLLS_TRY, || self.try_wait(arrival));
+        } else {
+            poll(POLLS_TEST, || self.test_wait(arrival));
+        }
         #[cfg(not(raddle_device))]
         self.host_wait(&mut || host::is_past(self.cell(), arrival.0), Location::caller());
     }
 
     /// Waits until the phase of parity `parity` has completed, and acquires what
-    /// the arrivals released. Polls with `test_wait`, on every architecture.
+    /// the arrivals released: by `try_wait` in images for sm_90 and later, else by
+    /// `test_wait`.
     #[inline(always)]
     #[cfg_attr(not(raddle_device), track_caller)]
     pub fn wait_parity(&self, parity: u32) {
         #[cfg(raddle_device)]
-        poll(POLLS_TEST, || self.test_wait_parity(parity));
+        if has_try_wait() {
+            poll(POLLS_TRY, || self.try_wait_parity(parity));
+        } else {
+            poll(POLLS_TEST, || self.test_wait_parity(parity));
+        }
         #[cfg(not(raddle_device))]
         self.host_wait(&mut || host::is_past_parity(self.cell(), parity), Location::caller());
     }

@@ -2,12 +2,14 @@
 //! run: threads = 64
 //! panics
 
+#[allow(dead_code, reason = "only messages show the fields")]
 #[derive(Debug)]
 struct Inner {
     values: [i64; 2],
     text: &'static str,
 }
 
+#[allow(dead_code, reason = "only messages show the fields")]
 #[derive(Debug)]
 struct Outer {
     inner: Option<Inner>,

@@ -2,6 +2,7 @@
 //! run: threads = 64
 //! panics
 
+#[allow(dead_code, reason = "only messages show the fields")]
 #[derive(Debug)]
 enum Problem {
     TooLarge { value: u64, limit: u64 },
