@@ -13,12 +13,13 @@ pub fn element_count(shape: &[usize], dtype: DType) -> Result<usize> {
     let element_bytes = dtype.bits().div_ceil(8).max(1);
     let too_large =
         || Error::TooLarge { shape: shape.to_vec(), dtype, bytes_max: TENSOR_BYTES_MAX };
-    if shape.contains(&0) {
-        return Ok(0);
-    }
-    let count = shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
+    // Of an empty tensor the other dimensions must fit all the same, so that no
+    // product of some of them overflows.
+    let mut dims = shape.iter().filter(|&&dim| dim != 0);
+    let count = dims.try_fold(1usize, |count, &dim| count.checked_mul(dim));
     count
         .filter(|count| count.checked_mul(element_bytes).is_some_and(|b| b <= TENSOR_BYTES_MAX))
+        .map(|count| if shape.contains(&0) { 0 } else { count })
         .ok_or_else(too_large)
 }
 
@@ -203,7 +204,8 @@ mod tests {
     #[test]
     fn hostile_sizes_are_errors() {
         assert!(element_count(&[usize::MAX, 2], DType::U8).is_err());
-        assert_eq!(element_count(&[usize::MAX, 2, 0], DType::U8), Ok(0));
+        assert!(element_count(&[usize::MAX, 2, 0], DType::U8).is_err());
+        assert_eq!(element_count(&[7, 2, 0], DType::U8), Ok(0));
         assert!(axis(i64::MIN, 3).is_err());
         assert!(index(i64::MIN, 3).is_err());
     }

@@ -155,6 +155,9 @@ fn reverse_sequence(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         _ => Err(Error::Index { index: len, len: time }),
     });
     let lens = lens.collect::<Result<Vec<_>>>()?;
+    if x.is_empty() {
+        return Ok(vec![x.clone().into()]);
+    }
     let source = |entry: usize, step: usize| match lens[entry] {
         len if step < len => len - 1 - step,
         _ => step,

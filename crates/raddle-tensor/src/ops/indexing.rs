@@ -162,7 +162,9 @@ fn compress(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
 pub fn select_along(x: &Tensor, axis: usize, places: &[usize]) -> Result<Tensor> {
     let mut target = x.shape().to_vec();
     let len = std::mem::replace(&mut target[axis], places.len());
-    element_count(&target, x.dtype())?;
+    if element_count(&target, x.dtype())? == 0 {
+        return Tensor::zeros(&target, x.dtype());
+    }
     let outer: usize = x.shape()[..axis].iter().product();
     let run_len = x.shape()[axis + 1..].iter().product();
     let starts: Vec<usize> =
