@@ -28,13 +28,13 @@ pub const LAYERS: [Layer; 13] = [
     Layer { name: "raddle-zoo", lines_max: 2_000, may_be_unsafe: false },
     Layer { name: "raddle-weights", lines_max: 2_500, may_be_unsafe: false },
     Layer { name: "raddle-tensor", lines_max: 16_000, may_be_unsafe: false },
-    Layer { name: "raddle-runtime", lines_max: 7_000, may_be_unsafe: true },
+    Layer { name: "raddle-runtime", lines_max: 10_500, may_be_unsafe: true },
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },
     Layer { name: "raddle-cuda", lines_max: 5_000, may_be_unsafe: true },
     Layer { name: "raddle-macros", lines_max: 1_600, may_be_unsafe: false },
     // Above the 7,000 of the first design: each tensor-core, TMA and atomic
     // instruction stands here with its PTX and its host body.
-    Layer { name: "raddle-device", lines_max: 9_500, may_be_unsafe: true },
+    Layer { name: "raddle-device", lines_max: 9_700, may_be_unsafe: true },
     // Above the 5,000 of the first design: keeping what earlier builds did, and doing
     // without LLVM where a package ships PTX.
     Layer { name: "raddle-build", lines_max: 6_000, may_be_unsafe: true },

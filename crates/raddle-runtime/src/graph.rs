@@ -125,7 +125,8 @@ impl Graph {
     /// ## Errors
     ///
     /// [`Error::GraphShape`] if `work` is of another shape: the graph stays as it
-    /// was. Otherwise as [`Stream::capture`].
+    /// was, unless it is the driver that finds the difference; then capture a new
+    /// one. Otherwise as [`Stream::capture`].
     pub fn update<R>(
         &mut self,
         stream: &Stream,

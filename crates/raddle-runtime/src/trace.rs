@@ -3,7 +3,7 @@
 //!
 //! ```ignore
 //! raddle_runtime::start_trace("trace.json")?;   // or RADDLE_TRACE=trace.json
-//! …
+//! let y = model.run(&x)?;
 //! raddle_runtime::finish_trace()?;              // or the end of the program
 //! ```
 //!

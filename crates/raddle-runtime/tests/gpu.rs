@@ -567,3 +567,90 @@ fn cuda_text_is_compiled_where_nvrtc_is_installed() {
     let text = error.err().unwrap().to_string();
     assert!(text.contains("identifier \"x\" is undefined"), "{text}");
 }
+
+#[test]
+fn work_is_awaited_from_many_tasks() {
+    let Some(device) = gpu("work_is_awaited_from_many_tasks") else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
+    let tasks: Vec<_> = (0..64)
+        .map(|seed| {
+            let stream = device.stream().unwrap();
+            runtime.spawn(async move {
+                let source = numbers(1000, seed);
+                let mut expected = vec![0; 1000];
+                let buffer = stream.upload(&source).unwrap();
+                let mut target = stream.zeros::<u32>(1000).unwrap();
+                for k in 0..50 {
+                    let call = mix(2000, &mut target, &buffer, k);
+                    stream.launch(Grid::cover(1000, 128), call)?.await?;
+                    mixed(&mut expected, &source, k);
+                }
+                assert_eq!(stream.to_vec_async(&target)?.await?, expected);
+                Ok::<_, Error>(())
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap().unwrap();
+    }
+    // An await that is dropped, and one that is forgotten, harm nobody.
+    let stream = device.stream().unwrap();
+    let (mut target, source) = (stream.zeros::<u32>(1000).unwrap(), stream.zeros(1000).unwrap());
+    stream.launch(Grid::cover(1000, 128), mix(20_000_000, &mut target, &source, 1)).unwrap();
+    std::mem::forget(stream.done());
+    drop(stream.to_vec_async(&target).unwrap());
+    runtime.block_on(stream.done()).unwrap();
+}
+
+#[test]
+fn graphs_replay_update_and_outlive_their_buffers() {
+    let Some(device) = gpu("graphs_replay_update_and_outlive_their_buffers") else { return };
+    let stream = device.stream().unwrap();
+    let host = numbers(5000, 3);
+    let source = stream.upload(&host).unwrap();
+    let mut target = stream.zeros::<u32>(5000).unwrap();
+    let grid = Grid::cover(5000, 256);
+    let (mut graph, out) = stream
+        .capture(|stream| {
+            let mut out = stream.zeros::<u32>(5000)?;
+            stream.write(out.slice_mut(..100)?, &host[..100])?;
+            stream.launch(grid, mix(0, &mut target, &source, 7))?;
+            stream.launch(grid, mix(0, &mut out, &target, 8))?;
+            Ok(out)
+        })
+        .unwrap();
+    let check = |out: &Buffer<u32>, target: &[u32]| {
+        let mut expected = host[..100].to_vec();
+        expected.resize(5000, 0);
+        mixed(&mut expected, target, 8);
+        assert_eq!(out.to_vec().unwrap(), expected);
+    };
+    let mut expected = vec![0; 5000];
+    let other = device.stream().unwrap();
+    for replay in 0..20 {
+        graph.launch(if replay % 2 == 0 { &stream } else { &other }).unwrap();
+        mixed(&mut expected, &host, 7);
+        check(&out, &expected);
+    }
+    graph.set_launch(0, grid, mix(0, &mut target, &source, 9)).unwrap();
+    drop(source);
+    let scribbled: Vec<_> = (0..8).map(|_| stream.filled(5000, 1u32).unwrap()).collect();
+    graph.launch(&stream).unwrap().wait().unwrap();
+    mixed(&mut expected, &host, 9);
+    check(&out, &expected);
+    assert_eq!(target.to_vec().unwrap(), expected);
+    drop((graph, scribbled));
+    check(&out, &expected);
+    let error = stream.capture(|stream| stream.synchronize()).map(|_| ()).unwrap_err();
+    assert!(matches!(error, Error::Capture { .. }), "{error}");
+}
+
+#[test]
+fn streams_of_higher_priority_are_made_and_refused() {
+    let Some(device) = gpu("streams_of_higher_priority_are_made_and_refused") else { return };
+    let max = device.stream_priority_max().unwrap();
+    let stream = device.stream_with_priority(max).unwrap();
+    assert_eq!(stream.upload(&[1u32; 10]).unwrap().to_vec().unwrap(), [1; 10]);
+    let error = device.stream_with_priority(max + 1).unwrap_err();
+    assert!(matches!(error, Error::StreamPriority { .. }), "{error}");
+}
