@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::task::{Context, Waker};
 
 use raddle_fake_driver::Fake;
-use raddle_runtime::{Device, Error, Grid, Result, Stream};
+use raddle_runtime::{Buffer, Device, DeviceKind, Error, Grid, Result, Stream};
 
 use crate::harness::panic_in;
 use crate::kernels::{CHURN, churn, churn_oracle, exchange, exchange_oracle};
@@ -39,6 +39,8 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "pinned", run: pinned },
     Scenario { name: "graphs", run: graphs },
     Scenario { name: "panics", run: panics },
+    Scenario { name: "managed", run: managed },
+    Scenario { name: "peers", run: peers },
 ];
 
 const LEN: usize = 100;
@@ -253,4 +255,56 @@ fn panics(device: &Device) -> Result<()> {
         assert_eq!(other.to_vec(&x)?, [index as u32; LEN]);
     }
     stream.synchronize()
+}
+
+/// Memory that the host and the device reach at one address.
+fn managed(device: &Device) -> Result<()> {
+    let stream = device.stream()?;
+    let host = numbers(LEN, 12);
+    let run = |mut x: Buffer<u32>| -> Result<()> {
+        let none = stream.zeros::<u32>(0)?;
+        x.host_mut()?.copy_from_slice(&host);
+        let mut expected = host.clone();
+        for seed in 0..2 {
+            stream.launch(grid(), churn(0, &mut x, [&none, &none, &none], seed))?;
+            churn_oracle(&mut expected, [&[]; 3], seed);
+            assert_eq!(x.host()?, expected);
+        }
+        let copy = stream.upload(&expected)?;
+        stream.fill(&mut x, 4)?;
+        stream.copy(&copy, &mut x)?;
+        assert_eq!(x.to_vec()?, expected);
+        Ok(())
+    };
+    run(device.mapped_zeros(LEN)?)?;
+    run(device.managed_zeros(LEN)?)
+}
+
+/// How far the second device of a scenario is from the first.
+pub const PEER_OFFSET: u32 = 1 << 18;
+
+fn peers(device: &Device) -> Result<()> {
+    let DeviceKind::Cuda(ordinal) = device.kind() else { return Ok(()) };
+    let peer = Device::cuda(ordinal + PEER_OFFSET)?;
+    let (here, there) = (device.stream()?, peer.stream()?);
+    if device.can_access_peer(&peer)? {
+        device.enable_peer_access(&peer)?;
+        peer.enable_peer_access(device)?;
+    }
+    let host = numbers(LEN, 13);
+    let mut source = here.upload(&host)?;
+    let mut moved = source.to_device(&there)?;
+    // The copy reads the source, and is not disturbed.
+    here.fill(&mut source, 0)?;
+    there.fill(moved.slice_mut(..LEN / 2)?, 5)?;
+    here.copy_across(&moved, &mut source)?;
+    drop(moved);
+    let mut expected = host;
+    expected[..LEN / 2].fill(5);
+    // A device that is lost says so on its own streams: what came from it counts only
+    // if they are well.
+    let found = source.to_vec()?;
+    there.synchronize()?;
+    assert_eq!(found, expected);
+    Ok(())
 }

@@ -194,4 +194,6 @@ scenarios! {
     pinned_copies_survive_every_failing_call: "pinned";
     graphs_survive_every_failing_call: "graphs";
     panics_survive_every_failing_call: "panics";
+    managed_memory_survives_every_failing_call: "managed";
+    peer_copies_survive_every_failing_call: "peers";
 }
