@@ -65,6 +65,7 @@ mod sync;
 mod tensor;
 mod timeline;
 mod trace;
+mod transfer;
 
 #[cfg(all(test, not(loom)))]
 mod memory_tests;

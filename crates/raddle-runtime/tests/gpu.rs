@@ -593,11 +593,11 @@ fn work_is_awaited_from_many_tasks() {
     for task in tasks {
         runtime.block_on(task).unwrap().unwrap();
     }
-    // An await that is dropped, and one that is forgotten, harm nobody.
+    // A download that is dropped, and an await that nobody frees, harm nobody.
     let stream = device.stream().unwrap();
     let (mut target, source) = (stream.zeros::<u32>(1000).unwrap(), stream.zeros(1000).unwrap());
     stream.launch(Grid::cover(1000, 128), mix(20_000_000, &mut target, &source, 1)).unwrap();
-    std::mem::forget(stream.done());
+    let _forgotten = std::mem::ManuallyDrop::new(stream.done());
     drop(stream.to_vec_async(&target).unwrap());
     runtime.block_on(stream.done()).unwrap();
 }
