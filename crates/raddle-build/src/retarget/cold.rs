@@ -21,8 +21,8 @@ const BYTES_MAX: u64 = 128;
 pub fn free_variables(module: &Module<'_>, machine: &Machine) -> bool {
     let is_defined = |f: &Value| !module.is_declaration(*f);
     let functions: Vec<Value> = module.functions().into_iter().filter(is_defined).collect();
-    // No short circuit: all functions are seen to.
-    functions.into_iter().fold(false, |any, function| free_in(module, machine, function) || any)
+    let freed = functions.into_iter().filter(|&function| free_in(module, machine, function));
+    freed.count() > 0
 }
 
 fn free_in(module: &Module<'_>, machine: &Machine, function: Value) -> bool {

@@ -20,6 +20,7 @@ pub mod saxpy {
     pub unsafe fn raw(a: f32, x: *const f32, y: *mut f32, len: u64) {
         let mut i = global_x();
         while i < len as usize {
+            // SAFETY: by the contract of the kernel.
             unsafe { *y.add(i) += a * *x.add(i) };
             i += global_dim_x();
         }
@@ -45,6 +46,7 @@ pub mod stencil {
     pub unsafe fn raw(x: *const f32, y: *mut f32, len: u64) {
         let mut i = global_x();
         while i < len as usize {
+            // SAFETY: by the contract of the kernel.
             unsafe {
                 let (y, x) = (&mut *y.add(i), x.add(i));
                 *y = 0.25 * *x + 0.5 * *x.add(1) + 0.25 * *x.add(2);
@@ -71,6 +73,7 @@ pub mod dot {
     /// `a` has `cols` elements for each thread, `x` as many, and `y` one for each.
     #[kernel]
     pub unsafe fn raw(a: *const f32, x: *const f32, cols: u64, y: *mut f32) {
+        // SAFETY: by the contract of the kernel.
         unsafe {
             let a = a.add(global_x() * cols as usize);
             let mut sum = -0.0;
@@ -101,6 +104,7 @@ pub mod lookup {
     pub unsafe fn raw(table: *const f32, x: *const u8, y: *mut f32, len: u64) {
         let mut i = global_x();
         while i < len as usize {
+            // SAFETY: by the contract of the kernel.
             unsafe { *y.add(i) = *table.add(usize::from(*x.add(i))) };
             i += global_dim_x();
         }
@@ -125,6 +129,7 @@ pub mod softmax {
     /// `x` has `cols` elements for each thread, and `y` one.
     #[kernel]
     pub unsafe fn raw(x: *const f32, cols: u32, y: *mut f32) {
+        // SAFETY: by the contract of the kernel.
         unsafe {
             let x = x.add(global_x() * cols as usize);
             let (mut largest, mut sum) = (f32::NEG_INFINITY, -0.0);
@@ -164,6 +169,7 @@ pub mod horner {
     pub unsafe fn raw(x: *const F32x4, y: *mut F32x4, len: u64) {
         let mut i = global_x();
         while i < len as usize {
+            // SAFETY: by the contract of the kernel.
             unsafe { *y.add(i) = Vector::new((*x.add(i)).to_array().map(at)) };
             i += global_dim_x();
         }
@@ -202,6 +208,7 @@ pub mod tiles {
         let mut sum = 0.0;
         let (mut a, mut b, mut rest) = (a, b, u64::from(tiles));
         while rest > 0 {
+            // SAFETY: by the contract of the kernel.
             unsafe {
                 let (left, right) = (left.fill(|i| *a.add(i)), right.fill(|i| *b.add(i)));
                 for k in 0..EDGE {
@@ -210,6 +217,7 @@ pub mod tiles {
                 (a, b, rest) = (a.add(256), b.add(256), rest - 1);
             }
         }
+        // SAFETY: by the contract of the kernel.
         unsafe { *c.add(global_x()) = sum };
     }
 }

@@ -452,8 +452,8 @@ pub(super) fn __raddle_rt_fmt_str(text: &str, f: &mut Formatter<'_>) -> fmt::Res
     let options = options_of(f);
     begin_string(f, b'?', &options)?;
     let (bytes, mut start) = (text.as_bytes(), 0);
-    for at in 0..bytes.len() {
-        if bytes[at] == b'\n' {
+    for (at, &byte) in bytes.iter().enumerate() {
+        if byte == b'\n' {
             // SAFETY: a line feed is a character of its own, so that the text may be
             // cut before and after it.
             f.write_str(unsafe { text.get_unchecked(start..at) })?;

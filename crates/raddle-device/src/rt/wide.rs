@@ -31,8 +31,7 @@ macro_rules! conversions {
 
         #[unsafe(no_mangle)]
         extern "C" fn $to_unsigned(value: $float) -> u128 {
-            // Also for NaN.
-            if !(value >= 1.0) {
+            if value < 1.0 || value.is_nan() {
                 return 0;
             }
             const BIAS: u32 = $float::MAX_EXP as u32 - 1;
