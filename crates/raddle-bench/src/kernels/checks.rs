@@ -61,16 +61,28 @@ fn product(
 ) {
     let mut a_tile = shared!([F32x4; TILE * 4]);
     let mut b_tile = shared!([F32x4; TILE / 4 * 16]);
-    let (row, col) = (thread_x() as usize / 16, thread_x() as usize % 16);
+    let thread = thread_x() as usize;
+    let (row, col) = (thread / 16, thread % 16);
     for mut tile in c.iter_mut() {
         let (first_row, first_col) = (tile.first_row(), tile.first_col() / 4);
+        // A thread fetches one vector of each tile, the next ones while it computes.
+        let fetch_a = |k: usize| a((first_row + thread / 4) * vectors + k + thread % 4).to_array();
+        let fetch_b =
+            |k: usize| b((4 * k + thread / 16) * vectors + first_col + thread % 16).to_array();
         let mut sums = [F32x4::splat(0.0); 4];
+        // By name, since a vector that is replaced under a condition would lie in memory.
+        let [mut a0, mut a1, mut a2, mut a3] = fetch_a(0);
+        let [mut b0, mut b1, mut b2, mut b3] = fetch_b(0);
         for k in (0..vectors).step_by(4) {
             let (a_tile, b_tile) = a_tile.fill_both(
-                |i| a((first_row + i / 4) * vectors + k + i % 4),
+                move |_| F32x4::new([a0, a1, a2, a3]),
                 &mut b_tile,
-                |i| b((4 * k + i / 16) * vectors + first_col + i % 16),
+                move |_| F32x4::new([b0, b1, b2, b3]),
             );
+            if k + 4 < vectors {
+                [a0, a1, a2, a3] = fetch_a(k + 4);
+                [b0, b1, b2, b3] = fetch_b(k + 4);
+            }
             for k in 0..4 {
                 let left: [F32x4; 4] = core::array::from_fn(|i| a_tile[(row + 16 * i) * 4 + k]);
                 for j in 0..4 {
