@@ -297,7 +297,7 @@ fn load_module(
 
 fn no_image(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Error {
     if kernel.images.is_empty() {
-        let reason = "it was built without device code: build it with raddle-build, or run it on the CPU device";
+        let reason = "it was built without device code: build it with raddle-build and without RADDLE_DEVICE_BUILD=off, or run it on the CPU device";
         return Error::Declaration { kernel: kernel.name.to_owned(), reason: reason.to_owned() };
     }
     let targets: Vec<&str> = kernel.images.iter().map(|image| image.target).collect();
