@@ -93,7 +93,7 @@ fn examine_driver(report: &mut Report) {
         Ok(driver) => driver,
         Err(error) => {
             let remedy = if error.is_absent() {
-                "install the NVIDIA driver (470 or later); in a container, start it with `--gpus all`"
+                "install the NVIDIA driver (530 or later); in a container, start it with `--gpus all`"
             } else {
                 "update the NVIDIA driver, or restart the machine if it was updated just now"
             };

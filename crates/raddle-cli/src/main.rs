@@ -94,7 +94,8 @@ enum Kernels {
         arch: Option<String>,
     },
     /// Writes PTX into the crate (folder `raddle-ptx`), for debug and release builds,
-    /// so that a published crate builds where there is no LLVM.
+    /// so that a published crate builds where there is no LLVM. A manifest with
+    /// `include` must list the folder.
     Ship {
         /// The crate's folder or manifest; all crates if it is a workspace.
         #[arg(long, default_value = ".", value_name = "PATH")]
