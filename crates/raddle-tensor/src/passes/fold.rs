@@ -63,7 +63,7 @@ pub fn fold_batch_norm(graph: &mut Graph) -> Result<usize> {
     let known = constants(graph);
     let uses = Uses::of(graph);
     let mut is_gone = vec![false; graph.nodes.len()];
-    for at in 0..graph.nodes.len() {
+    for (at, is_gone) in is_gone.iter_mut().enumerate() {
         let norm = &graph.nodes[at];
         let is_training = matches!(norm.attribute("training_mode"), Some(Attribute::Int(1)));
         if !is(norm, "BatchNormalization") || is_training {
@@ -117,7 +117,7 @@ pub fn fold_batch_norm(graph: &mut Graph) -> Result<usize> {
         conv.inputs.resize(3, None);
         conv.inputs[1..].copy_from_slice(&[Some(weights), Some(bias)]);
         conv.outputs = vec![Some(output)];
-        is_gone[at] = true;
+        *is_gone = true;
     }
     remove_nodes(graph, &is_gone);
     Ok(is_gone.into_iter().filter(|&gone| gone).count())
