@@ -18,8 +18,16 @@ enum Work {
     Task(fn() -> Result),
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "test", work: Work::Cargo(&["test", "--workspace"], None) },
+    Step {
+        name: "loom",
+        // In a folder of its own, or the flag would have everything built anew.
+        work: Work::Cargo(
+            &["test", "-p", "raddle-runtime", "--lib", "--target-dir", "target/loom", "loom_"],
+            Some(("RUSTFLAGS", "--cfg loom")),
+        ),
+    },
     Step { name: "fmt", work: Work::Cargo(&["fmt", "--all", "--check"], None) },
     Step {
         name: "clippy",
