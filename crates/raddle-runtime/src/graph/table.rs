@@ -238,9 +238,12 @@ impl Table {
             holding.graphs.retain(|entry| entry.0 != graph);
             if let Some(left) = &holding.left {
                 note_all(&left.uses, order.last.as_slice());
-            } else {
-                holding.late.retain(|late| Some(late.stream) != order.last.map(|l| l.stream));
-                holding.late.extend(order.last);
+            } else if let Some(last) = order.last {
+                // Graphs go in any order: another's last replay may be the later one.
+                match holding.late.iter_mut().find(|late| late.stream == last.stream) {
+                    Some(late) => late.sequence = late.sequence.max(last.sequence),
+                    None => holding.late.push(last),
+                }
             }
             if holding.graphs.is_empty() && holding.left.is_some() {
                 let holding = self.held.remove(address);
