@@ -49,6 +49,9 @@ use crate::trace::{self, Span};
 pub struct Graph {
     /// `None` on the CPU device. Goes before the memory that it names.
     exec: Option<Mutex<raddle_cuda::GraphExec>>,
+    /// What `exec` was made from: its nodes name those of `exec`, and only while it
+    /// is there.
+    _raw: Option<raddle_cuda::Graph>,
     parts: Parts,
 }
 
@@ -139,7 +142,7 @@ impl Graph {
                 stream: stream.device().to_string(),
             });
         }
-        let (captured, result) = Captured::of(stream, Some(self.parts.id), work)?;
+        let (mut captured, result) = Captured::of(stream, Some(self.parts.id), work)?;
         captured.check_shape(&self.parts.body)?;
         if let (Some(exec), Some(raw)) = (&self.exec, &captured.raw) {
             let changed = lock(exec).update(raw).map_err(|error| match error.status() {
@@ -149,6 +152,11 @@ impl Graph {
                 _ => error.into(),
             });
             changed?;
+            // The driver still knows launches by the nodes that `exec` was made from.
+            let old = self.parts.body.launches.iter();
+            for (new, old) in captured.parts.body.launches.iter_mut().zip(old) {
+                new.place = old.place;
+            }
         }
         // What the old body held goes once its last replay has ended.
         self.parts = captured.parts;
@@ -331,7 +339,7 @@ impl Captured {
             Some(raw) => Some(Mutex::new(raw.instantiate()?)),
             None => None,
         };
-        Ok(Graph { exec, parts: self.parts })
+        Ok(Graph { exec, _raw: self.raw, parts: self.parts })
     }
 }
 
