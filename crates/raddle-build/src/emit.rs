@@ -128,7 +128,8 @@ pub fn compile(
         (false, true) => "// formatting\n",
         (false, false) => "",
     };
-    Ok(Compiled { ptx: format!("{mark}{}", tidy(&ptx)), synchronizes })
+    let ptx = let_calls_return(tidy(&ptx));
+    Ok(Compiled { ptx: format!("{mark}{ptx}"), synchronizes })
 }
 
 /// The kernel's module after all of LLVM's passes, and whether it synchronises.
@@ -352,6 +353,15 @@ fn tidy(ptx: &str) -> String {
     text
 }
 
+/// Takes `.noreturn` from functions called by kernels that hand registers over: on
+/// those ptxas 13.0 crashes. Calls of such functions are followed by `exit` anyway.
+fn let_calls_return(ptx: String) -> String {
+    if !ptx.contains("setmaxnreg") {
+        return ptx;
+    }
+    ptx.replace("\n.noreturn;", "\n;").replace("\n.noreturn\n", "\n")
+}
+
 /// Negation of 16 bits in a form that ptxas gets right. From `-O1` on, ptxas 13.0
 /// computes `neg.s16`, `sub.s16 d, 0, a` and `abs.s16` in 32 bits and, where the
 /// result is sign-extended, does not cut it to 16 bits again: -(-32768) becomes
@@ -378,6 +388,16 @@ fn negate_16_bits(line: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_return_where_registers_are_handed_over() {
+        let with = |register: &str| {
+            format!(".func f\n()\n.noreturn;\n.func f()\n.noreturn\n{{ {register} }}")
+        };
+        assert_eq!(let_calls_return(with("")), with(""));
+        let expected = ".func f\n()\n;\n.func f()\n{ setmaxnreg.inc }";
+        assert_eq!(let_calls_return(with("setmaxnreg.inc")), expected);
+    }
 
     #[test]
     fn negations_of_16_bits_are_products() {

@@ -80,7 +80,7 @@ fn keep_out(core: &Module<'_>, formats: bool) {
         let symbol = core.name(function);
         let is_panic = !api.enum_attribute(function, FUNCTION_INDEX, noreturn).0.is_null();
         let is_formatting = !formats && demangle(&symbol).contains("core::fmt::");
-        if core.is_declaration(function) || !(is_panic || is_formatting) {
+        if core.is_declaration(function) || !(is_panic || is_formatting) || is_assertion(&symbol) {
             continue;
         }
         core.rename(function, &format!("{symbol}.kept_out"));
@@ -92,6 +92,13 @@ fn keep_out(core: &Module<'_>, formats: bool) {
     }
 }
 
+/// Whether a symbol is `assert_failed` for some types. Its body only wraps the values
+/// for `assert_failed_inner`, which the rewrites define, and may lie in another crate:
+/// rustc makes an instance once and lets crates above use it.
+fn is_assertion(symbol: &str) -> bool {
+    demangle(symbol).starts_with("core::panicking::assert_failed::<")
+}
+
 /// Whether the module calls functions that only `core`'s library holds, apart from
 /// formatting. Panics get bodies of ours.
 fn needs_core(module: &Module<'_>) -> bool {
@@ -99,6 +106,9 @@ fn needs_core(module: &Module<'_>) -> bool {
     module.functions().into_iter().any(|function| {
         if !module.is_declaration(function) || module.users(function).is_empty() {
             return false;
+        }
+        if is_assertion(&module.name(function)) {
+            return true;
         }
         let name = demangle(&module.name(function));
         let is_core = name.starts_with("core::")
