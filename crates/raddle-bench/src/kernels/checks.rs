@@ -11,7 +11,7 @@ use super::memory::sum_of;
 /// # Safety
 ///
 /// None beyond those of a safe kernel: the body stays within `x` for any launch.
-#[kernel]
+#[kernel(max_registers = 64)]
 pub unsafe fn sum_unchecked(x: &[F32x4], partial: PerBlock<f32>) {
     // SAFETY: `sum_of` asks for places below the length only.
     sum_of(x.len(), |i| unsafe { *x.get_unchecked(i) }, partial);
@@ -24,7 +24,7 @@ pub const THREADS: u32 = 256;
 
 /// `c = a * b` in f32, by 64×64 tiles in shared memory and 4×4 sums in the registers
 /// of a thread; `vectors` to a row of all matrices, whose edges are multiples of 64.
-#[kernel(block = THREADS)]
+#[kernel(block = THREADS, min_blocks = 2)]
 pub fn gemm_f32(a: &[F32x4], b: &[F32x4], vectors: u32, c: PerBlockTile<f32, TILE, TILE, 4>) {
     product(|i| a[i], |i| b[i], vectors as usize, c);
 }
@@ -35,7 +35,7 @@ pub fn gemm_f32(a: &[F32x4], b: &[F32x4], vectors: u32, c: PerBlockTile<f32, TIL
 ///
 /// `a` and `b` are square, with rows of `vectors` vectors, as `c`, which whole tiles
 /// cover.
-#[kernel(block = THREADS)]
+#[kernel(block = THREADS, min_blocks = 2)]
 pub unsafe fn gemm_f32_unchecked(
     a: &[F32x4],
     b: &[F32x4],

@@ -56,11 +56,12 @@ pub const SHARED_BYTES: usize =
     STAGES * (A_BYTES + B_BYTES) + WARPS * STORE_BUFFERS * STORE_BYTES + 1024;
 
 /// Where the cluster's tile number `tile` lies, in clusters' tiles: walks `GROUP`
-/// rows of them by columns.
+/// rows of them by columns. Never panics, for the sake of ptxas: next to `setmaxnreg`
+/// calls that do not return crash it, and those that do cost registers.
 fn place(tile: u32, rows: u32, columns: u32) -> (u32, u32) {
-    let per_group = GROUP * columns;
+    let per_group = (GROUP * columns).max(1);
     let first = tile / per_group * GROUP;
-    let height = (rows - first).min(GROUP);
+    let height = (rows - first).clamp(1, GROUP);
     let within = tile % per_group;
     (first + within % height, within / height)
 }
@@ -87,7 +88,7 @@ pub unsafe fn gemm_f16(a: &TensorMap, b: &TensorMap, c: TensorMapMut, m: u32, n:
     let (rows, columns) = (m / (CLUSTER * TILE_M) as u32, n / TILE_N as u32);
     let steps = k / TILE_K as u32;
     let clusters = grid_dim_x() / CLUSTER as u32;
-    let tiles = (block_x() / CLUSTER as u32..rows * columns).step_by(clusters as usize);
+    let tiles = (block_x() / CLUSTER as u32..rows * columns).step_by(clusters.max(1) as usize);
     let tile_row = |row: u32| row * CLUSTER as u32 + rank;
     let group = warp() / 4;
     let mut ring_step = 0u32;

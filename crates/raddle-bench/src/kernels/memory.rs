@@ -39,8 +39,9 @@ pub fn add(x: &[F32x4], y: &[F32x4], mut z: PerThread<F32x4>) {
     }
 }
 
-/// One partial sum for each block.
-#[kernel]
+/// One partial sum for each block. With more registers a multiprocessor would hold
+/// fewer threads, and fewer loads would be under way.
+#[kernel(max_registers = 64)]
 pub fn sum(x: &[F32x4], partial: PerBlock<f32>) {
     sum_of(x.len(), |i| x[i], partial);
 }
