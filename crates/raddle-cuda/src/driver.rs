@@ -34,7 +34,7 @@ impl Driver {
     /// # Errors
     ///
     /// [`Error::LibraryMissing`] without a driver, [`Error::DriverTooOld`] below
-    /// version 470, [`Error::Driver`] if it does not start (no GPU, say). The
+    /// version 530, [`Error::Driver`] if it does not start (no GPU, say). The
     /// answer is kept: later calls return the same. [`Error::Forked`] in the child
     /// of a process that had started the driver.
     pub fn load() -> Result<Self> {

@@ -139,7 +139,7 @@ impl fmt::Display for Error {
             Self::DriverTooOld { symbol, library } => {
                 write!(
                     f,
-                    "{library} lacks {symbol}: the NVIDIA driver is too old, 470 or later is needed"
+                    "{library} lacks {symbol}: the NVIDIA driver is too old, 530 or later is needed"
                 )
             }
             Self::FunctionMissing { symbol, since: (major, minor) } => {

@@ -103,6 +103,9 @@ fn a_dropped_stream_leaves_its_blocks_to_all() {
 
 #[test]
 fn exhaustion_is_an_error_that_names_request_state_and_holders() {
+    if !crate::profile::tests::has_symbols() {
+        return;
+    }
     let (device, stream) = device();
     crate::set_memory_profile(crate::MemoryProfileMode::Full);
     device.set_memory_limit(Some(20 << 20));

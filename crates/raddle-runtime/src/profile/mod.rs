@@ -254,4 +254,4 @@ const PACE_SAMPLES: u32 = 32;
 const PACE: Duration = Duration::from_millis(32);
 
 #[cfg(all(test, not(loom)))]
-mod tests;
+pub(crate) mod tests;

@@ -21,8 +21,24 @@ fn leaks_on_purpose(stream: &Stream, bytes: usize) -> Buffer<u8> {
     stream.zeros(bytes).unwrap()
 }
 
+/// Whether addresses have names in this program. A stripped one has none, and
+/// what looks for names is skipped.
+pub(crate) fn has_symbols() -> bool {
+    let mut is_named = false;
+    backtrace::resolve(has_symbols as *mut std::ffi::c_void, |symbol| {
+        is_named |= symbol.name().is_some_and(|name| name.to_string().contains("has_symbols"));
+    });
+    if !is_named {
+        println!("skipped: the program is stripped, stacks have no names");
+    }
+    is_named
+}
+
 #[test]
 fn the_function_that_holds_memory_is_named_until_it_lets_go() {
+    if !has_symbols() {
+        return;
+    }
     set_memory_profile(MemoryProfileMode::Full);
     let device = Device::new_cpu();
     let stream = device.stream().unwrap();
@@ -159,6 +175,9 @@ fn varint(bytes: &mut &[u8]) -> u64 {
 
 #[test]
 fn a_pprof_file_says_what_the_profile_says() {
+    if !has_symbols() {
+        return;
+    }
     set_memory_profile(MemoryProfileMode::Full);
     #[inline(never)]
     fn held_for_pprof(stream: &Stream) -> Buffer<u8> {
@@ -218,6 +237,9 @@ fn a_pprof_file_says_what_the_profile_says() {
 
 #[test]
 fn the_table_has_totals_and_places() {
+    if !has_symbols() {
+        return;
+    }
     set_memory_profile(MemoryProfileMode::Full);
     #[inline(never)]
     fn held_for_text(stream: &Stream) -> Buffer<u8> {
@@ -249,6 +271,9 @@ fn child_that_ends_with_memory() {
 
 #[test]
 fn a_process_that_ends_with_memory_writes_who_holds_it() {
+    if !has_symbols() {
+        return;
+    }
     let prefix = std::env::temp_dir().join(format!("raddle-exit-{}", std::process::id()));
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "profile::tests::child_that_ends_with_memory"])
