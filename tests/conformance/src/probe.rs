@@ -3,7 +3,7 @@
 //! fields are written. Programs of the area `layout` return these; compiled for the
 //! device too (`kernels.rs` includes it).
 
-/// What [`layout!`] finds: size and alignment, `offset_of!` of the fields, the distances
+/// What `layout!` finds: size and alignment, `offset_of!` of the fields, the distances
 /// of their addresses, and a hash of the struct's bytes.
 pub type Layout = [u64; 4];
 
