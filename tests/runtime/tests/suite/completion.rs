@@ -93,10 +93,12 @@ fn futures_that_are_dropped_or_forgotten_keep_what_the_work_uses() {
     // Nobody frees this one: a forgotten future leaks what it owns.
     let _forgotten = std::mem::ManuallyDrop::new(stream.to_vec_async(&buffer).unwrap());
     let awaited = stream.to_vec_async(&buffer).unwrap();
-    // The copies have not run: none of their targets is lent out again.
     let other = stream.to_vec_async(&buffer).unwrap();
     drop(buffer);
-    assert_eq!(pinned(&fake), before + 4);
+    // Three targets are in use. That of the dropped future is lent out again only if
+    // its copy has run, which the watchdog's questions let the driver do; the driver
+    // reports a copy into memory that is lent out too early.
+    assert!((before + 3..=before + 4).contains(&pinned(&fake)));
     fake.set("held", 0);
     fake.set("background", 1);
     assert_eq!(tokio().block_on(awaited).unwrap(), [7; 4096]);
