@@ -25,6 +25,7 @@ intrinsics! {
     fn copy_cg_16_l2_128(shared: u32, global: u64) = "raddle.asm.v:r,l,~{memory}:cp.async.cg.shared.global.L2::128B [$0], [$1], 16;", sm 80, ptx 74;
     fn fill_ca_4(shared: u32, global: u64, bytes: u32) = "raddle.asm.v:r,l,r,~{memory}:cp.async.ca.shared.global [$0], [$1], 4, $2;", sm 80, ptx 70;
     fn fill_ca_8(shared: u32, global: u64, bytes: u32) = "raddle.asm.v:r,l,r,~{memory}:cp.async.ca.shared.global [$0], [$1], 8, $2;", sm 80, ptx 70;
+    fn fill_ca_16(shared: u32, global: u64, bytes: u32) = "raddle.asm.v:r,l,r,~{memory}:cp.async.ca.shared.global [$0], [$1], 16, $2;", sm 80, ptx 70;
     fn fill_cg_16(shared: u32, global: u64, bytes: u32) = "raddle.asm.v:r,l,r,~{memory}:cp.async.cg.shared.global [$0], [$1], 16, $2;", sm 80, ptx 70;
     fn commit_group() = "raddle.asm.v:~{memory}:cp.async.commit_group;", sm 80, ptx 70;
     fn wait_0() = "raddle.asm.v:~{memory}:cp.async.wait_group 0;", sm 80, ptx 70;
@@ -139,6 +140,27 @@ pub unsafe fn copy_async_or_zero<T>(shared: *mut T, global: *const T, bytes: u32
     }
 }
 
+/// [`copy_async_or_zero`] of 16 bytes through L1, for elements that the block's
+/// other copies read too. PTX `cp.async.ca` with `src-size`, `sm_80`.
+///
+/// # Safety
+///
+/// As for [`copy_async_or_zero`].
+#[inline(always)]
+pub unsafe fn copy_async_ca_or_zero<T>(shared: *mut T, global: *const T, bytes: u32) {
+    const { assert!(size_of::<T>() == 16, "smaller copies go through L1 anyway") };
+    #[cfg(raddle_device)]
+    // SAFETY: by the caller's contract.
+    unsafe {
+        fill_ca_16(shared_address(shared), global as u64, bytes);
+    }
+    #[cfg(not(raddle_device))]
+    // SAFETY: by the caller's contract.
+    unsafe {
+        copy_async_or_zero(shared, global, bytes);
+    }
+}
+
 /// Closes the copies that this thread started since the last commit into one
 /// group. PTX `cp.async.commit_group`, `sm_80`.
 #[inline(always)]
@@ -234,6 +256,9 @@ mod tests {
         // SAFETY: locals; the host body copies at once.
         unsafe { copy_async_or_zero(&raw mut target, &raw const source, 8) };
         assert_eq!(target, [1, 2, 0, 0]);
+        // SAFETY: as above.
+        unsafe { copy_async_ca_or_zero(&raw mut target, &raw const source, 4) };
+        assert_eq!(target, [1, 0, 0, 0]);
         // SAFETY: as above.
         unsafe { copy_async_cg(&raw mut target, &raw const source) };
         copy_async_commit();

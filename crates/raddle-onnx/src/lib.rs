@@ -17,7 +17,7 @@ mod tests;
 pub mod wire;
 
 pub use error::{Error, Result};
-pub use model::Model;
+pub use model::{Model, load_graph, read_graph};
 pub use outline::Outline;
 pub use raddle_tensor::{DType, Plan, Tensor, Value};
 pub use tensor::{decode_optional, decode_sequence, decode_tensor};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use raddle_tensor::graph::Graph;
 use raddle_tensor::{Plan, Value};
 
 use crate::import::{AttributeProto, Function, Importer, NodeProto, domain};
@@ -23,14 +24,7 @@ impl Model {
     /// ## Errors
     /// [`Error::Io`]; otherwise as [`Self::from_bytes`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let io = |source| Error::Io { path: path.to_owned(), source };
-        let bytes = std::fs::read(path).map_err(io)?;
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        Self::decode(&bytes, Some(folder))
+        Self::from_graph(load_graph(path)?)
     }
 
     /// Loads a model from memory. It cannot refer to other files.
@@ -40,28 +34,12 @@ impl Model {
     /// [`Error::NoOpset`] or [`Error::Graph`] if they are no model that can run;
     /// operations that are not supported are found here and not in a run.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        Self::decode(bytes, None)
+        Self::from_graph(read_graph(bytes)?)
     }
 
-    fn decode(bytes: &[u8], folder: Folder<'_>) -> Result<Self> {
-        let mut importer =
-            Importer { folder, opsets: Vec::new(), functions: HashMap::new(), node_count: 0 };
-        let mut graph = None;
-        let mut reader = Reader::new(bytes);
-        while let Some((number, field)) = reader.next_field()? {
-            match number {
-                7 => graph = Some(field.message()?),
-                8 => importer.opsets.push(opset(field.message()?)?),
-                25 => {
-                    let (name, function) = function(field.message()?)?;
-                    importer.functions.insert(name, function);
-                }
-                _ => {}
-            }
-        }
-        let graph = graph.ok_or_else(|| Error::model("the model", "has no graph"))?;
+    fn from_graph(graph: Graph) -> Result<Self> {
         // Checked as it is written, so that errors name what the file names.
-        let plan = Plan::new(importer.graph(graph)?)?;
+        let plan = Plan::new(graph)?;
         Ok(Self { plan: plan.optimised()? })
     }
 
@@ -83,6 +61,50 @@ impl Model {
     pub fn plan(&self) -> &Plan {
         &self.plan
     }
+}
+
+/// The graph of a model in a file, as it is written. Tensors that the model keeps in
+/// other files are read from below its folder.
+///
+/// ## Errors
+/// As [`Model::load`].
+pub fn load_graph(path: impl AsRef<Path>) -> Result<Graph> {
+    let path = path.as_ref();
+    let io = |source| Error::Io { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(io)?;
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    decode(&bytes, Some(folder))
+}
+
+/// The graph of a model in memory, as it is written.
+///
+/// ## Errors
+/// As [`Model::from_bytes`].
+pub fn read_graph(bytes: &[u8]) -> Result<Graph> {
+    decode(bytes, None)
+}
+
+fn decode(bytes: &[u8], folder: Folder<'_>) -> Result<Graph> {
+    let mut importer =
+        Importer { folder, opsets: Vec::new(), functions: HashMap::new(), node_count: 0 };
+    let mut graph = None;
+    let mut reader = Reader::new(bytes);
+    while let Some((number, field)) = reader.next_field()? {
+        match number {
+            7 => graph = Some(field.message()?),
+            8 => importer.opsets.push(opset(field.message()?)?),
+            25 => {
+                let (name, function) = function(field.message()?)?;
+                importer.functions.insert(name, function);
+            }
+            _ => {}
+        }
+    }
+    let graph = graph.ok_or_else(|| Error::model("the model", "has no graph"))?;
+    importer.graph(graph)
 }
 
 /// An `OperatorSetIdProto`.

@@ -18,6 +18,11 @@ pub struct OpContext<'a> {
 }
 
 impl<'a> OpContext<'a> {
+    /// A node without operands, to read its attributes.
+    pub fn of_attributes(node: &'a Node) -> Self {
+        Self { node, bodies: &[], inputs: Vec::new(), scope: &crate::exec::NOWHERE }
+    }
+
     /// Version of the operator set.
     pub fn opset(&self) -> u32 {
         self.node.opset

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use crate::graph::{Dim, Graph, Node, Subgraph, ValueId, ValueType};
+use crate::graph::{Dim, Graph, Node, NodeId, Subgraph, ValueId, ValueType};
 use crate::op::{DTypeRule, ShapeRule};
 use crate::{DType, Error, OpContext, Result, Tensor, Value, passes, shape};
 
@@ -33,6 +33,9 @@ struct Step {
 pub struct Scope {
     slots: Vec<Option<Value>>,
 }
+
+/// A scope without values.
+pub static NOWHERE: Scope = Scope { slots: Vec::new() };
 
 impl Plan {
     /// Orders and checks a graph.
@@ -80,6 +83,11 @@ impl Plan {
     fn of_body(body: &Subgraph) -> Result<Self> {
         let captured: Vec<_> = body.captures.iter().map(|capture| capture.inner).collect();
         Self::with_captures(Arc::new(body.graph.clone()), &captured)
+    }
+
+    /// Nodes in the order in which they run.
+    pub fn order(&self) -> impl Iterator<Item = NodeId> {
+        self.steps.iter().map(|step| NodeId(step.node as u32))
     }
 
     /// The graph.

@@ -29,7 +29,7 @@ pub use context::{OpContext, one};
 pub use data::{Complex, Data, Element, storage};
 pub use dtype::{Class, DType};
 pub use error::{Error, Result};
-pub use exec::Plan;
+pub use exec::{Plan, evaluate};
 pub use op::{DTypeRule, Kind, LATEST, MANY, Op, Reference, ShapeRule, full_name, op};
 pub use tensor::Tensor;
 pub use value::{Sequence, Value};

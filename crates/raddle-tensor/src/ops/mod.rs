@@ -47,7 +47,7 @@ mod signal;
 mod sort;
 mod text;
 mod transposed;
-mod window;
+pub mod window;
 
 pub use fused::DOMAIN as INTERNAL_DOMAIN;
 

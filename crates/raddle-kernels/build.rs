@@ -1,0 +1,5 @@
+//! Compiles the kernels.
+
+fn main() {
+    raddle_build::compile("src/kernels.rs");
+}

@@ -1,0 +1,514 @@
+//! Convolutions in two dimensions on Hopper's tensor cores.
+//!
+//! ```text
+//! out[n, y, x, o] = act(sum w[o, c, i, j] * in[n, y * sy + i * dy - py, x * sx + j * dx - px, c] + bias[o] + residual[n, y, x, o])
+//! ```
+//!
+//! Sums are in f32 and rounded once. A matrix product with constant weights is the
+//! convolution of images of one pixel. See `kernels/conv.rs` for how it is computed.
+
+use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
+
+use crate::kernels::conv as device;
+use crate::kernels::conv::{Activation, GROUP_CHANNELS, Gather, Half, STEP, Shape};
+use crate::{Error, Result};
+
+/// A filter and the image it is moved over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Rows and columns of the image.
+    pub size: [usize; 2],
+    /// Channels of the image in memory, a multiple of 8.
+    pub channels: usize,
+    /// Rows and columns of the filter.
+    pub filter: [usize; 2],
+    /// Steps along rows and columns.
+    pub stride: [usize; 2],
+    /// Rows of zeros above, columns of zeros left of the image. How many there are at
+    /// the other ends follows from the size of the output.
+    pub padding: [usize; 2],
+    /// Distance of taps.
+    pub dilation: [usize; 2],
+}
+
+impl Window {
+    /// A matrix product: images of one pixel with `channels` channels.
+    #[must_use]
+    pub fn point(channels: usize) -> Self {
+        let [size, filter, stride, dilation] = [[1; 2]; 4];
+        Self { size, channels, filter, stride, padding: [0; 2], dilation }
+    }
+
+    /// What decides how weights for it lie: channels in memory, rows and columns of the
+    /// filter. Weights that are packed for a window serve all of the same layout.
+    #[must_use]
+    pub fn layout(&self) -> (usize, [usize; 2]) {
+        (self.channels, self.filter)
+    }
+
+    /// Steps of `k` that the filter takes.
+    fn steps(&self) -> usize {
+        (self.filter[0] * self.filter[1] * self.channels).div_ceil(STEP)
+    }
+
+    fn gather(&self) -> Gather {
+        let pair = |pair: [usize; 2]| pair.map(|n| n as i32);
+        Gather {
+            size: pair(self.size),
+            channels: self.channels as u32,
+            filter_width: self.filter[1] as u32,
+            taps: (self.filter[0] * self.filter[1]) as u32,
+            stride: pair(self.stride),
+            padding: pair(self.padding),
+            dilation: pair(self.dilation),
+            steps: self.steps() as u32,
+        }
+    }
+
+    /// Numbers that the kernel can count with.
+    fn check(&self, output: [usize; 2]) -> Result<()> {
+        let bad = |why: String| Err(Error::Shape { operation: OPERATION, why });
+        if self.channels == 0 || !self.channels.is_multiple_of(8) {
+            return bad(format!("expected channels in eights, found {}", self.channels));
+        }
+        for axis in 0..2 {
+            let reach = (output[axis].max(1) - 1) * self.stride[axis]
+                + self.filter[axis].max(1) * self.dilation[axis];
+            let is_small = [reach, self.size[axis], self.padding[axis]]
+                .iter()
+                .all(|&n| n <= i16::MAX as usize / 2);
+            let is_positive = self.stride[axis] > 0 && self.dilation[axis] > 0;
+            if !is_small || !is_positive || self.filter[axis] == 0 {
+                return bad(format!("the window {self:?} is out of the kernel's range"));
+            }
+        }
+        Ok(())
+    }
+}
+
+const OPERATION: &str = "convolution";
+
+/// The weights of one input as a model has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Filters<'a> {
+    /// `[outputs, channels, rows, columns]`.
+    pub elements: &'a [f32],
+    /// Channels of the elements; at most the image's, whose further ones get zeros.
+    pub channels: usize,
+    /// The window.
+    pub window: Window,
+}
+
+/// Weights and bias on the device, packed for the kernel.
+#[derive(Debug)]
+pub struct Weights<T: Half> {
+    packed: Buffer<T>,
+    bias: Buffer<f32>,
+    outputs: usize,
+    /// Channels in memory and filter of each input.
+    layouts: [Option<Layout>; 2],
+}
+
+/// What of a window decides how weights lie: channels in memory, rows and columns.
+type Layout = (usize, [usize; 2]);
+
+impl<T: Half> Weights<T> {
+    /// Packs the filters of an input, and of a shortcut's input whose convolution is
+    /// added, with a bias for each of `outputs` channels.
+    ///
+    /// ## Errors
+    /// [`Error::Length`], [`Error::Shape`], a failed upload.
+    pub fn pack(
+        stream: &Stream,
+        outputs: usize,
+        input: Filters<'_>,
+        shortcut: Option<Filters<'_>>,
+        bias: Option<&[f32]>,
+    ) -> Result<Self> {
+        let blocks = outputs.div_ceil(GROUP_CHANNELS).next_multiple_of(2);
+        let parts: Vec<Filters<'_>> = std::iter::once(input).chain(shortcut).collect();
+        for part in &parts {
+            let taps = part.window.filter[0] * part.window.filter[1];
+            let expected = outputs * part.channels * taps;
+            if part.elements.len() != expected || part.channels > part.window.channels {
+                let (what, found) = ("weights", part.elements.len());
+                return Err(Error::Length { operation: OPERATION, what, expected, found });
+            }
+        }
+        let mut packed = Vec::new();
+        for block in 0..blocks {
+            for part in &parts {
+                for step in 0..part.window.steps() {
+                    pack_step(part, outputs, block, step, &mut packed);
+                }
+            }
+        }
+        let mut padded = vec![0f32; blocks * GROUP_CHANNELS];
+        if let Some(bias) = bias {
+            if bias.len() != outputs {
+                let (what, expected, found) = ("bias", outputs, bias.len());
+                return Err(Error::Length { operation: OPERATION, what, expected, found });
+            }
+            padded[..outputs].copy_from_slice(bias);
+        }
+        Ok(Self {
+            packed: stream.upload(&packed)?,
+            bias: stream.upload(&padded)?,
+            outputs,
+            layouts: [Some(input.window.layout()), shortcut.map(|part| part.window.layout())],
+        })
+    }
+
+    /// Channels of the output in memory: those of the filters, rounded up to eights.
+    #[must_use]
+    pub fn channels(&self) -> usize {
+        self.outputs.next_multiple_of(8)
+    }
+
+    /// Bytes on the device.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.packed.len() * size_of::<T>() + self.bias.len() * size_of::<f32>()
+    }
+}
+
+/// Appends 64 rows of 64 elements of `k`, swizzled as the tensor cores read them.
+fn pack_step<T: Half>(
+    part: &Filters<'_>,
+    outputs: usize,
+    block: usize,
+    step: usize,
+    packed: &mut Vec<T>,
+) {
+    let taps = part.window.filter[0] * part.window.filter[1];
+    let start = packed.len();
+    packed.resize(start + GROUP_CHANNELS * STEP, T::ZERO);
+    for row in 0..GROUP_CHANNELS {
+        let output = block * GROUP_CHANNELS + row;
+        if output >= outputs {
+            break;
+        }
+        for k in 0..STEP {
+            let (tap, channel) = (
+                (step * STEP + k) / part.window.channels,
+                (step * STEP + k) % part.window.channels,
+            );
+            if tap < taps && channel < part.channels {
+                let element = part.elements[(output * part.channels + channel) * taps + tap];
+                let chunk = (k / 8) ^ (row % 8);
+                packed[start + row * STEP + chunk * 8 + k % 8] = T::from_f32(element);
+            }
+        }
+    }
+}
+
+/// A tile shape of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Tile {
+    C64P64,
+    C64P128,
+    C64P256,
+    C128P128,
+    C128P256,
+}
+
+impl Tile {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::C64P64, Self::C64P128, Self::C64P256, Self::C128P128, Self::C128P256];
+
+    /// Channels and pixels.
+    #[must_use]
+    pub fn size(self) -> [usize; 2] {
+        match self {
+            Self::C64P64 => [64, 64],
+            Self::C64P128 => [64, 128],
+            Self::C64P256 => [64, 256],
+            Self::C128P128 => [128, 128],
+            Self::C128P256 => [128, 256],
+        }
+    }
+
+    /// Blocks that a multiprocessor holds at a time.
+    fn residents(self) -> usize {
+        match self {
+            Self::C64P64 | Self::C64P128 => 2,
+            Self::C64P256 | Self::C128P128 | Self::C128P256 => 1,
+        }
+    }
+}
+
+/// Which kernel computes a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// The tile shape.
+    pub tile: Tile,
+    /// Blocks that share a tile: 1, 2, 4 or 8.
+    pub split: usize,
+}
+
+/// A convolution of fixed shape, ready to be launched.
+#[derive(Clone, Copy, Debug)]
+pub struct Convolution {
+    images: usize,
+    output: [usize; 2],
+    outputs: usize,
+    windows: [Option<Window>; 2],
+    activation: Activation,
+    choice: Choice,
+}
+
+impl Convolution {
+    /// The convolution of `images` images with an output of `output` rows and columns,
+    /// with a window over the input and one over the shortcut's if the weights have one.
+    /// `multiprocessors` are those of the device that it will run on.
+    ///
+    /// ## Errors
+    /// [`Error::Shape`] for numbers that the kernel does not have, and for windows that
+    /// the weights are not packed for.
+    pub fn new<T: Half>(
+        weights: &Weights<T>,
+        windows: [Option<Window>; 2],
+        images: usize,
+        output: [usize; 2],
+        activation: Activation,
+        multiprocessors: usize,
+    ) -> Result<Self> {
+        let pixels = images * output[0] * output[1];
+        if weights.layouts != windows.map(|window| window.map(|window| window.layout())) {
+            let why = format!("the weights are packed for {:?}, not {windows:?}", weights.layouts);
+            return Err(Error::Shape { operation: OPERATION, why });
+        }
+        for window in windows.iter().flatten() {
+            window.check(output)?;
+            let elements = images * window.size[0] * window.size[1] * window.channels;
+            if elements.max(pixels * weights.channels()) > u32::MAX as usize {
+                let why = format!("{elements} elements are more than the kernel can count");
+                return Err(Error::Shape { operation: OPERATION, why });
+            }
+        }
+        let steps = windows.iter().flatten().map(Window::steps).sum();
+        let choice = choose(pixels, weights.outputs, steps, multiprocessors);
+        Ok(Self { images, output, outputs: weights.outputs, windows, activation, choice })
+    }
+
+    /// The same with another kernel.
+    #[must_use]
+    pub fn with_choice(self, choice: Choice) -> Self {
+        Self { choice, ..self }
+    }
+
+    /// Which kernel computes it.
+    #[must_use]
+    pub fn choice(&self) -> Choice {
+        self.choice
+    }
+
+    /// A name of the convolution's numbers, for tables of choices: equal numbers have
+    /// equal names.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let Self { images, output, outputs, windows, activation: _, choice: _ } = self;
+        format!("{images} {output:?} {outputs} {windows:?}")
+    }
+
+    /// Whether a kernel may be worth a measurement: it leaves no more than half of the
+    /// tile's channels empty, and fills the device without splitting more than needed.
+    #[must_use]
+    pub fn is_sensible(&self, choice: Choice, multiprocessors: usize) -> bool {
+        let [channels, pixels] = choice.tile.size();
+        let all_pixels = self.images * self.output[0] * self.output[1];
+        let tiles = self.outputs.div_ceil(channels) * all_pixels.div_ceil(pixels);
+        let steps: usize = self.windows.iter().flatten().map(Window::steps).sum();
+        let fits = choice.split <= steps && (channels == 64 || self.outputs > 64);
+        fits && (choice.split == 1 || tiles * choice.split <= 2 * multiprocessors)
+    }
+
+    /// Elements of the output.
+    #[must_use]
+    pub fn output_len(&self) -> usize {
+        self.images * self.output[0] * self.output[1] * self.outputs.next_multiple_of(8)
+    }
+
+    /// Multiplications and additions of numbers that are not padding, twice the
+    /// multiplications.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        let pixels = (self.images * self.output[0] * self.output[1]) as f64;
+        let depth: usize =
+            self.windows.iter().flatten().map(|w| w.filter[0] * w.filter[1] * w.channels).sum();
+        2.0 * pixels * self.outputs as f64 * depth as f64
+    }
+
+    /// Enqueues it and gives the output, `[images, rows, columns, channels]`.
+    ///
+    /// ## Errors
+    /// [`Error::Length`] for operands that do not fit, [`Error::Capability`] for a GPU
+    /// below 9.0, what [`Stream::launch`] refuses.
+    pub fn run<T: Tiled>(&self, stream: &Stream, operands: Operands<'_, T>) -> Result<Buffer<T>> {
+        let device = stream.device();
+        if device.compute_capability().is_some_and(|(major, _)| major != 9) {
+            let (needed, device) = ("9.0", device.to_string());
+            return Err(Error::Capability { operation: OPERATION, needed, device });
+        }
+        self.check(&operands)?;
+        let [channels, pixels] = self.choice.tile.size();
+        let all_pixels = self.images * self.output[0] * self.output[1];
+        let channel_tiles = self.outputs.div_ceil(channels);
+        let nothing = Window { filter: [0; 2], ..Window::point(8) };
+        let shape = Shape {
+            inputs: self.windows.map(|window| window.unwrap_or(nothing).gather()),
+            width: self.output[1] as u32,
+            image_pixels: (self.output[0] * self.output[1]) as u32,
+            pixels: all_pixels as u32,
+            channels: self.outputs.next_multiple_of(8) as u32,
+            channel_tiles: channel_tiles as u32,
+            split: self.choice.split as u32,
+            has_residual: u32::from(operands.residual.is_some()),
+            activation: self.activation,
+        };
+        let blocks = channel_tiles * all_pixels.div_ceil(pixels) * self.choice.split;
+        // SAFETY: the kernel writes each element, if there is one.
+        let mut out = unsafe { stream.uninitialized::<T>(self.output_len()) }?;
+        if self.output_len() > 0 {
+            T::launch(stream, self.choice, blocks as u32, shape, operands, out.as_slice_mut())?;
+        }
+        Ok(out)
+    }
+
+    fn check<T: Half>(&self, operands: &Operands<'_, T>) -> Result<()> {
+        let weights = operands.weights;
+        let layouts = self.windows.map(|window| window.map(|window| window.layout()));
+        if weights.layouts != layouts || weights.outputs != self.outputs {
+            let why = "the weights are those of another convolution".to_owned();
+            return Err(Error::Shape { operation: OPERATION, why });
+        }
+        let image =
+            |window: &Window| self.images * window.size[0] * window.size[1] * window.channels;
+        let length = |what, expected, found| match expected == found {
+            true => Ok(()),
+            false => Err(Error::Length { operation: OPERATION, what, expected, found }),
+        };
+        let first = self.windows[0].as_ref().map_or(0, image);
+        length("input", first, operands.input.len())?;
+        let second = self.windows[1].as_ref().map_or(0, image);
+        length("shortcut", second, operands.shortcut.map_or(0, |slice| slice.len()))?;
+        if let Some(residual) = operands.residual {
+            length("residual", self.output_len(), residual.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a convolution reads.
+pub struct Operands<'a, T: Half> {
+    /// `[images, rows, columns, channels]`.
+    pub input: Slice<'a, T>,
+    /// The shortcut's input, if the weights have one.
+    pub shortcut: Option<Slice<'a, T>>,
+    /// The weights.
+    pub weights: &'a Weights<T>,
+    /// Added before the activation; of the output's shape.
+    pub residual: Option<Slice<'a, T>>,
+}
+
+/// Picks the kernel that is expected to be fastest.
+///
+/// A block's time is a fixed part and one for each step of `k`; blocks run in waves.
+/// The constants are cycles of an H200, fitted to measurements.
+fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -> Choice {
+    let mut best = (f64::INFINITY, Choice { tile: Tile::C64P64, split: 1 });
+    for tile in Tile::ALL {
+        for split in [1usize, 2, 4, 8] {
+            if split > 1 && split > steps {
+                continue;
+            }
+            let time = expected_cycles(tile, split, pixels, outputs, steps, multiprocessors);
+            if time < best.0 {
+                best = (time, Choice { tile, split });
+            }
+        }
+    }
+    best.1
+}
+
+fn expected_cycles(
+    tile: Tile,
+    split: usize,
+    pixels: usize,
+    outputs: usize,
+    steps: usize,
+    multiprocessors: usize,
+) -> f64 {
+    let [tile_channels, tile_pixels] = tile.size();
+    let blocks = outputs.div_ceil(tile_channels) * pixels.div_ceil(tile_pixels) * split;
+    // A product of 64 channels and 64 pixels takes 128 cycles for a step of 64.
+    let product = (tile_channels * tile_pixels) as f64 / 32.0;
+    // Narrow tiles read shared memory more often for each product.
+    let narrow = if tile_channels == 64 { 1.35 } else { 1.1 };
+    let own_steps = steps.div_ceil(split) as f64;
+    let staged = (tile_channels * tile_pixels) as f64 / 8.0;
+    let fixed = 1500.0 + staged + if split > 1 { 700.0 + 40.0 * split as f64 } else { 0.0 };
+    let residents = tile.residents().min(blocks.div_ceil(multiprocessors)).max(1);
+    let waves = blocks.div_ceil(multiprocessors * residents) as f64;
+    // Residents share the tensor cores and hide each other's fixed part.
+    waves * (fixed + own_steps * product * narrow * residents as f64)
+}
+
+/// An element type that the kernels exist for.
+pub trait Tiled: Half {
+    #[doc(hidden)]
+    fn launch(
+        stream: &Stream,
+        choice: Choice,
+        blocks: u32,
+        shape: Shape,
+        operands: Operands<'_, Self>,
+        out: SliceMut<'_, Self>,
+    ) -> Result<()>;
+}
+
+macro_rules! tiled {
+    ($($ty:ident),*) => { $(
+        impl Tiled for raddle::device::$ty {
+            fn launch(
+                stream: &Stream,
+                choice: Choice,
+                blocks: u32,
+                shape: Shape,
+                operands: Operands<'_, Self>,
+                out: SliceMut<'_, Self>,
+            ) -> Result<()> {
+                let Operands { input, shortcut, weights, residual } = operands;
+                // Operands that there are none of are never read.
+                let (shortcut, residual) = (shortcut.unwrap_or(input), residual.unwrap_or(input));
+                let (packed, bias) = (&weights.packed, &weights.bias);
+                macro_rules! launch {
+                    ($name:ident, $tile:ident) => {{
+                        let mut grid = Grid::new(blocks, device::$tile::THREADS)
+                            .shared_bytes(device::$tile::SHARED_BYTES)
+                            .programmatic();
+                        if choice.split > 1 {
+                            grid = grid.cluster(choice.split as u32);
+                        }
+                        // SAFETY: lengths are checked against the shape.
+                        let call = unsafe {
+                            device::$name::<Self>(shape, input, shortcut, packed, bias, residual, out)
+                        };
+                        stream.launch(grid, call)?;
+                    }};
+                }
+                match choice.tile {
+                    Tile::C64P64 => launch!(conv_64x64, tile_64x64),
+                    Tile::C64P128 => launch!(conv_64x128, tile_64x128),
+                    Tile::C64P256 => launch!(conv_64x256, tile_64x256),
+                    Tile::C128P128 => launch!(conv_128x128, tile_128x128),
+                    Tile::C128P256 => launch!(conv_128x256, tile_128x256),
+                }
+                Ok(())
+            }
+        }
+    )* };
+}
+tiled!(f16, bf16);

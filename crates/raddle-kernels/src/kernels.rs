@@ -1,0 +1,5 @@
+//! Device code. What a kernel needs to be launched soundly is checked by the host
+//! function of the same name one level up.
+
+pub mod conv;
+pub mod image;

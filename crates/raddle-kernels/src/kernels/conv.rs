@@ -1,0 +1,609 @@
+//! Convolution as a matrix product on Hopper's tensor cores, without a matrix of
+//! patches (implicit GEMM).
+//!
+//! ```text
+//! out[pixel, channel] = act(sum over k of w[channel, k] * patch[pixel, k] + bias[channel] + residual[pixel, channel])
+//! ```
+//!
+//! `k` runs over the taps of the filter and, within one, over the input's channels, in
+//! steps of 64: one swizzle span. The weights are the left operand, packed ahead so that
+//! a step of 64 channels is one contiguous, swizzled piece of 8 KiB; the pixels are the
+//! right one, gathered by `cp.async` 8 channels at a time, which fetches zeros outside
+//! of the image. A block has one producer warpgroup and one consumer warpgroup for each
+//! 64 channels, with a ring of stages between them.
+//!
+//! A second input may follow the first in `k`: the shortcut of a residual block, a
+//! convolution of its own whose sum goes to the same place.
+//!
+//! Where tiles are fewer than multiprocessors the blocks of a cluster share one tile:
+//! each sums a part of `k`, and then adds up a part of the pixels in the order of the
+//! ranks, read from the others' shared memory. Results do not depend on timing.
+
+use raddle::device::matrix::{
+    KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, WgmmaShared, wgmma, wgmma_commit,
+    wgmma_fence, wgmma_fence_running, wgmma_wait, wgmma_wait_running,
+};
+use raddle::device::mbarrier::Mbarrier;
+use raddle::device::tma::bulk_copy_to_shared;
+use raddle::device::unroll::unroll;
+use raddle::prelude::*;
+
+/// Elements of `k` in a step.
+pub const STEP: usize = 64;
+/// Channels of a consumer warpgroup.
+pub const GROUP_CHANNELS: usize = 64;
+/// Bytes of 64 channels' weights in a step.
+const WEIGHT_BYTES: usize = GROUP_CHANNELS * STEP * 2;
+/// Threads of a warpgroup.
+const GROUP_THREADS: usize = 128;
+/// Room between pixels in the staged result, so that no bank is hit twice.
+const STAGED_GAP: usize = 4;
+
+/// Where one input's part of `k` comes from. Images are `[image, row, column, channel]`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, DeviceType)]
+pub struct Gather {
+    /// Rows and columns of an image.
+    pub size: [i32; 2],
+    /// Channels, a multiple of 8.
+    pub channels: u32,
+    /// Columns of the filter.
+    pub filter_width: u32,
+    /// Rows times columns of the filter.
+    pub taps: u32,
+    /// Steps along rows and columns.
+    pub stride: [i32; 2],
+    /// Rows above and columns left of the image.
+    pub padding: [i32; 2],
+    /// Distance of taps.
+    pub dilation: [i32; 2],
+    /// Steps of `k`.
+    pub steps: u32,
+}
+
+/// The numbers of one convolution.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, DeviceType)]
+pub struct Shape {
+    /// The input, and the shortcut's input, which has no steps if there is none.
+    pub inputs: [Gather; 2],
+    /// Columns of the output.
+    pub width: u32,
+    /// Rows times columns of the output.
+    pub image_pixels: u32,
+    /// Pixels of all images.
+    pub pixels: u32,
+    /// Channels of the output, a multiple of 8.
+    pub channels: u32,
+    /// Tiles of channels.
+    pub channel_tiles: u32,
+    /// Blocks that share a tile: the blocks of a cluster.
+    pub split: u32,
+    /// Whether there is a residual to add.
+    pub has_residual: u32,
+    /// What is done to each sum at last.
+    pub activation: Activation,
+}
+
+/// A function of one number: a code and two parameters.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, DeviceType)]
+pub struct Activation {
+    /// One of the codes below.
+    pub code: u32,
+    /// First parameter.
+    pub a: f32,
+    /// Second parameter.
+    pub b: f32,
+}
+
+impl Activation {
+    /// The number itself.
+    pub const IDENTITY: Self = Self { code: 0, a: 0.0, b: 0.0 };
+    /// At least zero.
+    pub const RELU: Self = Self { code: 1, a: 0.0, b: f32::INFINITY };
+
+    /// At least `min` and at most `max`.
+    #[must_use]
+    pub const fn clip(min: f32, max: f32) -> Self {
+        Self { code: 1, a: min, b: max }
+    }
+
+    /// Negative numbers times `slope`.
+    #[must_use]
+    pub const fn leaky_relu(slope: f32) -> Self {
+        Self { code: 2, a: slope, b: 0.0 }
+    }
+
+    /// `x * sigmoid(x)`.
+    pub const SILU: Self = Self { code: 3, a: 0.0, b: 0.0 };
+    /// `1 / (1 + exp(-x))`.
+    pub const SIGMOID: Self = Self { code: 4, a: 0.0, b: 0.0 };
+    /// `x * clip(a * x + b, 0, 1)`.
+    pub const HARD_SWISH: Self = Self { code: 5, a: 1.0 / 6.0, b: 0.5 };
+    /// The hyperbolic tangent.
+    pub const TANH: Self = Self { code: 6, a: 0.0, b: 0.0 };
+
+    /// The function's value. A NaN stays one.
+    #[inline(always)]
+    #[must_use]
+    pub fn of(self, x: f32) -> f32 {
+        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
+        match self.code {
+            1 => clamp(x, self.a, self.b),
+            2 => {
+                if x < 0.0 {
+                    self.a * x
+                } else {
+                    x
+                }
+            }
+            3 => x * sigmoid(x),
+            4 => sigmoid(x),
+            5 => x * clamp(self.a * x + self.b, 0.0, 1.0),
+            6 => x.tanh(),
+            _ => x,
+        }
+    }
+}
+
+#[inline(always)]
+fn clamp(x: f32, min: f32, max: f32) -> f32 {
+    if x < min {
+        min
+    } else if x > max {
+        max
+    } else {
+        x
+    }
+}
+
+/// A 16-bit element type that tensor cores multiply.
+pub trait Half: Float + DeviceType + WgmmaShared<KMajor, Self, KMajor> {}
+impl Half for f16 {}
+impl Half for bf16 {}
+
+/// Eight elements that are moved as one.
+#[repr(C, align(16))]
+#[derive(Clone, Copy)]
+pub struct Eight<T>(pub [T; 8]);
+
+/// Memory of a convolution.
+#[derive(Clone, Copy)]
+struct Operands<T> {
+    inputs: [*const T; 2],
+    weights: *const T,
+    bias: *const f32,
+    residual: *const T,
+    out: *mut T,
+}
+
+/// Declares the kernel of one tile shape: the module holds its numbers.
+macro_rules! tile {
+    ($(#[$doc:meta])* $name:ident, $module:ident: $groups:literal x $pixels:literal, $stages:literal stages) => {
+        /// The numbers of the kernel.
+        pub mod $module {
+            /// Consumer warpgroups, of 64 channels each.
+            pub const GROUPS: usize = $groups;
+            /// Pixels of a tile.
+            pub const PIXELS: usize = $pixels;
+            /// Stages of the ring.
+            pub const STAGES: usize = $stages;
+            /// Threads of a block.
+            pub const THREADS: u32 = 128 * (GROUPS as u32 + 1);
+            /// Dynamic shared memory of a launch.
+            pub const SHARED_BYTES: usize = super::shared_bytes(GROUPS, PIXELS, STAGES);
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Safety
+        ///
+        /// `shape` describes what lies at the pointers; the launch has the threads
+        /// and shared memory of the module of this kernel, a grid of
+        /// `channel_tiles * pixel tiles * split` blocks in clusters of `split`.
+        #[kernel(block = $module::THREADS, min_blocks = 1, arch = 90, instances(f16, bf16))]
+        #[allow(clippy::too_many_arguments)]
+        pub unsafe fn $name<T: Half>(
+            shape: Shape,
+            input: *const T,
+            shortcut: *const T,
+            weights: *const T,
+            bias: *const f32,
+            residual: *const T,
+            out: *mut T,
+        ) {
+            let operands = Operands { inputs: [input, shortcut], weights, bias, residual, out };
+            // SAFETY: the caller's contract.
+            unsafe {
+                convolve::<T, { $module::GROUPS }, { $module::PIXELS / 2 }, { $module::STAGES }, { $module::STAGES as u32 - 2 }>(
+                    &shape, operands,
+                );
+            }
+        }
+    };
+}
+
+tile! {
+    /// Tiles of 64 channels and 64 pixels.
+    conv_64x64, tile_64x64: 1 x 64, 6 stages
+}
+tile! {
+    /// Tiles of 64 channels and 128 pixels.
+    conv_64x128, tile_64x128: 1 x 128, 4 stages
+}
+tile! {
+    /// Tiles of 64 channels and 256 pixels.
+    conv_64x256, tile_64x256: 1 x 256, 5 stages
+}
+tile! {
+    /// Tiles of 128 channels and 128 pixels.
+    conv_128x128, tile_128x128: 2 x 128, 6 stages
+}
+tile! {
+    /// Tiles of 128 channels and 256 pixels.
+    conv_128x256, tile_128x256: 2 x 256, 4 stages
+}
+
+/// Shared memory of a tile: the ring, which the staged result takes over, and the table
+/// of pixels.
+const fn shared_bytes(groups: usize, pixels: usize, stages: usize) -> usize {
+    let ring = stages * (groups * WEIGHT_BYTES + pixels * STEP * 2);
+    let staged = pixels * (groups * GROUP_CHANNELS + STAGED_GAP) * 4;
+    let larger = if ring > staged { ring } else { staged };
+    larger + 2 * pixels * size_of::<Place>() + 1024
+}
+
+/// Where a pixel's patch begins: the number of its image's first pixel, and the row and
+/// column of the first tap.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Place {
+    first: u32,
+    row: i16,
+    column: i16,
+}
+
+/// The body of all tile shapes: `R` is half the pixels, the accumulator's registers.
+#[inline(always)]
+unsafe fn convolve<
+    T: Half,
+    const GROUPS: usize,
+    const R: usize,
+    const STAGES: usize,
+    const LAG: u32,
+>(
+    shape: &Shape,
+    operands: Operands<T>,
+) {
+    let mut full = shared!([Mbarrier; STAGES]);
+    let mut empty = shared!([Mbarrier; STAGES]);
+    // The producers, and the first of them once more for the bytes of weights.
+    let full = full.init_cluster_mbarriers(|_| GROUP_THREADS as u32 + 1);
+    let empty = empty.init_cluster_mbarriers(|_| GROUPS as u32);
+    let (memory, _) = dynamic_shared::<u8>();
+    let ring = memory.wrapping_add(memory.align_offset(1024));
+    let places = ring.wrapping_add(shared_bytes(GROUPS, 2 * R, STAGES) - 1024 - 2 * 2 * R * 8);
+    let split = shape.split.max(1);
+    let (rank, tile) = (block_x() % split, block_x() / split);
+    let (tile_row, tile_column) = (tile % shape.channel_tiles, tile / shape.channel_tiles);
+    let steps = shape.inputs[0].steps + shape.inputs[1].steps;
+    let job = Job {
+        shape,
+        operands,
+        full,
+        empty,
+        ring,
+        places: places.cast::<Place>(),
+        first_pixel: tile_column * (2 * R) as u32,
+        tile_row,
+        steps: [steps * rank / split, steps * (rank + 1) / split],
+    };
+    allow_next_kernel();
+    let group = thread_x() as usize / GROUP_THREADS;
+    // SAFETY: each role does its part of the contract of the ring, written at `Job`.
+    unsafe {
+        if group == 0 {
+            job.produce::<GROUPS, R, STAGES, LAG>();
+        } else {
+            job.consume::<GROUPS, R, STAGES>(group - 1);
+        }
+    }
+    // Everybody's tile is staged.
+    if split > 1 {
+        cluster_barrier_unaligned();
+    } else {
+        barrier();
+    }
+    // SAFETY: the staged tiles stay until the barrier below.
+    unsafe { job.finish::<GROUPS, R>(rank, split) };
+    if split > 1 {
+        cluster_barrier_unaligned();
+    }
+}
+
+/// One block's work. A stage belongs to the producers from the consumers' arrival at
+/// `empty` until all have arrived at `full`; after the last step the ring is the
+/// consumers', who stage their result there.
+struct Job<'a, T> {
+    shape: &'a Shape,
+    operands: Operands<T>,
+    full: &'a [Mbarrier],
+    empty: &'a [Mbarrier],
+    ring: *mut u8,
+    places: *mut Place,
+    first_pixel: u32,
+    tile_row: u32,
+    /// First step and the one behind the last.
+    steps: [u32; 2],
+}
+
+impl<T: Half> Job<'_, T> {
+    #[inline(always)]
+    fn stage<const GROUPS: usize, const R: usize>(&self, stage: usize) -> *mut u8 {
+        self.ring.wrapping_add(stage * (GROUPS * WEIGHT_BYTES + 2 * R * STEP * 2))
+    }
+
+    /// Notes for each pixel of the tile and each input where its patch begins.
+    #[inline(always)]
+    unsafe fn locate<const R: usize>(&self) {
+        unroll::<2>(|input| {
+            // SAFETY: the caller's contract.
+            unsafe { self.locate_in::<R>(&self.shape.inputs[input], input * 2 * R) };
+        });
+    }
+
+    /// The part of [`locate`](Self::locate) of one input, from `first` on in the table.
+    #[inline(always)]
+    unsafe fn locate_in<const R: usize>(&self, gather: &Gather, first: usize) {
+        for at in (thread_x() as usize..2 * R).step_by(GROUP_THREADS) {
+            let pixel = self.first_pixel + at as u32;
+            let (image, within) =
+                (pixel / self.shape.image_pixels, pixel % self.shape.image_pixels);
+            let row = (within / self.shape.width) as i32 * gather.stride[0] - gather.padding[0];
+            let column = (within % self.shape.width) as i32 * gather.stride[1] - gather.padding[1];
+            let is_there = pixel < self.shape.pixels;
+            let place = Place {
+                first: image * (gather.size[0] * gather.size[1]) as u32,
+                // A row that no tap gets from into the image.
+                row: if is_there { row as i16 } else { i16::MIN },
+                column: column as i16,
+            };
+            // SAFETY: the table has room for both inputs.
+            unsafe { self.places.add(first + at).write(place) };
+        }
+    }
+
+    /// Starts the copy of a step's weights.
+    #[inline(always)]
+    unsafe fn load_weights<const GROUPS: usize, const R: usize, const STAGES: usize>(
+        &self,
+        step: u32,
+    ) {
+        let stage = ((step - self.steps[0]) % STAGES as u32) as usize;
+        let barrier = &self.full[stage];
+        let _ = barrier.arrive_expect_tx((GROUPS * WEIGHT_BYTES) as u32);
+        let all = self.shape.inputs[0].steps + self.shape.inputs[1].steps;
+        unroll::<GROUPS>(|group| {
+            let block = (self.tile_row * GROUPS as u32 + group as u32) * all + step;
+            let source = self.operands.weights.wrapping_add(block as usize * (WEIGHT_BYTES / 2));
+            let target = self.stage::<GROUPS, R>(stage).wrapping_add(group * WEIGHT_BYTES);
+            // SAFETY: the stage is the producers', and the packed weights have this piece.
+            unsafe { bulk_copy_to_shared(target, source.cast(), WEIGHT_BYTES as u32, barrier) };
+        });
+    }
+
+    /// Fills stages, `LAG` of them under way at a time. Consumers give a stage back when
+    /// they have begun the next, so `LAG` is at most `STAGES - 2`.
+    #[inline(always)]
+    unsafe fn produce<const GROUPS: usize, const R: usize, const STAGES: usize, const LAG: u32>(
+        &self,
+    ) {
+        let [begin, end] = self.steps;
+        let ahead = (end - begin).min(STAGES as u32);
+        if thread_x() == 0 {
+            // Weights are constants: they need not wait for the kernel before.
+            for step in begin..begin + ahead {
+                // SAFETY: all stages are empty.
+                unsafe { self.load_weights::<GROUPS, R, STAGES>(step) };
+            }
+        }
+        // SAFETY: nobody uses the table before the barrier.
+        unsafe { self.locate::<R>() };
+        NamedBarrier::<1>.sync(GROUP_THREADS as u32);
+        wait_for_previous_kernel();
+        for step in begin..end {
+            let turn = step - begin;
+            let stage = (turn % STAGES as u32) as usize;
+            if turn >= STAGES as u32 {
+                self.empty[stage].suspend_parity((turn / STAGES as u32 + 1) % 2);
+                if thread_x() == 0 {
+                    // SAFETY: the stage is empty.
+                    unsafe { self.load_weights::<GROUPS, R, STAGES>(step) };
+                }
+            }
+            // SAFETY: the stage is empty.
+            unsafe { self.gather::<GROUPS, R>(step, stage) };
+            copy_async_commit();
+            if turn >= LAG {
+                copy_async_wait::<LAG>();
+                self.publish(((turn - LAG) % STAGES as u32) as usize);
+            }
+        }
+        copy_async_wait::<0>();
+        for turn in (end - begin).saturating_sub(LAG)..end - begin {
+            self.publish((turn % STAGES as u32) as usize);
+        }
+    }
+
+    /// Says that this thread's part of a stage is there: to the tensor cores too, which
+    /// read by another path than copies write.
+    #[inline(always)]
+    fn publish(&self, stage: usize) {
+        fence_proxy_async_shared();
+        let _ = self.full[stage].arrive();
+    }
+
+    /// Starts the copies of a step's pixels: eight neighbouring threads copy the 64
+    /// elements of one pixel.
+    #[inline(always)]
+    unsafe fn gather<const GROUPS: usize, const R: usize>(&self, step: u32, stage: usize) {
+        let is_shortcut = step >= self.shape.inputs[0].steps;
+        // Indices that are no constants would move the parameters to local memory.
+        let [first, second] = self.shape.inputs;
+        let [first_source, second_source] = self.operands.inputs;
+        let gather = if is_shortcut { second } else { first };
+        let source = if is_shortcut { second_source } else { first_source };
+        let step = if is_shortcut { step - first.steps } else { step };
+        let (lane, first_row) = (thread_x() % 8, thread_x() as usize / 8);
+        let chunk = step * (STEP as u32 / 8) + lane;
+        let per_tap = gather.channels / 8;
+        let (tap, eighth) = (chunk / per_tap, chunk % per_tap);
+        let down = (tap / gather.filter_width) as i32 * gather.dilation[0];
+        let right = (tap % gather.filter_width) as i32 * gather.dilation[1];
+        let is_tap = tap < gather.taps;
+        let places = self.places.wrapping_add(usize::from(is_shortcut) * 2 * R + first_row);
+        let column = (lane as usize ^ (first_row % 8)) * 16;
+        let target = self
+            .stage::<GROUPS, R>(stage)
+            .wrapping_add(GROUPS * WEIGHT_BYTES + first_row * 128 + column);
+        let mut at = 0;
+        while at < 2 * R {
+            // SAFETY: the table holds the tile's pixels.
+            let place = unsafe { places.add(at).read() };
+            let (row, column) = (i32::from(place.row) + down, i32::from(place.column) + right);
+            let is_inside = is_tap
+                && (row as u32) < gather.size[0] as u32
+                && (column as u32) < gather.size[1] as u32;
+            let pixel = place.first.wrapping_add((row * gather.size[1] + column) as u32);
+            let element = pixel.wrapping_mul(gather.channels).wrapping_add(eighth * 8);
+            let offset = if is_inside { element as usize } else { 0 };
+            let bytes = if is_inside { 16 } else { 0 };
+            let target = target.wrapping_add(at * 128).cast::<Eight<T>>();
+            // SAFETY: the element lies in the image, or nothing is read.
+            unsafe { copy_async_ca_or_zero(target, source.wrapping_add(offset).cast(), bytes) };
+            at += GROUP_THREADS / 8;
+        }
+    }
+
+    /// Multiplies what the stages hold and stages the sums, `[pixel][channel]` in f32.
+    #[inline(always)]
+    unsafe fn consume<const GROUPS: usize, const R: usize, const STAGES: usize>(
+        &self,
+        group: usize,
+    ) {
+        let mut acc = [0.0f32; R];
+        let turns = self.steps[1] - self.steps[0];
+        let is_first = thread_x() as usize % GROUP_THREADS == 0;
+        let release = |turn: u32| {
+            if is_first {
+                let _ = self.empty[(turn % STAGES as u32) as usize].arrive();
+            }
+        };
+        let layout = SharedLayout::dense(Swizzle::Span128);
+        // SAFETY: the warpgroup's threads run this together; the stages are full.
+        unsafe {
+            wgmma_fence(&mut acc);
+            for turn in 0..turns {
+                let stage = (turn % STAGES as u32) as usize;
+                self.full[stage].suspend_parity(turn / STAGES as u32 % 2);
+                let base = self.stage::<GROUPS, R>(stage);
+                let weights =
+                    MatrixDescriptor::new(base.wrapping_add(group * WEIGHT_BYTES), layout);
+                let weights = Operand::<T, KMajor>::new(weights);
+                let pixels =
+                    MatrixDescriptor::new(base.wrapping_add(GROUPS * WEIGHT_BYTES), layout);
+                let pixels = Operand::<T, KMajor>::new(pixels);
+                wgmma_fence_running();
+                for slice in 0..STEP as u32 / 16 {
+                    wgmma(&mut acc, weights.advance(32 * slice), pixels.advance(32 * slice), true);
+                }
+                wgmma_commit();
+                if turn > 0 {
+                    wgmma_wait_running::<1>();
+                    release(turn - 1);
+                }
+            }
+            wgmma_wait::<0, _>(&mut acc);
+        }
+        // All have read their last stage: the ring is free.
+        NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
+        let lane = lane() as usize;
+        let channel = group * GROUP_CHANNELS + warp() as usize % 4 * 16 + lane / 4;
+        let pitch = GROUPS * GROUP_CHANNELS + STAGED_GAP;
+        let staged = self.ring.cast::<f32>().wrapping_add(lane % 4 * 2 * pitch + channel);
+        let store = |columns: usize, values: &[f32]| {
+            // SAFETY: element 4 * j + i of the accumulator lies in column 8 * j and up;
+            // the staged tile has all of them.
+            unsafe {
+                let staged = staged.add(columns * 8 * pitch);
+                staged.write(values[0]);
+                staged.add(pitch).write(values[1]);
+                staged.add(8).write(values[2]);
+                staged.add(pitch + 8).write(values[3]);
+            }
+        };
+        const HALF: usize = 16;
+        unroll::<HALF>(|j| {
+            if 4 * j < R {
+                store(j, &acc[4 * j..][..4]);
+            }
+        });
+        unroll::<HALF>(|j| {
+            if 4 * (j + HALF) < R {
+                store(j + HALF, &acc[4 * (j + HALF)..][..4]);
+            }
+        });
+        wait_for_previous_kernel();
+    }
+
+    /// Adds up this block's share of the tile's pixels over the cluster and writes it.
+    #[inline(always)]
+    unsafe fn finish<const GROUPS: usize, const R: usize>(&self, rank: u32, split: u32) {
+        let channels = GROUPS * GROUP_CHANNELS;
+        let pitch = channels + STAGED_GAP;
+        let share = 2 * R / split as usize;
+        let eighths = channels / 8;
+        let threads = (GROUPS + 1) * GROUP_THREADS;
+        for index in (thread_x() as usize..share * eighths).step_by(threads) {
+            let at = rank as usize * share + index / eighths;
+            let pixel = self.first_pixel + at as u32;
+            let within = index % eighths * 8;
+            let channel = self.tile_row as usize * channels + within;
+            if pixel >= self.shape.pixels || channel >= self.shape.channels as usize {
+                continue;
+            }
+            let staged = self.ring.cast::<f32>().wrapping_add(at * pitch + within);
+            // SAFETY: eight numbers of bias, of the staged tiles of all blocks of the
+            // cluster, and of the residual and the output at the same place.
+            unsafe {
+                let mut sums = read_eight(self.operands.bias.add(channel));
+                for peer in 0..split {
+                    let part = read_eight(cluster_map(staged, peer));
+                    unroll::<8>(|i| sums[i] += part[i]);
+                }
+                let place = pixel as usize * self.shape.channels as usize + channel;
+                if self.shape.has_residual != 0 {
+                    let residual = self.operands.residual.add(place).cast::<Eight<T>>().read();
+                    unroll::<8>(|i| sums[i] += residual.0[i].to_f32());
+                }
+                let activation = self.shape.activation;
+                let result = sums.map(|sum| T::from_f32(activation.of(sum)));
+                self.operands.out.add(place).cast::<Eight<T>>().write(Eight(result));
+            }
+        }
+    }
+}
+
+/// Reads eight numbers at a multiple of 16 bytes.
+///
+/// # Safety
+///
+/// They are there.
+#[inline(always)]
+unsafe fn read_eight(at: *const f32) -> [f32; 8] {
+    let at = at.cast::<F32x4>();
+    // SAFETY: the caller's contract.
+    let (low, high) = unsafe { (at.read(), at.add(1).read()) };
+    [low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]]
+}

@@ -1,0 +1,290 @@
+//! Models on a GPU.
+//!
+//! ```text
+//! graph --passes--> graph --plan--> steps --lower, for given shapes--> launches in a CUDA graph
+//! ```
+//!
+//! `plan` groups nodes into steps: a convolution takes the bias, the addition and the
+//! activation behind it, and the shortcut of a residual block, into its own launch.
+//! `lower` runs the steps once with kernels picked by measurement (`tune`), then
+//! captures them; memory of values goes back to the pool at their last use, so that the
+//! capture's addresses are the memory plan. A program belongs to one set of input
+//! shapes and is replayed with one driver call.
+//!
+//! Values are images with channels last (`[image, row, column, channel]`, channels
+//! rounded up to eights); `[batch, feature]` is an image of one pixel.
+
+mod convolution;
+mod lower;
+mod plan;
+mod tensor;
+mod tune;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use raddle::device::{bf16, f16};
+use raddle::{Buffer, Device, Graph as Captured, Stream};
+use raddle_tensor::graph::{Dim, Graph, ValueType};
+use raddle_tensor::{DType, Plan, Tensor, Value, passes};
+
+use crate::{Error, Precision, Result};
+
+use lower::{Lowering, Weights};
+use plan::Step;
+
+/// Passes of `raddle-tensor` that hold for every device.
+const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
+
+/// A model on a GPU: its steps, its weights, and a program for each set of shapes.
+#[derive(Debug)]
+pub struct GpuSession {
+    device: Device,
+    stream: Stream,
+    graph: Graph,
+    steps: Vec<Step>,
+    weights: Typed,
+    programs: Mutex<HashMap<Vec<Vec<usize>>, Arc<Mutex<Program>>>>,
+}
+
+/// Weights in the type that the session computes in.
+#[derive(Debug)]
+enum Typed {
+    F16(Weights<f16>),
+    BF16(Weights<bf16>),
+}
+
+/// Captured launches for one set of input shapes.
+struct Program {
+    captured: Captured,
+    inputs: Vec<Buffer<f32>>,
+    outputs: Vec<(Vec<usize>, Buffer<f32>)>,
+    report: Vec<StepReport>,
+}
+
+impl std::fmt::Debug for Program {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Program").field("report", &self.report).finish_non_exhaustive()
+    }
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// The nodes that it computes.
+    pub nodes: String,
+    /// The kernel, and the shape it has.
+    pub kernel: String,
+    /// Floating-point operations, where they are counted.
+    pub flops: f64,
+}
+
+impl GpuSession {
+    /// Plans `graph` for `device`.
+    ///
+    /// ## Errors
+    /// [`Error::NotOnGpu`] for nodes without a kernel, [`Error::Precision`] for devices
+    /// that do not compute in that type, a failure of the runtime.
+    pub fn new(graph: &Graph, device: &Device, precision: Precision) -> Result<Self> {
+        if device.compute_capability().is_some_and(|(major, _)| major != 9) {
+            let (device, why) = (device.to_string(), "the kernels need compute capability 9.0");
+            return Err(Error::Precision { device, precision: precision.name(), why });
+        }
+        let mut graph = graph.clone();
+        for pass in passes::PASSES.iter().filter(|pass| PASSES.contains(&pass.name)) {
+            (pass.run)(&mut graph)?;
+        }
+        let order: Vec<_> = Plan::new(graph.clone())?.order().collect();
+        let steps = plan::steps(&graph, &order)?;
+        let weights = match precision {
+            Precision::F16 => Typed::F16(Weights::default()),
+            Precision::BF16 => Typed::BF16(Weights::default()),
+        };
+        let (device, stream) = (device.clone(), device.stream()?);
+        Ok(Self { device, stream, graph, steps, weights, programs: Mutex::default() })
+    }
+
+    /// Runs the model; see [`crate::Session::run`].
+    ///
+    /// ## Errors
+    /// As [`crate::Session::run`].
+    pub fn run<N: AsRef<str>>(
+        &self,
+        inputs: impl IntoIterator<Item = (N, Value)>,
+    ) -> Result<Vec<(String, Value)>> {
+        let given: Vec<(N, Value)> = inputs.into_iter().collect();
+        let inputs = self.arrange(&given)?;
+        let shapes: Vec<_> = inputs.iter().map(|tensor| tensor.shape().to_vec()).collect();
+        let program = self.program(&shapes)?;
+        let mut program = lock(&program);
+        let Program { captured, inputs: buffers, outputs, .. } = &mut *program;
+        for (buffer, tensor) in buffers.iter_mut().zip(&inputs) {
+            self.stream.write(buffer, tensor.elements::<f32>()?)?;
+        }
+        captured.launch(&self.stream)?;
+        let names = self.graph.outputs.iter().map(|&id| self.graph.name_of(id).to_owned());
+        names
+            .zip(outputs)
+            .map(|(name, (shape, buffer))| {
+                let elements = self.stream.to_vec(&*buffer)?;
+                Ok((name, Value::Tensor(Tensor::new(shape, elements)?)))
+            })
+            .collect()
+    }
+
+    /// Prepares the program for inputs of these shapes, in the model's order, and says
+    /// what it does.
+    ///
+    /// ## Errors
+    /// As [`crate::Session::run`].
+    pub fn prepare(&self, shapes: &[Vec<usize>]) -> Result<Vec<StepReport>> {
+        Ok(lock(&*self.program(shapes)?).report.clone())
+    }
+
+    /// The time of one replay on the device in seconds, for each of `count` after
+    /// `warm_up` more: inputs and outputs stay where they are.
+    ///
+    /// ## Errors
+    /// As [`crate::Session::run`].
+    pub fn time_replays(
+        &self,
+        shapes: &[Vec<usize>],
+        warm_up: usize,
+        count: usize,
+    ) -> Result<Vec<f64>> {
+        let program = self.program(shapes)?;
+        let program = lock(&program);
+        for _ in 0..warm_up {
+            program.captured.launch(&self.stream)?;
+        }
+        self.stream.synchronize()?;
+        let mut times = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (launched, seconds) =
+                self.stream.time(|| program.captured.launch(&self.stream).map(drop))?;
+            launched?;
+            times.push(seconds);
+        }
+        Ok(times)
+    }
+
+    /// The mean time in seconds of `count` replays in a row.
+    ///
+    /// ## Errors
+    /// As [`crate::Session::run`].
+    pub fn time_back_to_back(&self, shapes: &[Vec<usize>], count: usize) -> Result<f64> {
+        let program = self.program(shapes)?;
+        let program = lock(&program);
+        let (launched, seconds) = self.stream.time(|| {
+            (0..count).try_for_each(|_| program.captured.launch(&self.stream).map(drop))
+        })?;
+        launched?;
+        Ok(seconds / count as f64)
+    }
+
+    /// Holds the given values against the model's inputs.
+    fn arrange<N: AsRef<str>>(&self, given: &[(N, Value)]) -> Result<Vec<Tensor>> {
+        let graph = &self.graph;
+        for (name, _) in given {
+            if !graph.inputs.iter().any(|&id| graph.name_of(id) == name.as_ref()) {
+                let why = format!("the model has no input {}", name.as_ref());
+                return Err(raddle_tensor::Error::Invalid(why).into());
+            }
+        }
+        let find = |name: &str| given.iter().find(|(own, _)| own.as_ref() == name);
+        graph
+            .inputs
+            .iter()
+            .map(|&id| {
+                let name = graph.name_of(id);
+                let invalid = |why: String| raddle_tensor::Error::Invalid(why);
+                let (_, value) =
+                    find(name).ok_or_else(|| invalid(format!("input {name} is missing")))?;
+                let tensor = value
+                    .as_tensor()
+                    .ok_or_else(|| invalid(format!("input {name} is no tensor")))?;
+                let declared = &graph.values[id.index()].declared;
+                if !fits(tensor, declared.as_ref()) {
+                    let found = format!("{}{:?}", tensor.dtype(), tensor.shape());
+                    return Err(
+                        invalid(format!("input {name} is {found}, expected {declared:?}")).into()
+                    );
+                }
+                Ok(tensor.clone())
+            })
+            .collect()
+    }
+
+    fn program(&self, shapes: &[Vec<usize>]) -> Result<Arc<Mutex<Program>>> {
+        let mut programs = lock(&self.programs);
+        if let Some(program) = programs.get(shapes) {
+            return Ok(program.clone());
+        }
+        let program = match &self.weights {
+            Typed::F16(weights) => self.compile(weights, shapes)?,
+            Typed::BF16(weights) => self.compile(weights, shapes)?,
+        };
+        let program = Arc::new(Mutex::new(program));
+        programs.insert(shapes.to_vec(), program.clone());
+        Ok(program)
+    }
+
+    /// Tunes, then captures.
+    fn compile<T: tensor::Half>(
+        &self,
+        weights: &Weights<T>,
+        shapes: &[Vec<usize>],
+    ) -> Result<Program> {
+        let buffers = shapes.iter().map(|shape| {
+            // Numbers that are no zeros, so that tuning measures what runs later.
+            let len = shape.iter().product();
+            Ok(self.stream.upload(&(0..len).map(noise).collect::<Vec<f32>>())?)
+        });
+        let inputs: Vec<Buffer<f32>> = buffers.collect::<Result<_>>()?;
+        let lowering =
+            |stream: &Stream, is_tuning: bool| {
+                Lowering::new(&self.graph, &self.device, stream, &self.stream, weights, is_tuning)
+                    .run(&self.steps, shapes, &inputs)
+            };
+        // The first run tells what is not supported, loads kernels and weights, and
+        // measures; the second is captured.
+        lowering(&self.stream, true)?;
+        self.stream.synchronize()?;
+        let mut failure = None;
+        let captured = self.stream.capture(|stream| {
+            lowering(stream, false).map_err(|error| {
+                failure = Some(error);
+                raddle::Error::Capture { operation: "lowering a model" }
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let (captured, lowered) = captured?;
+        captured.upload(&self.stream)?;
+        Ok(Program { captured, inputs, outputs: lowered.outputs, report: lowered.report })
+    }
+}
+
+fn fits(tensor: &Tensor, declared: Option<&ValueType>) -> bool {
+    let dims = match declared {
+        None => return tensor.dtype() == DType::F32,
+        Some(ValueType::Tensor(DType::F32, None)) => return tensor.dtype() == DType::F32,
+        Some(ValueType::Tensor(DType::F32, Some(dims))) => dims,
+        Some(_) => return false,
+    };
+    tensor.dtype() == DType::F32
+        && dims.len() == tensor.rank()
+        && dims.iter().zip(tensor.shape()).all(|(dim, &len)| match dim {
+            Dim::Fixed(fixed) => *fixed == len,
+            Dim::Symbol(_) | Dim::Unknown => true,
+        })
+}
+
+fn noise(at: usize) -> f32 {
+    (at.wrapping_mul(0x9e37_79b9) >> 8 & 0xffff) as f32 / 32768.0 - 1.0
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,71 @@
+//! Which kernel computes a convolution: measured once for each shape and device.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use raddle::Stream;
+use raddle_kernels::conv::{Choice, Convolution, Operands, Tile};
+
+use super::lock;
+use super::tensor::Half;
+use crate::Result;
+
+/// Replays of a candidate in one measurement.
+const REPEATS: usize = 6;
+/// Measurements of a candidate, of which the shortest counts.
+const SAMPLES: usize = 3;
+
+/// What measurements chose, by the convolution's numbers.
+#[derive(Debug, Default)]
+pub struct Choices {
+    chosen: Mutex<HashMap<String, Choice>>,
+}
+
+impl Choices {
+    /// The convolution with the fastest of all kernels.
+    pub fn measure<'a, T: Half + 'a>(
+        &self,
+        stream: &Stream,
+        conv: Convolution,
+        operands: impl Fn() -> Operands<'a, T>,
+    ) -> Result<Convolution> {
+        let key = conv.key();
+        if let Some(&choice) = lock(&self.chosen).get(&key) {
+            return Ok(conv.with_choice(choice));
+        }
+        if !stream.device().is_gpu() {
+            return Ok(conv);
+        }
+        let multiprocessors = stream.device().multiprocessor_count() as usize;
+        let mut best = (f64::INFINITY, conv.choice());
+        for tile in Tile::ALL {
+            for split in [1, 2, 4, 8] {
+                let choice = Choice { tile, split };
+                if !conv.is_sensible(choice, multiprocessors) {
+                    continue;
+                }
+                let candidate = conv.with_choice(choice);
+                drop(candidate.run(stream, operands())?);
+                for _ in 0..SAMPLES {
+                    let (done, seconds) = stream.time(|| {
+                        (0..REPEATS).try_for_each(|_| candidate.run(stream, operands()).map(drop))
+                    })?;
+                    done?;
+                    if seconds < best.0 {
+                        best = (seconds, choice);
+                    }
+                }
+            }
+        }
+        lock(&self.chosen).insert(key, best.1);
+        Ok(conv.with_choice(best.1))
+    }
+
+    /// The convolution with the kernel that was chosen for it.
+    pub fn apply(&self, conv: Convolution) -> Convolution {
+        match lock(&self.chosen).get(&conv.key()) {
+            Some(&choice) => conv.with_choice(choice),
+            None => conv,
+        }
+    }
+}
