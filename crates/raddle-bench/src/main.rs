@@ -17,6 +17,7 @@ mod gemm;
 mod kernels;
 mod measure;
 mod memory;
+mod models;
 mod rows;
 
 use std::error::Error;
@@ -39,11 +40,16 @@ const ALL: [(&str, Benchmark); 7] = [
     ("checks", gemm::checks),
 ];
 
+/// Benchmarks that the CPU device would take too long for; `raddle-models` tests what
+/// they run.
+const ON_GPU: [(&str, Benchmark); 1] = [("resnet18", models::resnet18)];
+
 fn main() -> ExitCode {
+    let all: Vec<_> = ALL.into_iter().chain(ON_GPU).collect();
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| w == name);
-    if let Some(unknown) = wanted.iter().find(|w| ALL.iter().all(|(name, _)| name != w)) {
-        let names: Vec<_> = ALL.iter().map(|(name, _)| *name).collect();
+    if let Some(unknown) = wanted.iter().find(|w| all.iter().all(|(name, _)| name != w)) {
+        let names: Vec<_> = all.iter().map(|(name, _)| *name).collect();
         eprintln!("no benchmark `{unknown}`: expected some of {}", names.join(", "));
         return ExitCode::FAILURE;
     }
@@ -54,7 +60,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let names: Vec<_> = ALL.iter().map(|(name, _)| *name).filter(|n| is_wanted(n)).collect();
+    let names: Vec<_> = all.iter().map(|(name, _)| *name).filter(|n| is_wanted(n)).collect();
     let bench = match Bench::on_gpu(&device, baseline::run(&names)) {
         Ok(bench) => bench,
         Err(reason) => {
@@ -63,7 +69,7 @@ fn main() -> ExitCode {
         }
     };
     let mut is_complete = true;
-    for (name, run) in ALL.into_iter().filter(|(name, _)| is_wanted(name)) {
+    for (name, run) in all.into_iter().filter(|(name, _)| is_wanted(name)) {
         if let Err(error) = run(&bench) {
             is_complete = false;
             eprintln!("{name} failed: {error}");

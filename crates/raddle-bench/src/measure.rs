@@ -48,6 +48,8 @@ pub enum Unit {
     Tflops,
     /// Additions and multiplications of f32.
     TflopsF32,
+    /// Images of 224x224 pixels.
+    ImagesPerS,
 }
 
 impl Unit {
@@ -55,6 +57,7 @@ impl Unit {
         match self {
             Self::TbPerS => "TB/s",
             Self::Tflops | Self::TflopsF32 => "TFLOP/s",
+            Self::ImagesPerS => "images/s",
         }
     }
 

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
 
+use raddle_models::gpu::GpuSession;
 use raddle_onnx::Model;
 use raddle_tensor::graph::Graph;
 use raddle_tensor::{DType, Plan, Value};
@@ -139,9 +140,12 @@ pub enum RunError {
     /// The model does not work in the type asked for.
     #[error(transparent)]
     Precision(#[from] precision::PrecisionError),
-    /// A GPU was asked for.
-    #[error("gpu:{0}: models run on the CPU only, so far; leave --device out or say --device cpu")]
-    NoGpu(u32),
+    /// The GPU was asked for in a type that it has no kernels for.
+    #[error("gpu:{0}: models run on a GPU in 16 bits, so far; add --dtype f16 or --dtype bf16")]
+    NoF32(u32),
+    /// The GPU cannot run the model, or failed.
+    #[error(transparent)]
+    Gpu(#[from] raddle_models::Error),
 }
 
 /// Runs the command.
@@ -150,12 +154,14 @@ pub enum RunError {
 ///
 /// See [`RunError`].
 pub fn run(options: &Options) -> Result<(), RunError> {
-    if let Some(Device::Gpu(number)) = options.device {
-        return Err(RunError::NoGpu(number));
-    }
-    println!("device  {}", describe_device(options.device));
     let start = Instant::now();
-    let model = Loaded::new(load(&options.model, options.seed)?, options.dtype.0)?;
+    let model = match options.device {
+        Some(Device::Gpu(number)) => Loaded::on_gpu(options, number)?,
+        _ => {
+            println!("device  {}", describe_cpu(options.device));
+            Loaded::on_cpu(load(&options.model, options.seed)?, options.dtype.0)?
+        }
+    };
     println!("model   {}, loaded in {}", options.model, seconds(start));
     match &options.image {
         Some(pictures) => run_on_images(options, &model, pictures),
@@ -163,32 +169,62 @@ pub fn run(options: &Options) -> Result<(), RunError> {
     }
 }
 
-/// A model in the type asked for.
-struct Loaded {
-    plan: Plan,
-    dtype: DType,
+/// A model on a device, in the type asked for.
+enum Loaded {
+    Cpu { plan: Plan, dtype: DType },
+    Gpu(Box<raddle_models::Model>, Box<GpuSession>),
 }
 
 impl Loaded {
-    fn new(model: Model, dtype: DType) -> Result<Self, RunError> {
+    fn on_cpu(model: Model, dtype: DType) -> Result<Self, RunError> {
         if dtype == DType::F32 {
-            return Ok(Self { plan: model.plan().clone(), dtype });
+            return Ok(Self::Cpu { plan: model.plan().clone(), dtype });
         }
         let mut graph = model.plan().graph().clone();
         precision::convert(&mut graph, dtype)?;
-        Ok(Self { plan: Plan::new(graph)?, dtype })
+        Ok(Self::Cpu { plan: Plan::new(graph)?, dtype })
+    }
+
+    fn on_gpu(options: &Options, number: u32) -> Result<Self, RunError> {
+        let precision = match options.dtype.0 {
+            DType::F16 => raddle_models::Precision::F16,
+            DType::BF16 => raddle_models::Precision::BF16,
+            _ => return Err(RunError::NoF32(number)),
+        };
+        let device = raddle::Device::cuda(number).map_err(raddle_models::Error::from)?;
+        println!("device  {device}, {}", precision.name());
+        let failed = |source| RunError::Load { model: options.model.clone(), source };
+        let graph = match options.model.strip_prefix("zoo:") {
+            Some(network) => {
+                let bytes = raddle_zoo::find(network)?.build(Source::Seed(options.seed))?;
+                raddle_onnx::read_graph(&bytes).map_err(failed)?
+            }
+            None => raddle_onnx::load_graph(&options.model).map_err(failed)?,
+        };
+        let model = raddle_models::Model::from_graph(graph)?;
+        let session = GpuSession::new(model.graph(), &device, precision)?;
+        Ok(Self::Gpu(Box::new(model), Box::new(session)))
     }
 
     fn graph(&self) -> &Graph {
-        self.plan.graph()
+        match self {
+            Self::Cpu { plan, .. } => plan.graph(),
+            Self::Gpu(model, _) => model.graph(),
+        }
     }
 
     /// Runs the model on inputs of its own types.
     fn run(&self, inputs: &[(String, Value)]) -> Result<Vec<(String, Value)>, RunError> {
         let inputs = inputs.iter().map(|(name, value)| (name.as_str(), value.clone()));
-        let values = self.plan.run(inputs)?;
-        let names = self.graph().outputs.iter().map(|&id| self.graph().name_of(id).to_owned());
-        Ok(precision::widen(names.zip(values).collect(), self.dtype)?)
+        match self {
+            Self::Cpu { plan, dtype } => {
+                let values = plan.run(inputs)?;
+                let graph = plan.graph();
+                let names = graph.outputs.iter().map(|&id| graph.name_of(id).to_owned());
+                Ok(precision::widen(names.zip(values).collect(), *dtype)?)
+            }
+            Self::Gpu(_, session) => Ok(session.run(inputs)?),
+        }
     }
 }
 
@@ -279,12 +315,12 @@ pub fn load(name: &str, seed: u64) -> Result<Model, RunError> {
 }
 
 /// The device in words, with the reason if it is not the one that one may expect.
-fn describe_device(asked: Option<Device>) -> String {
+fn describe_cpu(asked: Option<Device>) -> String {
     let threads = rayon::current_num_threads();
     let reason = match asked {
         Some(_) => String::new(),
         None => match raddle::Device::list().into_iter().find(raddle::Device::is_gpu) {
-            Some(gpu) => format!(" ({} is idle: models run on the CPU only, so far)", gpu.name()),
+            Some(gpu) => format!(" ({} is idle: it runs models with --device gpu --dtype f16)", gpu.name()),
             None => " (no GPU found)".into(),
         },
     };

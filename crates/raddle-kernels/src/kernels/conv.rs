@@ -264,6 +264,19 @@ struct Place {
     column: i16,
 }
 
+/// Pixels of a tile between those of one producer thread.
+const ROW_STEP: usize = GROUP_THREADS / 8;
+/// Most pixels of a producer thread.
+const ROWS_MAX: usize = 16;
+
+/// A producer thread's pixels: row and column of the first tap, and the element there,
+/// which counts from the input's first one and may lie before it.
+struct Rows {
+    row: [i32; ROWS_MAX],
+    column: [i32; ROWS_MAX],
+    first: [u32; ROWS_MAX],
+}
+
 /// The body of all tile shapes: `R` is half the pixels, the accumulator's registers.
 #[inline(always)]
 unsafe fn convolve<
@@ -411,9 +424,16 @@ impl<T: Half> Job<'_, T> {
         // SAFETY: nobody uses the table before the barrier.
         unsafe { self.locate::<R>() };
         NamedBarrier::<1>.sync(GROUP_THREADS as u32);
+        let shortcut = self.shape.inputs[0].steps;
+        // SAFETY: the table is there since the barrier.
+        let mut rows = unsafe { self.rows::<R>(usize::from(begin >= shortcut)) };
         wait_for_previous_kernel();
         for step in begin..end {
             let turn = step - begin;
+            if step == shortcut {
+                // SAFETY: as above.
+                rows = unsafe { self.rows::<R>(1) };
+            }
             let stage = (turn % STAGES as u32) as usize;
             if turn >= STAGES as u32 {
                 self.empty[stage].suspend_parity((turn / STAGES as u32 + 1) % 2);
@@ -423,7 +443,7 @@ impl<T: Half> Job<'_, T> {
                 }
             }
             // SAFETY: the stage is empty.
-            unsafe { self.gather::<GROUPS, R>(step, stage) };
+            unsafe { self.gather::<GROUPS, R>(&rows, step, stage) };
             copy_async_commit();
             if turn >= LAG {
                 copy_async_wait::<LAG>();
@@ -444,10 +464,36 @@ impl<T: Half> Job<'_, T> {
         let _ = self.full[stage].arrive();
     }
 
+    /// Reads where this thread's pixels of an input lie.
+    #[inline(always)]
+    unsafe fn rows<const R: usize>(&self, input: usize) -> Rows {
+        let [first, second] = self.shape.inputs;
+        let gather = if input == 0 { first } else { second };
+        let places = self.places.wrapping_add(input * 2 * R + thread_x() as usize / 8);
+        let mut rows = Rows { row: [0; ROWS_MAX], column: [0; ROWS_MAX], first: [0; ROWS_MAX] };
+        unroll::<ROWS_MAX>(|i| {
+            if i * ROW_STEP < 2 * R {
+                // SAFETY: the table holds the tile's pixels.
+                let place = unsafe { places.add(i * ROW_STEP).read() };
+                let (row, column) = (i32::from(place.row), i32::from(place.column));
+                rows.row[i] = row;
+                rows.column[i] = column;
+                let pixel = place.first.wrapping_add((row * gather.size[1] + column) as u32);
+                rows.first[i] = pixel.wrapping_mul(gather.channels);
+            }
+        });
+        rows
+    }
+
     /// Starts the copies of a step's pixels: eight neighbouring threads copy the 64
     /// elements of one pixel.
     #[inline(always)]
-    unsafe fn gather<const GROUPS: usize, const R: usize>(&self, step: u32, stage: usize) {
+    unsafe fn gather<const GROUPS: usize, const R: usize>(
+        &self,
+        rows: &Rows,
+        step: u32,
+        stage: usize,
+    ) {
         let is_shortcut = step >= self.shape.inputs[0].steps;
         // Indices that are no constants would move the parameters to local memory.
         let [first, second] = self.shape.inputs;
@@ -461,29 +507,26 @@ impl<T: Half> Job<'_, T> {
         let (tap, eighth) = (chunk / per_tap, chunk % per_tap);
         let down = (tap / gather.filter_width) as i32 * gather.dilation[0];
         let right = (tap % gather.filter_width) as i32 * gather.dilation[1];
-        let is_tap = tap < gather.taps;
-        let places = self.places.wrapping_add(usize::from(is_shortcut) * 2 * R + first_row);
+        let shift = ((down * gather.size[1] + right) as u32).wrapping_mul(gather.channels);
+        let shift = shift.wrapping_add(eighth * 8);
+        // No row and column is below nothing.
+        let size = gather.size.map(|n| if tap < gather.taps { n as u32 } else { 0 });
         let column = (lane as usize ^ (first_row % 8)) * 16;
         let target = self
             .stage::<GROUPS, R>(stage)
             .wrapping_add(GROUPS * WEIGHT_BYTES + first_row * 128 + column);
-        let mut at = 0;
-        while at < 2 * R {
-            // SAFETY: the table holds the tile's pixels.
-            let place = unsafe { places.add(at).read() };
-            let (row, column) = (i32::from(place.row) + down, i32::from(place.column) + right);
-            let is_inside = is_tap
-                && (row as u32) < gather.size[0] as u32
-                && (column as u32) < gather.size[1] as u32;
-            let pixel = place.first.wrapping_add((row * gather.size[1] + column) as u32);
-            let element = pixel.wrapping_mul(gather.channels).wrapping_add(eighth * 8);
-            let offset = if is_inside { element as usize } else { 0 };
-            let bytes = if is_inside { 16 } else { 0 };
-            let target = target.wrapping_add(at * 128).cast::<Eight<T>>();
-            // SAFETY: the element lies in the image, or nothing is read.
-            unsafe { copy_async_ca_or_zero(target, source.wrapping_add(offset).cast(), bytes) };
-            at += GROUP_THREADS / 8;
-        }
+        unroll::<ROWS_MAX>(|i| {
+            if i * ROW_STEP < 2 * R {
+                let (row, column) = (rows.row[i] + down, rows.column[i] + right);
+                let is_inside = (row as u32) < size[0] && (column as u32) < size[1];
+                let element = if is_inside { rows.first[i].wrapping_add(shift) } else { 0 };
+                let bytes = if is_inside { 16 } else { 0 };
+                let target = target.wrapping_add(i * ROW_STEP * 128).cast::<Eight<T>>();
+                let source = source.wrapping_add(element as usize).cast();
+                // SAFETY: the element lies in the image, or nothing is read.
+                unsafe { copy_async_ca_or_zero(target, source, bytes) };
+            }
+        });
     }
 
     /// Multiplies what the stages hold and stages the sums, `[pixel][channel]` in f32.

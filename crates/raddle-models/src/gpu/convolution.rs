@@ -59,10 +59,10 @@ impl<'a, T: Half> Lowering<'a, T> {
             weights: &*weights,
             residual: residual.as_ref().map(|image| image.elements.as_slice()),
         };
-        let conv = match self.is_tuning {
-            true => self.weights.choices.measure(self.stream, conv, operands)?,
-            false => self.weights.choices.apply(conv),
-        };
+        if self.is_tuning {
+            self.weights.choices.measure(self.stream, conv, operands)?;
+        }
+        let (conv, seconds) = self.weights.choices.apply(conv);
         let elements = conv.run(self.stream, operands())?;
         let nodes = step.nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
         self.report.push(StepReport {
@@ -73,6 +73,7 @@ impl<'a, T: Half> Lowering<'a, T> {
                 conv.choice().split
             ),
             flops: conv.flops(),
+            seconds,
         });
         let pitch = weights.channels();
         let image = Image { shape, pitch, elements: std::sync::Arc::new(elements) };

@@ -121,10 +121,14 @@ impl<'a, T: Half> Lowering<'a, T> {
         for (at, step) in steps.iter().enumerate() {
             for &node in &step.nodes {
                 let reads = self.graph.nodes[node.0 as usize].reads();
-                reads.for_each(|id| drop(last_use.insert(id, at)));
+                reads.for_each(|id| {
+                    last_use.insert(id, at);
+                });
             }
         }
-        self.graph.outputs.iter().for_each(|&id| drop(last_use.insert(id, usize::MAX)));
+        for &output in &self.graph.outputs {
+            last_use.insert(output, usize::MAX);
+        }
         for (at, step) in steps.iter().enumerate() {
             let value = match &step.work {
                 Work::Sum(sum) => self.sum(step, sum)?,
@@ -193,7 +197,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         let numbers = [shape[0], shape[1], shape[2] * shape[3], pitch];
         let elements = Arc::new(T::channels_last(self.stream, numbers, &self.inputs[*at])?);
         let kernel = format!("to_channels_last {shape:?} pitch {pitch}");
-        self.report.push(StepReport { nodes: "input".into(), kernel, flops: 0.0 });
+        self.report.push(StepReport { nodes: "input".into(), kernel, flops: 0.0, seconds: None });
         Ok(Image { shape, pitch, elements })
     }
 
@@ -215,7 +219,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         let numbers = [image.shape[0], image.shape[1], image.pixels(), image.pitch];
         let elements = T::channels_first(self.stream, numbers, &image.elements)?;
         let kernel = format!("to_channels_first {:?}", image.shape);
-        self.report.push(StepReport { nodes: "output".into(), kernel, flops: 0.0 });
+        self.report.push(StepReport { nodes: "output".into(), kernel, flops: 0.0, seconds: None });
         Ok((shape.clone(), elements))
     }
 
@@ -333,7 +337,7 @@ impl<'a, T: Half> Lowering<'a, T> {
     ) -> (Vec<usize>, Placed<T>) {
         let nodes = self.graph.node_name(node);
         let kernel = format!("{kernel} {shape:?}");
-        self.report.push(StepReport { nodes, kernel, flops: 0.0 });
+        self.report.push(StepReport { nodes, kernel, flops: 0.0, seconds: None });
         let image = Image { shape, pitch, elements: Arc::new(elements) };
         (shape.to_vec(), Placed::Image(image))
     }

@@ -77,6 +77,8 @@ pub struct StepReport {
     pub kernel: String,
     /// Floating-point operations, where they are counted.
     pub flops: f64,
+    /// Seconds that a launch took when kernels were measured, where they were.
+    pub seconds: Option<f64>,
 }
 
 impl GpuSession {
@@ -160,10 +162,10 @@ impl GpuSession {
         self.stream.synchronize()?;
         let mut times = Vec::with_capacity(count);
         for _ in 0..count {
-            let (launched, seconds) =
+            let (launched, ms) =
                 self.stream.time(|| program.captured.launch(&self.stream).map(drop))?;
             launched?;
-            times.push(seconds);
+            times.push(ms / 1e3);
         }
         Ok(times)
     }
@@ -175,11 +177,11 @@ impl GpuSession {
     pub fn time_back_to_back(&self, shapes: &[Vec<usize>], count: usize) -> Result<f64> {
         let program = self.program(shapes)?;
         let program = lock(&program);
-        let (launched, seconds) = self.stream.time(|| {
+        let (launched, ms) = self.stream.time(|| {
             (0..count).try_for_each(|_| program.captured.launch(&self.stream).map(drop))
         })?;
         launched?;
-        Ok(seconds / count as f64)
+        Ok(ms / 1e3 / count as f64)
     }
 
     /// Holds the given values against the model's inputs.

@@ -15,26 +15,23 @@ const REPEATS: usize = 6;
 /// Measurements of a candidate, of which the shortest counts.
 const SAMPLES: usize = 3;
 
-/// What measurements chose, by the convolution's numbers.
+/// What measurements chose and how long it took, by the convolution's numbers.
 #[derive(Debug, Default)]
 pub struct Choices {
-    chosen: Mutex<HashMap<String, Choice>>,
+    chosen: Mutex<HashMap<String, (Choice, f64)>>,
 }
 
 impl Choices {
-    /// The convolution with the fastest of all kernels.
+    /// Finds the fastest kernel of a convolution, unless that is known.
     pub fn measure<'a, T: Half + 'a>(
         &self,
         stream: &Stream,
         conv: Convolution,
         operands: impl Fn() -> Operands<'a, T>,
-    ) -> Result<Convolution> {
+    ) -> Result<()> {
         let key = conv.key();
-        if let Some(&choice) = lock(&self.chosen).get(&key) {
-            return Ok(conv.with_choice(choice));
-        }
-        if !stream.device().is_gpu() {
-            return Ok(conv);
+        if lock(&self.chosen).contains_key(&key) || !stream.device().is_gpu() {
+            return Ok(());
         }
         let multiprocessors = stream.device().multiprocessor_count() as usize;
         let mut best = (f64::INFINITY, conv.choice());
@@ -47,25 +44,25 @@ impl Choices {
                 let candidate = conv.with_choice(choice);
                 drop(candidate.run(stream, operands())?);
                 for _ in 0..SAMPLES {
-                    let (done, seconds) = stream.time(|| {
+                    let (done, ms) = stream.time(|| {
                         (0..REPEATS).try_for_each(|_| candidate.run(stream, operands()).map(drop))
                     })?;
                     done?;
-                    if seconds < best.0 {
-                        best = (seconds, choice);
+                    if ms < best.0 {
+                        best = (ms, choice);
                     }
                 }
             }
         }
-        lock(&self.chosen).insert(key, best.1);
-        Ok(conv.with_choice(best.1))
+        lock(&self.chosen).insert(key, (best.1, best.0 / 1e3 / REPEATS as f64));
+        Ok(())
     }
 
-    /// The convolution with the kernel that was chosen for it.
-    pub fn apply(&self, conv: Convolution) -> Convolution {
+    /// The convolution with the kernel that was chosen for it, and its time.
+    pub fn apply(&self, conv: Convolution) -> (Convolution, Option<f64>) {
         match lock(&self.chosen).get(&conv.key()) {
-            Some(&choice) => conv.with_choice(choice),
-            None => conv,
+            Some(&(choice, seconds)) => (conv.with_choice(choice), Some(seconds)),
+            None => (conv, None),
         }
     }
 }

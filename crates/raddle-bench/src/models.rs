@@ -1,0 +1,76 @@
+//! Benchmarks of whole models: a forward pass from input to output on the device, as one
+//! captured graph.
+
+use std::time::Instant;
+
+use raddle_models::gpu::GpuSession;
+use raddle_models::{Model, Options, Precision};
+use raddle_tensor::{Tensor, Value};
+
+use crate::Outcome;
+use crate::measure::{Bench, Time, Unit};
+
+/// Replays before a measurement, and in it.
+const WARM_UP: usize = 50;
+const REPLAYS: usize = 200;
+
+/// ResNet-18 with random weights in f16: the mean of replays in a row, the median of
+/// replays that the host waits for, and what each step takes on its own.
+pub fn resnet18(bench: &Bench) -> Outcome {
+    let start = Instant::now();
+    let row = raddle_zoo::find("resnet18").ok_or("the zoo has no resnet18")?;
+    let model = Model::from_bytes(&row.build(raddle_zoo::Source::Seed(1))?)?;
+    let session = GpuSession::new(model.graph(), bench.stream.device(), Precision::F16)?;
+    eprintln!("resnet18: planned after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    check(bench, &model, &session)?;
+    eprintln!("resnet18: first result after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    for images in [1usize, 8, 64, 256] {
+        let start = Instant::now();
+        let shapes = [vec![images, 3, 224, 224]];
+        let steps = session.prepare(&shapes)?;
+        let tuned_ms = start.elapsed().as_secs_f64() * 1e3;
+        session.time_replays(&shapes, WARM_UP, 1)?;
+        let mean_ms = session.time_back_to_back(&shapes, REPLAYS)? * 1e3;
+        let mut synced = session.time_replays(&shapes, WARM_UP, REPLAYS)?;
+        synced.sort_by(f64::total_cmp);
+        let (median, p95) = (synced[REPLAYS / 2] * 1e3, synced[REPLAYS * 95 / 100] * 1e3);
+        eprintln!(
+            "resnet18 f16 batch {images}: {mean_ms:.4} ms in a row, {median:.4} ms waited for \
+             (p95 {p95:.4}); tuned in {tuned_ms:.0} ms"
+        );
+        for step in &steps {
+            let time = step.seconds.map_or(String::new(), |s| {
+                format!("{:8.2} us {:6.1} TFLOP/s", s * 1e6, step.flops / s / 1e12)
+            });
+            eprintln!("  {time:>28}  {:60} {}", step.kernel, step.nodes);
+        }
+        let time = Time { median_ms: mean_ms, p95_ms: p95 };
+        let shape = format!("f16 batch {images}");
+        bench.report("resnet18", &shape, time, images as f64 * 1e12, Unit::ImagesPerS);
+    }
+    Ok(())
+}
+
+/// Holds two images against the plan for the CPU.
+fn check(bench: &Bench, model: &Model, session: &GpuSession) -> Outcome {
+    let len = 2 * 3 * 224 * 224;
+    let pixel = |at: usize| ((at * 7919) % 511) as f32 / 255.0 - 1.0;
+    let images = Tensor::new(&[2, 3, 224, 224], (0..len).map(pixel).collect())?;
+    let cpu = raddle::Device::cpu();
+    let reference = model.on(&cpu, Options::default())?;
+    let name = model.graph().name_of(model.graph().inputs[0]).to_owned();
+    let expected = reference.run([(&name, Value::Tensor(images.clone()))])?;
+    let found = session.run([(&name, Value::Tensor(images))])?;
+    let elements = |outputs: &[(String, Value)]| -> Outcome<Vec<f32>> {
+        let tensor = outputs.first().and_then(|(_, value)| value.as_tensor());
+        Ok(tensor.ok_or("the output is no tensor")?.elements::<f32>()?.to_vec())
+    };
+    let (expected, found) = (elements(&expected)?, elements(&found)?);
+    let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+    let worst = expected.iter().zip(&found).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
+    eprintln!("resnet18 f16: off by {:.1e} of the largest output", worst / scale);
+    if expected.len() != found.len() || worst / scale > 1e-2 || worst.is_nan() {
+        return Err(format!("off by {} of {scale} on {}", worst, bench.stream.device()).into());
+    }
+    Ok(())
+}

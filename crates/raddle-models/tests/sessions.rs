@@ -1,0 +1,199 @@
+//! A small residual network in all forms: the GPU's steps, on the CPU device and on a
+//! GPU where there is one, against the plan for the CPU.
+
+use raddle::Device;
+use raddle_models::gpu::GpuSession;
+use raddle_models::{Error, Model, Options, Precision};
+use raddle_tensor::graph::{Attribute, Dim, Graph, Node, ValueId, ValueType};
+use raddle_tensor::{DType, Tensor, Value, ops};
+
+/// Builds a graph node by node; names are numbers.
+struct Builder {
+    graph: Graph,
+    seed: u64,
+}
+
+impl Builder {
+    fn new(dims: &[usize]) -> (Self, ValueId) {
+        let mut graph = Graph::default();
+        let dims =
+            std::iter::once(Dim::Symbol("n".into())).chain(dims.iter().map(|&n| Dim::Fixed(n)));
+        let input = graph.add_value("x", Some(ValueType::Tensor(DType::F32, Some(dims.collect()))));
+        graph.inputs.push(input);
+        (Self { graph, seed: 0x9e37_79b9 }, input)
+    }
+
+    fn weights(&mut self, shape: &[usize]) -> ValueId {
+        let len: usize = shape.iter().product();
+        let scale = (2.0 * shape[0] as f32 / len as f32).sqrt();
+        let mut element = || {
+            self.seed ^= self.seed << 13;
+            self.seed ^= self.seed >> 7;
+            self.seed ^= self.seed << 17;
+            ((self.seed >> 40) as f32 / (1 << 23) as f32 - 1.0) * scale
+        };
+        let elements: Vec<f32> = (0..len).map(|_| element()).collect();
+        let name = format!("w{}", self.graph.values.len());
+        self.graph.add_constant(name, Tensor::new(shape, elements).unwrap())
+    }
+
+    fn node(&mut self, op: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)]) -> ValueId {
+        let name = format!("v{}", self.graph.values.len());
+        let output = self.graph.add_value(name, None);
+        let node = Node {
+            name: String::new(),
+            op: ops::find("", op, 17).unwrap(),
+            inputs: inputs.iter().copied().map(Some).collect(),
+            outputs: vec![Some(output)],
+            attributes: attributes
+                .iter()
+                .map(|(name, it)| ((*name).to_owned(), it.clone()))
+                .collect(),
+            opset: 17,
+        };
+        self.graph.add_node(node).unwrap();
+        output
+    }
+
+    fn conv(&mut self, x: ValueId, [outputs, inputs, edge]: [usize; 3], stride: i64) -> ValueId {
+        let weights = self.weights(&[outputs, inputs, edge, edge]);
+        let bias = self.weights(&[outputs]);
+        let pad = (edge / 2) as i64;
+        let attributes = [
+            ("strides", Attribute::Ints(vec![stride; 2])),
+            ("pads", Attribute::Ints(vec![pad; 4])),
+        ];
+        self.node("Conv", &[x, weights, bias], &attributes)
+    }
+
+    fn block(&mut self, x: ValueId, [outputs, inputs]: [usize; 2], stride: i64) -> ValueId {
+        let a = self.conv(x, [outputs, inputs, 3], stride);
+        let a = self.node("Relu", &[a], &[]);
+        let a = self.conv(a, [outputs, outputs, 3], 1);
+        let shortcut = match stride {
+            1 => x,
+            _ => self.conv(x, [outputs, inputs, 1], stride),
+        };
+        let sum = self.node("Add", &[a, shortcut], &[]);
+        self.node("Relu", &[sum], &[])
+    }
+
+    fn finish(mut self, output: ValueId) -> Graph {
+        self.graph.outputs.push(output);
+        self.graph
+    }
+}
+
+/// A stem with pooling, three blocks, a mean and a product, for images of 20x24.
+fn network() -> Graph {
+    let (mut b, x) = Builder::new(&[3, 20, 24]);
+    let x = b.conv(x, [16, 3, 7], 2);
+    let x = b.node("Relu", &[x], &[]);
+    let pool = [
+        ("kernel_shape", Attribute::Ints(vec![3; 2])),
+        ("strides", Attribute::Ints(vec![2; 2])),
+        ("pads", Attribute::Ints(vec![1; 4])),
+    ];
+    let x = b.node("MaxPool", &[x], &pool);
+    let x = b.block(x, [16, 16], 1);
+    let x = b.block(x, [32, 16], 2);
+    let x = b.block(x, [32, 32], 1);
+    let x = b.node("GlobalAveragePool", &[x], &[]);
+    let x = b.node("Flatten", &[x], &[]);
+    let (weights, bias) = (b.weights(&[10, 32]), b.weights(&[10]));
+    let x = b.node("Gemm", &[x, weights, bias], &[("transB", Attribute::Int(1))]);
+    b.finish(x)
+}
+
+fn input(images: usize) -> Tensor {
+    let len = images * 3 * 20 * 24;
+    let elements = (0..len).map(|at| ((at * 7919) % 255) as f32 / 127.0 - 1.0).collect();
+    Tensor::new(&[images, 3, 20, 24], elements).unwrap()
+}
+
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::cpu()];
+    match Device::cuda(0) {
+        Ok(device) => devices.push(device),
+        Err(error) => println!("SKIPPED on a GPU: {error}"),
+    }
+    devices
+}
+
+fn only(outputs: Vec<(String, Value)>) -> Vec<f32> {
+    assert_eq!(outputs.len(), 1);
+    outputs[0].1.as_tensor().unwrap().elements::<f32>().unwrap().to_vec()
+}
+
+#[test]
+fn steps_for_the_gpu_compute_what_the_plan_for_the_cpu_does() {
+    let model = Model::from_graph(network()).unwrap();
+    let reference = model.on(&Device::cpu(), Options::default()).unwrap();
+    for (device, precision) in devices()
+        .into_iter()
+        .flat_map(|device| [Precision::F16, Precision::BF16].map(|it| (device.clone(), it)))
+    {
+        let session = GpuSession::new(model.graph(), &device, precision).unwrap();
+        for images in [1, 3, 1] {
+            let expected = only(reference.run([("x", Value::Tensor(input(images)))]).unwrap());
+            let found = only(session.run([("x", Value::Tensor(input(images)))]).unwrap());
+            assert_eq!(found.len(), images * 10);
+            let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+            let bound = if precision == Precision::F16 { 1e-2 } else { 8e-2 };
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (found - expected).abs() / scale;
+                assert!(error <= bound, "{device} {precision:?}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn additions_functions_and_shortcuts_have_no_launches_of_their_own() {
+    let session = GpuSession::new(&network(), &Device::cpu(), Precision::F16).unwrap();
+    let report = session.prepare(&[vec![2, 3, 20, 24]]).unwrap();
+    let kernels: Vec<_> =
+        report.iter().map(|step| step.kernel.split(' ').next().unwrap()).collect();
+    let expected = [
+        "to_channels_last",
+        "conv",
+        "pool",
+        "conv",
+        "conv",
+        "conv",
+        "conv",
+        "conv",
+        "conv",
+        "mean",
+        "conv",
+        "to_channels_first",
+    ];
+    assert_eq!(kernels, expected, "{report:#?}");
+    let flops: f64 = report.iter().map(|step| step.flops).sum();
+    assert!(flops > 0.0);
+}
+
+#[test]
+fn what_has_no_kernel_is_named() {
+    let (mut b, x) = Builder::new(&[3, 8, 8]);
+    let x = b.node("Erf", &[x], &[]);
+    let graph = b.finish(x);
+    let session = GpuSession::new(&graph, &Device::cpu(), Precision::F16).unwrap();
+    let refused = session.prepare(&[vec![1, 3, 8, 8]]).unwrap_err();
+    assert!(matches!(&refused, Error::NotOnGpu { op, .. } if op == "Erf"), "{refused}");
+    let message = refused.to_string();
+    assert!(message.contains("cannot run on the GPU: there is no kernel for it"), "{message}");
+}
+
+#[test]
+fn wrong_inputs_are_refused() {
+    let session = GpuSession::new(&network(), &Device::cpu(), Precision::F16).unwrap();
+    let none: [(&str, Value); 0] = [];
+    assert!(session.run(none).unwrap_err().to_string().contains("input x is missing"));
+    let other = Value::Tensor(Tensor::new(&[1, 3, 20, 23], vec![0f32; 1380]).unwrap());
+    let message = session.run([("x", other)]).unwrap_err().to_string();
+    assert!(message.contains("input x is float[1, 3, 20, 23]"), "{message}");
+    let unknown = Value::Tensor(input(1));
+    let message = session.run([("y", unknown)]).unwrap_err().to_string();
+    assert!(message.contains("the model has no input y"), "{message}");
+}
