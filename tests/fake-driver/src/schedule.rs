@@ -333,7 +333,8 @@ impl Locked {
     /// Runs a little, as the settings say, after a call that enqueued or asked.
     pub(crate) fn nudge(&mut self) {
         let eager = self.settings.eager;
-        if eager == 0 || self.active.is_empty() || !self.random.once_in(eager) {
+        let is_still = self.settings.is_held || eager == 0 || self.active.is_empty();
+        if is_still || !self.random.once_in(eager) {
             return;
         }
         for _ in 0..=self.random.below(6) {

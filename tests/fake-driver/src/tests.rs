@@ -46,6 +46,7 @@ impl Rig {
     fn new() -> Self {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         answer("set eager 0");
+        answer("set held 0");
         answer("set seed 5");
         assert_eq!(call!("cuInit", 0 => u32), 0);
         let mut context = 0u64;
@@ -227,6 +228,34 @@ fn pinned_memory_is_not_freed_under_a_copy() {
     assert!(rig.noticed().contains("was freed under a copy"));
     assert_eq!(rig.sync(), 0);
     assert!(rig.noticed().contains("pinned memory of 64 bytes that was freed"));
+}
+
+#[test]
+fn work_that_is_held_waits_for_somebody_who_waits() {
+    let rig = Rig::new();
+    let a = rig.stream();
+    let x = rig.allocate(64, a);
+    let mut pinned = 0u64;
+    assert_eq!(call!("cuMemHostAlloc", &raw mut pinned => *mut u64, 64 => usize, 0 => u32), 0);
+    let word: *mut u64 = std::ptr::with_exposed_provenance_mut(pinned as usize);
+    // SAFETY: the memory is as long as eight words and nobody else has it; the
+    // driver writes it under its lock, in calls of this thread.
+    let found = || unsafe { word.read_volatile() };
+    answer("set held 1");
+    rig.fill(x, 1, 64, a);
+    let code = call!("cuMemcpyDtoHAsync", pinned => u64, x => u64, 64 => usize, a => u64);
+    assert_eq!(code, 0);
+    // Neither a call that enqueues nor one that asks does any work.
+    for _ in 0..500 {
+        rig.fill(x, 2, 64, a);
+        assert_eq!(call!("cuStreamQuery", a => u64), 600);
+    }
+    assert_eq!(found(), 0);
+    assert_eq!(rig.sync(), 0);
+    assert_eq!(found(), u64::from_ne_bytes([1; 8]));
+    answer("set held 0");
+    assert_eq!(call!("cuMemFreeHost", pinned => u64), 0);
+    assert_eq!(rig.noticed(), "0\n");
 }
 
 #[test]

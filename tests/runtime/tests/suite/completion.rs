@@ -87,17 +87,7 @@ fn futures_that_are_dropped_or_forgotten_keep_what_the_work_uses() {
     let stream = device.stream().unwrap();
     let buffer = stream.upload(&[7u32; 4096]).unwrap();
     let pinned = |fake: &Fake| fake.ledger(Some(0))["pinned"];
-    drop(stream.done());
-    // The poller's thread begins beside this one and takes and gives back memory.
-    let mut before = pinned(&fake);
-    let mut since = Instant::now();
-    while since.elapsed() < Duration::from_millis(30) {
-        let now = pinned(&fake);
-        if now != before {
-            (before, since) = (now, Instant::now());
-        }
-        std::thread::yield_now();
-    }
+    let before = pinned(&fake);
     drop(stream.to_vec_async(&buffer).unwrap());
     // Nobody frees this one: a forgotten future leaks what it owns.
     let _forgotten = std::mem::ManuallyDrop::new(stream.to_vec_async(&buffer).unwrap());
@@ -139,8 +129,12 @@ fn a_fault_resolves_everything_and_the_device_can_be_reset() {
             runtime.spawn(async move { chain(stream, 2).await })
         })
         .collect();
-    // Nothing runs until all wait.
-    std::thread::sleep(Duration::from_millis(30));
+    // Nothing runs until each task has launched something, which it then awaits.
+    let mut launched = 0;
+    while launched < 128 {
+        launched += fake.counts().get("cuLaunchKernel").copied().unwrap_or(0);
+        std::thread::yield_now();
+    }
     let start = Instant::now();
     fake.set("held", 0);
     fake.set("background", 1);
