@@ -5,9 +5,11 @@ use std::path::Path;
 
 use crate::device_crate::CrateBitcode;
 use crate::error::Error;
+use crate::llvm::api::Value;
 use crate::llvm::{Context, FUNCTION_INDEX, Module};
 use crate::names::demangle;
 use crate::retarget;
+use crate::retarget::assertion::{is_assertion, needs_library};
 use crate::toolchain::Toolchain;
 
 /// Merges the crates' bitcode; the first is the kernels' own.
@@ -35,12 +37,23 @@ pub fn merge<'c>(
         let has_brought = link_needed(context, &module, &bitcode, &dependency.name)?;
         settled = if has_brought { 1 } else { settled + 1 };
     }
-    let formats = retarget::format::is_needed(&module);
+    let is_undefined = |f: &Value| module.is_declaration(*f) && !module.users(*f).is_empty();
+    let asserts = || {
+        let needs = |f: &Value| needs_library(&module.name(*f)) && is_undefined(f);
+        module.functions().iter().any(needs)
+    };
+    let formats = asserts() || retarget::format::is_needed(&module);
     if formats || needs_core(&module) {
-        for bitcode in toolchain.core_bitcode()? {
-            let core = context.parse(&bitcode, "core")?;
-            keep_out(&core, formats);
-            link_module(&module, core)?;
+        // What `std` has may need more of `core`, and nothing the other way round.
+        for library in ["std", "core"] {
+            if library == "std" && !asserts() {
+                continue;
+            }
+            for bitcode in toolchain.library_bitcode(library)? {
+                let part = context.parse(&bitcode, library)?;
+                keep_out(&part, formats);
+                link_module(&module, part)?;
+            }
         }
     }
     Ok(module)
@@ -71,8 +84,9 @@ fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<bool, 
 }
 
 /// Panics must reach the host as records, so `core`'s own bodies of them stay behind:
-/// calls go to declarations of the old name, which the rewrites define. So does
-/// formatting if no message needs it.
+/// calls go to declarations of the old name, which the rewrites define. Only failed
+/// assertions of types that are not primitive do not, since their functions just wrap
+/// the values. Formatting stays behind as well if no message needs it.
 fn keep_out(core: &Module<'_>, formats: bool) {
     let (cx, api) = (core.context, core.api());
     let noreturn = cx.attribute_kind("noreturn");
@@ -92,13 +106,6 @@ fn keep_out(core: &Module<'_>, formats: bool) {
     }
 }
 
-/// Whether a symbol is `assert_failed` for some types. Its body only wraps the values
-/// for `assert_failed_inner`, which the rewrites define, and may lie in another crate:
-/// rustc makes an instance once and lets crates above use it.
-fn is_assertion(symbol: &str) -> bool {
-    demangle(symbol).starts_with("core::panicking::assert_failed::<")
-}
-
 /// Whether the module calls functions that only `core`'s library holds, apart from
 /// formatting. Panics get bodies of ours.
 fn needs_core(module: &Module<'_>) -> bool {
@@ -106,9 +113,6 @@ fn needs_core(module: &Module<'_>) -> bool {
     module.functions().into_iter().any(|function| {
         if !module.is_declaration(function) || module.users(function).is_empty() {
             return false;
-        }
-        if is_assertion(&module.name(function)) {
-            return true;
         }
         let name = demangle(&module.name(function));
         let is_core = name.starts_with("core::")

@@ -169,12 +169,12 @@ impl Toolchain {
         places
     }
 
-    /// The bitcode modules that the sysroot's `core` library carries.
-    pub fn core_bitcode(&self) -> Result<Vec<Vec<u8>>, Error> {
+    /// The bitcode modules that a library of the sysroot carries: `core`, `std`.
+    pub fn library_bitcode(&self, library: &str) -> Result<Vec<Vec<u8>>, Error> {
         let folder = self.sysroot.join("lib/rustlib").join(&self.host).join("lib");
         let rlib = files_in(&folder).into_iter().find(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("libcore-") && name.ends_with(".rlib")
+            name.starts_with(&format!("lib{library}-")) && name.ends_with(".rlib")
         });
         match rlib {
             Some(rlib) => archive_bitcode(&rlib),

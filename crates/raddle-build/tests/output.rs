@@ -86,6 +86,23 @@ pub fn shows_a_type(x: &[i32], mut y: PerThread<i32>) {
     }
 }
 
+/// rustc takes these `assert_failed` from `std`: for `u32`, and for an array.
+#[kernel]
+pub fn compares(x: &[u32], mut y: PerThread<u32>) {
+    if let Some((i, y)) = y.mine() {
+        assert_ne!(x[i], 81, "element {i}");
+        *y = x[i];
+    }
+}
+
+#[kernel]
+pub fn compares_arrays(x: &[u8], mut y: PerThread<u8>) {
+    if let Some((_, y)) = y.mine() {
+        assert_eq!([1, 2, 3, 4], x);
+        *y = x[0];
+    }
+}
+
 #[kernel]
 pub fn writes_text(mut y: PerThread<u32>) {
     struct Count(u32);
@@ -139,13 +156,14 @@ fn main() {
         return;
     }
     let here = compile("here", KERNELS);
-    let tests: [(&str, Test); 11] = [
+    let tests: [(&str, Test); 12] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
         ("kernels_whose_threads_wait_are_marked", waiting_is_marked),
         ("loops_that_wait_for_memory_are_marked", waiting_in_loops_is_marked),
         ("messages_cost_the_loop_nothing", messages_are_cold),
+        ("failed_assertions_show_both_sides", assertions_show_both_sides),
         ("formatting_outside_of_messages_is_refused", formatting_is_refused),
         ("recursion_is_marked", recursion_is_marked),
         ("a_barrier_stays_one_barrier", one_barrier),
@@ -237,7 +255,7 @@ fn read(folder: &Path) -> Output {
 
 fn same_bytes_anywhere(here: &Output) {
     let there = compile("some/other/place", KERNELS);
-    assert_eq!(here.images.len(), 10);
+    assert_eq!(here.images.len(), 12);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -280,6 +298,20 @@ fn messages_are_cold(here: &Output) {
     assert!(!loops[0].text.iter().any(|line| line.contains(".local")), "{:?}", loops[0].text);
     let ptx = here.ptx("kernels::shows_a_type");
     assert!(ptx.starts_with("// formatting\n"));
+}
+
+fn assertions_show_both_sides(here: &Output) {
+    let holds = |kernel: &str, text: &str| {
+        let bytes: Vec<String> = text.bytes().map(|byte| byte.to_string()).collect();
+        here.ptx(kernel).contains(&bytes.join(", "))
+    };
+    for kernel in ["kernels::compares", "kernels::compares_arrays"] {
+        assert!(holds(kernel, "assertion `left "), "`{kernel}` does not say what failed");
+        assert!(holds(kernel, "\n right: "), "`{kernel}` does not show both sides");
+        assert!(!holds(kernel, "panicked"), "`{kernel}` has a panic without a message");
+    }
+    assert!(here.ptx("kernels::compares").starts_with(".version"), "integers go to the host");
+    assert!(here.ptx("kernels::compares_arrays").starts_with("// formatting\n"));
 }
 
 fn formatting_is_refused(here: &Output) {

@@ -241,6 +241,7 @@ api! {
     LLVMConstInt => fn const_int(ty: Type, value: u64, signed: c_int) -> Value;
     LLVMGetUndef => fn undef(ty: Type) -> Value;
     LLVMConstNull => fn null(ty: Type) -> Value;
+    LLVMConstArray2 => fn const_array(element: Type, values: *const Value, len: u64) -> Value;
     LLVMConstAddrSpaceCast => fn const_space_cast(value: Value, ty: Type) -> Value;
     LLVMConstStringInContext2 => fn const_string(context: ContextRef, text: *const c_char, bytes: usize, no_nul: c_int) -> Value;
     LLVMIsAConstantInt => fn is_const_int(value: Value) -> Value;

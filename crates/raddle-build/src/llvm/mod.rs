@@ -423,6 +423,17 @@ impl<'c> Module<'c> {
         self.api().add_function(self.raw, name.as_ptr(), ty)
     }
 
+    /// Adds a private constant.
+    pub fn add_constant(&self, name: &str, constant: Value) -> Value {
+        let api = self.api();
+        let name = CString::new(name).expect("symbol names hold no NUL");
+        let global = api.add_global(self.raw, api.type_of(constant), name.as_ptr());
+        api.set_initializer(global, constant);
+        api.set_linkage(global, linkage::PRIVATE);
+        api.set_constant(global, 1);
+        global
+    }
+
     /// Whether `value` is declared here but defined nowhere.
     pub fn is_declaration(&self, value: Value) -> bool {
         self.api().is_declaration(value) != 0

@@ -12,7 +12,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::llvm::api::Value;
+use crate::llvm::api::{Type, Value};
 use crate::llvm::{FUNCTION_INDEX, KIND_INTEGER, KIND_POINTER, Module, linkage};
 use crate::names::{KernelName, demangle};
 use crate::references::references;
@@ -165,20 +165,43 @@ pub fn lower(module: &Module<'_>) {
 }
 
 fn lower_leaf(module: &Module<'_>, function: Value, leaf: Leaf) {
-    let code = leaf.code().to_string();
     if !leaf.is_sent() {
-        module.set_note(function, LEAF, &code);
+        module.set_note(function, LEAF, &leaf.code().to_string());
         return;
     }
-    let Some(send) = module.function("__raddle_rt_fmt_value") else { return };
+    if let Some(stand_in) = sender(module, module.api().value_type(function), leaf) {
+        module.api().replace_uses(function, stand_in);
+    }
+}
+
+/// Whether the values of a type are sent to the host: a primitive one, but no string.
+pub fn is_scalar(ty: &str) -> bool {
+    TYPES.iter().any(|&(name, letter)| name == ty && letter != b's')
+}
+
+/// A function that shows a scalar as `Debug` does without options.
+pub fn debug_of(module: &Module<'_>, ty: &str) -> Option<Value> {
+    let &(_, letter) = TYPES.iter().find(|(name, _)| *name == ty)?;
+    let debug = Leaf { references: 0, style: b'?', ty: letter };
+    // An integer's `Debug` is its `Display` then, which is sent.
+    let leaf = if debug.is_sent() { debug } else { Leaf { style: b'D', ..debug } };
+    let cx = module.context;
+    sender(module, cx.function(cx.int(1), &[cx.pointer(0); 2]), leaf)
+}
+
+/// A formatting function that sends a primitive value to the host.
+fn sender(module: &Module<'_>, ty: Type, leaf: Leaf) -> Option<Value> {
+    let send = module.function("__raddle_rt_fmt_value")?;
     let (cx, api) = (module.context, module.api());
-    let stand_in = module.declare("raddle_formatter", api.value_type(function));
+    let stand_in = module.declare("raddle_formatter", ty);
     let builder = module.builder();
     builder.at_end(api.append_block(cx.raw, stand_in, c"entry".as_ptr()));
     let code_value = api.const_int(cx.int(32), u64::from(leaf.code()), 0);
     let args = [api.param(stand_in, 1), code_value, api.param(stand_in, 0)];
     builder.ret(builder.call(api.value_type(send), send, &args));
-    finish_stand_in(module, function, stand_in, LEAF, &code);
+    api.set_linkage(stand_in, linkage::INTERNAL);
+    module.set_note(stand_in, LEAF, &leaf.code().to_string());
+    Some(stand_in)
 }
 
 /// Formatting functions that reach what is defined nowhere (they allocate, say) write
@@ -199,14 +222,10 @@ fn replace_impossible(module: &Module<'_>, formatters: &[Value]) {
         let (text, bytes) = super::panic::string_constant(module, OPAQUE);
         let args = [api.param(stand_in, 1), text, bytes];
         builder.ret(builder.call(api.value_type(write), write, &args));
-        finish_stand_in(module, function, stand_in, FORMATTER, "");
+        api.set_linkage(stand_in, linkage::INTERNAL);
+        api.replace_uses(function, stand_in);
+        module.set_note(stand_in, FORMATTER, "");
     }
-}
-
-fn finish_stand_in(module: &Module<'_>, old: Value, new: Value, note: &str, text: &str) {
-    module.api().set_linkage(new, linkage::INTERNAL);
-    module.api().replace_uses(old, new);
-    module.set_note(new, note, text);
 }
 
 /// Whether a function or global refers, over any number of steps, to a function or

@@ -7,6 +7,7 @@
 //! optimisation cannot run on a GPU (see [`crate::check`]).
 
 mod asm;
+pub mod assertion;
 pub mod cold;
 pub mod format;
 mod kernel;
@@ -46,6 +47,7 @@ pub fn prepare(
     shared::lower_dynamic(module);
     math::lower(module);
     wide::lower(module);
+    assertion::define(module);
     panic::define_panics(module);
     format::lower(module);
     mark_convergent(module);

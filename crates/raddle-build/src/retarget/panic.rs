@@ -154,6 +154,12 @@ fn define(module: &Module<'_>, function: Value, message: &Message) {
         }
     }
     builder.unreachable();
+    finish(module, function);
+}
+
+/// Marks a panic function whose body was written here.
+pub fn finish(module: &Module<'_>, function: Value) {
+    let (cx, api) = (module.context, module.api());
     api.set_linkage(function, linkage::INTERNAL);
     api.add_attribute(function, FUNCTION_INDEX, cx.attribute("cold", 0));
     api.add_attribute(function, FUNCTION_INDEX, cx.attribute("noinline", 0));
@@ -184,9 +190,6 @@ fn location_param(module: &Module<'_>, params: &[Value]) -> Option<Value> {
 pub fn string_constant(module: &Module<'_>, text: &str) -> (Value, Value) {
     let (cx, api) = (module.context, module.api());
     let constant = api.const_string(cx.raw, text.as_ptr().cast(), text.len(), 1);
-    let global = api.add_global(module.raw, api.type_of(constant), c"raddle_panic_text".as_ptr());
-    api.set_initializer(global, constant);
-    api.set_linkage(global, linkage::PRIVATE);
-    api.set_constant(global, 1);
+    let global = module.add_constant("raddle_panic_text", constant);
     (global, api.const_int(cx.int(64), text.len() as u64, 0))
 }
