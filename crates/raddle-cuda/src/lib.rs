@@ -40,5 +40,7 @@ pub use module::{Function, FunctionAttribute, Module, assemble};
 pub use nvrtc::{Compiled, Nvrtc};
 pub use status::{Severity, Status};
 pub use stream::{Event, Stream};
-pub use tensor_map::{L2Promotion, Swizzle, TensorElement, TensorMap, TensorMapDescription};
+pub use tensor_map::{
+    L2Promotion, Swizzle, TensorElement, TensorMap, TensorMapDescription, TensorWindow,
+};
 pub use virtual_memory::{AddressRange, PhysicalMemory, granularity};

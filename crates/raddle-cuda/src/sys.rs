@@ -297,6 +297,7 @@ driver_functions! {
         ctx_disable_peer_access: "cuCtxDisablePeerAccess", "cuCtxDisablePeerAccess", 4000, (CuContext);
         launch_kernel_ex: "cuLaunchKernelEx", "cuLaunchKernelEx", 11060, (*const CuLaunchConfig, CuFunction, *mut *mut c_void, *mut *mut c_void);
         tensor_map_encode_tiled: "cuTensorMapEncodeTiled", "cuTensorMapEncodeTiled", 12000, (*mut CuTensorMap, u32, u32, *mut c_void, *const u64, *const u64, *const u32, *const u32, u32, u32, u32, u32);
+        tensor_map_encode_im2col: "cuTensorMapEncodeIm2col", "cuTensorMapEncodeIm2col", 12000, (*mut CuTensorMap, u32, u32, *mut c_void, *const u64, *const u64, *const c_int, *const c_int, u32, u32, *const u32, u32, u32, u32, u32);
         primary_ctx_reset: "cuDevicePrimaryCtxReset", "cuDevicePrimaryCtxReset_v2", 11000, (CuDevice);
         stream_write_value64: "cuStreamWriteValue64", "cuStreamWriteValue64_v2", 11070, (CuStream, CuDevicePtr, u64, c_uint);
         stream_begin_capture: "cuStreamBeginCapture", "cuStreamBeginCapture_v2", 10010, (CuStream, c_uint);

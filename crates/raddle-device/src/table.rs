@@ -95,6 +95,7 @@ pub const TABLES: &[&[Intrinsic]] = &[
     crate::approx::APPROXIMATIONS,
     crate::approx::PAIRS,
     crate::tma::TENSOR_LOADS,
+    crate::tma::IM2COL_LOADS,
     crate::tma::TENSOR_STORES,
     crate::tma::BULK_COPIES,
     crate::matrix::LDMATRIX,

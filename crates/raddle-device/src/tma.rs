@@ -11,6 +11,8 @@
 //! span even if the box is narrower, and 16-byte chunks are permuted as
 //! [`Swizzle`](crate::matrix::Swizzle) says.
 //!
+//! For convolutions, [`tma_load_im2col`] takes a column of pixels instead of a box.
+//!
 //! Coordinates count elements, axis 0 (the contiguous one) first, and may lie
 //! outside of the tensor: a load fills in zeros there, a store leaves them out.
 //! The manual does not say so, but a box begins at a multiple of 16 bytes along
@@ -23,10 +25,14 @@
 //! *Source*: PTX ISA, "Data Movement and Conversion Instructions: Bulk copy" and
 //! "Tensor copy", `sm_90`, PTX 8.0.
 
+mod error;
 #[cfg(not(raddle_device))]
 pub(crate) mod host;
+mod im2col;
 mod spec;
 
+pub use error::TensorMapError;
+pub use im2col::*;
 pub use spec::*;
 
 use crate::cache::CachePolicy;
@@ -37,7 +43,7 @@ use crate::shared::shared_address;
 
 /// A tensor as the copy engine knows it: 128 opaque bytes, made on the host.
 ///
-/// On a GPU they are what the driver's `cuTensorMapEncodeTiled` wrote; on the CPU
+/// On a GPU they are what the driver's `cuTensorMapEncode…` wrote; on the CPU
 /// device, what [`TensorMap::for_cpu`] made.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
@@ -206,7 +212,7 @@ macro_rules! by_rank {
 /// `shared` points into this block's shared memory, aligned to 128 bytes (for a
 /// pattern that begins with the box, to the swizzle's period) with room for the
 /// box, which nobody accesses until the barrier's phase has completed. `map` is
-/// encoded for this device with rank `RANK` for a tensor that lives, and `at[0]` is a
+/// tiled and encoded for this device with rank `RANK` for a tensor that lives, and `at[0]` is a
 /// multiple of 16 bytes. One thread makes the call; the kernel requires compute capability 9.0.
 #[inline(always)]
 #[cfg_attr(not(raddle_device), track_caller)]
@@ -226,7 +232,7 @@ pub unsafe fn tma_load<T, const RANK: usize>(
     #[cfg(not(raddle_device))]
     // SAFETY: by the caller's contract.
     unsafe {
-        host::load(shared.cast(), map, &at, barrier);
+        host::load(shared.cast(), host::Source::tiled(map, &at), barrier);
     }
 }
 
@@ -256,7 +262,7 @@ pub unsafe fn tma_load_hinted<T, const RANK: usize>(
     // SAFETY: by the caller's contract.
     unsafe {
         let _ = policy;
-        host::load(shared.cast(), map, &at, barrier);
+        host::load(shared.cast(), host::Source::tiled(map, &at), barrier);
     }
 }
 
@@ -287,7 +293,7 @@ pub unsafe fn tma_load_multicast<T, const RANK: usize>(
     #[cfg(not(raddle_device))]
     // SAFETY: by the caller's contract.
     unsafe {
-        host::load_multicast(shared.cast(), map, &at, barrier, blocks);
+        host::load_multicast(shared.cast(), host::Source::tiled(map, &at), barrier, blocks);
     }
 }
 
@@ -319,7 +325,7 @@ pub unsafe fn tma_load_multicast_hinted<T, const RANK: usize>(
     // SAFETY: by the caller's contract.
     unsafe {
         let _ = policy;
-        host::load_multicast(shared.cast(), map, &at, barrier, blocks);
+        host::load_multicast(shared.cast(), host::Source::tiled(map, &at), barrier, blocks);
     }
 }
 

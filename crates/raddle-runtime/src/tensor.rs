@@ -4,6 +4,7 @@
 //! Invariant: the tensor that a map describes lies within the elements it was made
 //! from, so that no box reaches other memory.
 
+use raddle_cuda::TensorWindow;
 use raddle_device::matrix::Swizzle;
 use raddle_device::param::KernelParam;
 use raddle_device::tma::{
@@ -48,8 +49,12 @@ impl<'a, T: TensorType> SliceMut<'a, T> {
     ///
     /// ## Errors
     ///
-    /// As for [`Slice::tensor`].
+    /// As for [`Slice::tensor`]; a map for im2col, which only loads have.
     pub fn tensor_mut(self, spec: &TensorMapSpec) -> Result<TensorMut<'a>> {
+        if spec.is_im2col() {
+            let reason = "an im2col map is for loads: store through a tiled one".to_owned();
+            return Err(Error::TensorMap { reason });
+        }
         let map = encode::<T>(self.device(), self.address, self.len(), spec)?;
         Ok(TensorMut { map, region: self.region, access: self.access })
     }
@@ -69,7 +74,7 @@ impl<T: TensorType> Buffer<T> {
     ///
     /// ## Errors
     ///
-    /// As for [`Slice::tensor`].
+    /// As for [`SliceMut::tensor_mut`].
     pub fn tensor_mut(&mut self, spec: &TensorMapSpec) -> Result<TensorMut<'_>> {
         self.as_slice_mut().tensor_mut(spec)
     }
@@ -126,7 +131,7 @@ fn encode<T: TensorType>(
                 address,
                 dims: spec.dims(),
                 strides_bytes: spec.strides_bytes(),
-                box_dims: spec.box_dims(),
+                window: window(spec),
                 element_strides: spec.element_strides(),
                 swizzle: swizzle(spec.swizzle()),
                 l2_promotion: l2_promotion(spec.l2_promotion()),
@@ -135,6 +140,15 @@ fn encode<T: TensorType>(
             let map = raddle_cuda::TensorMap::encode(context, &description)?;
             Ok(TensorMap::from_words(map.words()))
         }
+    }
+}
+
+fn window(spec: &TensorMapSpec) -> TensorWindow<'_> {
+    match (spec.im2col_corners(), spec.box_dims()) {
+        (Some((lower, upper)), &[channels, pixels]) => {
+            TensorWindow::Im2col { lower, upper, channels, pixels }
+        }
+        (_, box_dims) => TensorWindow::Box(box_dims),
     }
 }
 

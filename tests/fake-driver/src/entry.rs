@@ -64,6 +64,7 @@ fn device_rows() -> Vec<Row> {
         "cuDeviceCanAccessPeer" 0 Before (value: Out<i32>, device: i32, peer: i32) => device::can_access_peer;
         "cuDeviceGetP2PAttribute" 0 Before (value: Out<i32>, attribute: u32, device: i32, peer: i32) => device::peer_attribute;
         "cuTensorMapEncodeTiled" 0 Before (map: Out<[u64; 16]>, element: u32, rank: u32, address: u64, sizes: In<u64>, strides: In<u64>, boxes: In<u32>, steps: In<u32>, interleave: u32, swizzle: u32, promotion: u32, fill: u32) => device::encode_tensor_map;
+        "cuTensorMapEncodeIm2col" 0 Before (map: Out<[u64; 16]>, element: u32, rank: u32, address: u64, sizes: In<u64>, strides: In<u64>, lower: In<i32>, upper: In<i32>, channels: u32, pixels: u32, steps: In<u32>, interleave: u32, swizzle: u32, promotion: u32, fill: u32) => device::encode_im2col_map;
     }
 }
 

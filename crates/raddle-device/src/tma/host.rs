@@ -1,10 +1,12 @@
 //! Tensor maps of the CPU device: the spec itself lies in the 128 bytes, and
-//! loads and stores walk the box element by element.
+//! loads and stores walk the box, or the column of pixels, element by element.
 
 use core::mem::offset_of;
 
-use super::spec::{OutOfBoundsFill, RANK_MAX, TensorElement, TensorMapError, TensorMapSpec};
-use super::{Mbarrier, TensorMap};
+use super::spec::{
+    IM2COL_AXES_MAX, OutOfBoundsFill, RANK_MAX, TensorElement, TensorMapSpec, corner_bits,
+};
+use super::{Mbarrier, TensorMap, TensorMapError};
 use crate::float::{bf16, f16, tf32};
 use crate::matrix::Swizzle;
 
@@ -23,6 +25,10 @@ struct HostMap {
     element: u8,
     swizzle: u8,
     fill: u8,
+    /// Whether the box is channels times pixels, between these corners.
+    is_im2col: u8,
+    lower: [i16; IM2COL_AXES_MAX],
+    upper: [i16; IM2COL_AXES_MAX],
 }
 const _: () = assert!(size_of::<HostMap>() <= size_of::<TensorMap>());
 const _: () = assert!(offset_of!(HostMap, magic) == 0);
@@ -51,12 +57,22 @@ impl TensorMap {
             element: spec.element() as u8,
             swizzle: spec.swizzle() as u8,
             fill: spec.fill() as u8,
+            is_im2col: spec.is_im2col().into(),
+            lower: [0; IM2COL_AXES_MAX],
+            upper: [0; IM2COL_AXES_MAX],
         };
         map.strides_bytes[..spec.rank() - 1].copy_from_slice(spec.strides_bytes());
         for (axis, dim) in spec.dims().iter().enumerate() {
             map.dims_less_one[axis] = (dim - 1) as u32;
-            map.box_dims[axis] = spec.box_dims()[axis] as u16;
             map.element_strides[axis] = spec.element_strides()[axis] as u8;
+        }
+        for (to, dim) in map.box_dims.iter_mut().zip(spec.box_dims()) {
+            *to = *dim as u16;
+        }
+        if let Some((lower, upper)) = spec.im2col_corners() {
+            for axis in 0..lower.len() {
+                (map.lower[axis], map.upper[axis]) = (lower[axis] as i16, upper[axis] as i16);
+            }
         }
         let mut tensor_map = Self::from_words([0; 16]);
         // SAFETY: a host map is smaller than the words and needs no more alignment.
@@ -66,7 +82,7 @@ impl TensorMap {
 
     /// What is in the map.
     #[track_caller]
-    fn decode(&self, rank: usize) -> HostMap {
+    fn decode(&self, rank: usize, is_im2col: bool) -> HostMap {
         assert!(self.words[0] == MAGIC, "this tensor map was not made for the CPU device");
         // SAFETY: the magic says that `for_cpu` wrote a host map.
         let map = unsafe { *(&raw const *self).cast::<HostMap>() };
@@ -75,7 +91,35 @@ impl TensorMap {
             "expected {} coordinates for this tensor map, found {rank}",
             map.rank
         );
-        map
+        match (map.is_im2col == 1, is_im2col) {
+            (true, false) => panic!("this tensor map is for im2col loads, and for nothing else"),
+            (false, true) => panic!("an im2col load takes an im2col map, found a tiled one"),
+            _ => map,
+        }
+    }
+}
+
+/// Where a load begins.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    map: &'a TensorMap,
+    at: &'a [i32],
+    /// Of an im2col load.
+    offsets: Option<&'a [u16]>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn tiled(map: &'a TensorMap, at: &'a [i32]) -> Self {
+        Self { map, at, offsets: None }
+    }
+
+    pub(super) fn im2col(map: &'a TensorMap, at: &'a [i32], offsets: &'a [u16]) -> Self {
+        Self { map, at, offsets: Some(offsets) }
+    }
+
+    #[track_caller]
+    fn decode(&self) -> HostMap {
+        self.map.decode(self.at.len(), self.offsets.is_some())
     }
 }
 
@@ -86,9 +130,8 @@ impl HostMap {
 
     /// Elements of the box along each axis.
     fn box_len(&self) -> [usize; RANK_MAX] {
-        core::array::from_fn(|axis| {
-            usize::from(self.box_dims[axis]).div_ceil(self.element_strides[axis].into())
-        })
+        let strides = if self.is_im2col == 1 { [1; RANK_MAX] } else { self.element_strides };
+        core::array::from_fn(|axis| usize::from(self.box_dims[axis]).div_ceil(strides[axis].into()))
     }
 
     /// What the hardware asks of a box's begin.
@@ -112,31 +155,106 @@ impl HostMap {
         }
     }
 
+    /// Where an element of the box lies in `shared`.
+    fn place(&self, shared: *mut u8, row: usize, column: usize) -> *mut u8 {
+        let linear = shared.wrapping_add(row * self.row_bytes() + column * self.element_bytes());
+        let chunks = SWIZZLES[self.swizzle as usize].span_bytes() as usize / 16;
+        let swizzled = linear.addr() ^ (((linear.addr() >> 7) & (chunks - 1)) << 4);
+        linear.wrapping_add(swizzled.wrapping_sub(linear.addr()))
+    }
+
+    /// Where the element at these coordinates lies in the tensor; null out of bounds.
+    fn element_at(&self, coordinates: &[i64]) -> *mut u8 {
+        let mut address = self.address as usize;
+        for (axis, coordinate) in coordinates.iter().enumerate() {
+            if !(0..=i64::from(self.dims_less_one[axis])).contains(coordinate) {
+                return core::ptr::null_mut();
+            }
+            let stride = match axis {
+                0 => self.element_bytes() as u64,
+                _ => self.strides_bytes[axis - 1],
+            };
+            address += *coordinate as usize * stride as usize;
+        }
+        core::ptr::with_exposed_provenance_mut(address)
+    }
+
     /// Calls `visit` with each element of the box at `at`: its address in `shared`
     /// and in the tensor, the latter null if it lies out of bounds.
     fn visit(&self, shared: *mut u8, at: &[i32], mut visit: impl FnMut(*mut u8, *mut u8)) {
-        let (len, bytes) = (self.box_len(), self.element_bytes());
-        let swizzle = SWIZZLES[self.swizzle as usize];
+        let len = self.box_len();
+        let mut coordinates = [0; RANK_MAX];
         for index in 0..len.iter().product() {
-            let (mut rest, mut global, mut is_inside) = (index, self.address as usize, true);
-            for axis in 0..at.len() {
+            let mut rest = index;
+            for (axis, begin) in at.iter().enumerate() {
                 let step = (rest % len[axis] * usize::from(self.element_strides[axis])) as i64;
                 rest /= len[axis];
-                let coordinate = i64::from(at[axis]) + step;
-                is_inside &= (0..=i64::from(self.dims_less_one[axis])).contains(&coordinate);
-                let stride = match axis {
-                    0 => bytes as i64,
-                    _ => self.strides_bytes[axis - 1] as i64,
-                };
-                global = global.wrapping_add_signed((coordinate * stride) as isize);
+                coordinates[axis] = i64::from(*begin) + step;
             }
-            let (row, column) = (index / len[0], index % len[0]);
-            let linear = shared.wrapping_add(row * self.row_bytes() + column * bytes);
-            let chunks = swizzle.span_bytes() as usize / 16;
-            let swizzled = linear.addr() ^ (((linear.addr() >> 7) & (chunks - 1)) << 4);
-            let place = linear.wrapping_add(swizzled.wrapping_sub(linear.addr()));
-            let tensor = core::ptr::with_exposed_provenance_mut(if is_inside { global } else { 0 });
-            visit(place, tensor);
+            let place = self.place(shared, index / len[0], index % len[0]);
+            visit(place, self.element_at(&coordinates[..at.len()]));
+        }
+    }
+
+    /// Calls `visit` with each element of the column of pixels that begins at `at`, as
+    /// [`visit`](Self::visit) does.
+    fn visit_pixels(
+        &self,
+        shared: *mut u8,
+        at: &[i32],
+        offsets: &[u16],
+        mut visit: impl FnMut(*mut u8, *mut u8),
+    ) {
+        let [channels, pixels, ..] = self.box_len();
+        let images = at.len() - 1;
+        let mut position = [0; RANK_MAX];
+        for (to, from) in position.iter_mut().zip(at) {
+            *to = i64::from(*from);
+        }
+        for pixel in 0..pixels {
+            let mut coordinates = position;
+            for (axis, offset) in offsets.iter().enumerate() {
+                coordinates[axis + 1] += i64::from(*offset);
+            }
+            for channel in 0..channels {
+                coordinates[0] = position[0] + channel as i64;
+                visit(self.place(shared, pixel, channel), self.element_at(&coordinates[..=images]));
+            }
+            // One pixel on: along width, at its end to the next row, and so on.
+            let axis = (1..images).find(|&axis| {
+                position[axis] += i64::from(self.element_strides[axis]);
+                let is_inside = position[axis] <= self.last_position(axis);
+                if !is_inside {
+                    position[axis] = i64::from(self.lower[axis - 1]);
+                }
+                is_inside
+            });
+            position[images] += i64::from(axis.is_none());
+        }
+    }
+
+    /// The largest coordinate of an im2col load along a spatial axis.
+    fn last_position(&self, axis: usize) -> i64 {
+        i64::from(self.dims_less_one[axis]) + i64::from(self.upper[axis - 1])
+    }
+
+    /// What the hardware asks of an im2col load.
+    #[track_caller]
+    fn check_im2col(&self, at: &[i32], offsets: &[u16]) {
+        for (i, &offset) in offsets.iter().enumerate() {
+            let (found, lower) = (i64::from(at[i + 1]), i64::from(self.lower[i]));
+            let last = self.last_position(i + 1);
+            assert!(
+                (lower..=last).contains(&found),
+                "im2col load: expected a coordinate from {lower} to {last} along axis {}, found {found}",
+                i + 1
+            );
+            let limit = 1u32 << corner_bits(at.len());
+            assert!(
+                u32::from(offset) < limit,
+                "im2col load: expected an offset below {limit} along axis {}, found {offset}",
+                i + 1
+            );
         }
     }
 
@@ -150,10 +268,10 @@ impl HostMap {
 ///
 /// As for [`super::tma_load`].
 #[track_caller]
-pub(super) unsafe fn load(shared: *mut u8, map: &TensorMap, at: &[i32], barrier: &Mbarrier) {
-    let map = map.decode(at.len());
+pub(super) unsafe fn load(shared: *mut u8, source: Source<'_>, barrier: &Mbarrier) {
+    let map = source.decode();
     // SAFETY: by the caller's contract.
-    unsafe { fill_box(&map, shared, at) };
+    unsafe { fill_box(&map, shared, &source) };
     barrier.complete_tx(map.box_bytes());
 }
 
@@ -163,12 +281,11 @@ pub(super) unsafe fn load(shared: *mut u8, map: &TensorMap, at: &[i32], barrier:
 #[track_caller]
 pub(super) unsafe fn load_multicast(
     shared: *mut u8,
-    map: &TensorMap,
-    at: &[i32],
+    source: Source<'_>,
     barrier: &Mbarrier,
     blocks: u16,
 ) {
-    let map = map.decode(at.len());
+    let map = source.decode();
     for rank in (0..16).filter(|rank| blocks >> rank & 1 == 1) {
         // SAFETY: by the caller's contract the cluster has a block of this rank.
         let (there, counter) = unsafe {
@@ -176,7 +293,7 @@ pub(super) unsafe fn load_multicast(
             (crate::cluster::cluster_map(shared, rank), crate::cluster::cluster_map(counter, rank))
         };
         // SAFETY: by the caller's contract.
-        unsafe { fill_box(&map, there, at) };
+        unsafe { fill_box(&map, there, &source) };
         // SAFETY: the barrier in the same place of that block.
         unsafe { &*counter }.complete_tx(map.box_bytes());
     }
@@ -186,13 +303,13 @@ pub(super) unsafe fn load_multicast(
 ///
 /// `shared` has room for the box.
 #[track_caller]
-unsafe fn fill_box(map: &HostMap, shared: *mut u8, at: &[i32]) {
+unsafe fn fill_box(map: &HostMap, shared: *mut u8, source: &Source<'_>) {
     check_shared(shared);
-    map.check_begin(at);
+    map.check_begin(source.at);
     let bytes = map.element_bytes();
     let element = ELEMENTS[map.element as usize];
     let fill = if map.fill == OutOfBoundsFill::NanForFma as u8 { 0xff } else { 0 };
-    map.visit(shared, at, |place, tensor| {
+    let fill_element = |place: *mut u8, tensor: *mut u8| {
         // SAFETY: both are elements of the box and of the tensor.
         unsafe {
             match tensor.is_null() {
@@ -204,7 +321,14 @@ unsafe fn fill_box(map: &HostMap, shared: *mut u8, at: &[i32]) {
                 value.write(tf32::from_f32(value.read()).to_f32());
             }
         }
-    });
+    };
+    match source.offsets {
+        None => map.visit(shared, source.at, fill_element),
+        Some(offsets) => {
+            map.check_im2col(source.at, offsets);
+            map.visit_pixels(shared, source.at, offsets, fill_element);
+        }
+    }
 }
 
 /// # Safety
@@ -285,7 +409,7 @@ pub(super) unsafe fn bulk(to: *mut u8, from: *const u8, bytes: u32) {
 #[track_caller]
 fn check_store(shared: *const u8, map: &TensorMap, at: &[i32]) -> HostMap {
     check_shared(shared);
-    let map = map.decode(at.len());
+    let map = map.decode(at.len(), false);
     map.check_begin(at);
     if let Some((axis, found)) = at.iter().enumerate().find(|(_, at)| **at < 0) {
         panic!(

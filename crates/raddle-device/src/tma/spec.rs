@@ -1,10 +1,16 @@
 //! What a tensor map says, as plain data: the arguments of the driver's
-//! `cuTensorMapEncodeTiled`, checked against its rules with typed errors.
+//! `cuTensorMapEncodeTiled` or `cuTensorMapEncodeIm2col`, checked against its rules
+//! with typed errors.
 //!
 //! *Source*: CUDA driver API, "Tensor Map Object Management".
 
-use core::fmt;
+mod im2col;
 
+pub(crate) use im2col::corner_bits;
+pub use im2col::{FilterAxis, IM2COL_AXES_MAX, IM2COL_PIXELS_MAX, Im2colAxis};
+
+use self::im2col::Corners;
+use super::TensorMapError;
 use crate::float::{bf16, f8e4m3, f8e5m2, f16, tf32};
 use crate::matrix::Swizzle;
 use crate::param::DeviceType;
@@ -17,7 +23,7 @@ pub const BOX_DIM_MAX: u32 = 256;
 pub const BOX_BYTES_MAX: u64 = 227 * 1024;
 const STRIDE_BYTES_MAX: u64 = 1 << 40;
 const DIM_MAX: u64 = 1 << 32;
-const ELEMENT_STRIDE_MAX: u32 = 8;
+pub(super) const ELEMENT_STRIDE_MAX: u32 = 8;
 const ALIGN_BYTES: u64 = 16;
 
 /// Element types of tensor maps, numbered as `CUtensorMapDataType`.
@@ -111,7 +117,8 @@ pub enum OutOfBoundsFill {
     NanForFma = 1,
 }
 
-/// A tiled tensor map before it is encoded for a device.
+/// A tensor map before it is encoded for a device: [`tiled`](TensorMapSpec::tiled)
+/// or [`im2col`](TensorMapSpec::im2col).
 ///
 /// Axis 0 is the contiguous one. *Units*: dimensions and boxes in elements,
 /// strides in bytes.
@@ -126,6 +133,8 @@ pub struct TensorMapSpec {
     swizzle: Swizzle,
     l2_promotion: L2Promotion,
     fill: OutOfBoundsFill,
+    /// Of an im2col map, whose box is channels times pixels.
+    corners: Option<Corners>,
 }
 
 impl TensorMapSpec {
@@ -143,12 +152,29 @@ impl TensorMapSpec {
         box_dims: &[u32],
     ) -> Result<Self, TensorMapError> {
         let rank = dims.len();
+        if (1..=RANK_MAX).contains(&rank) && box_dims.len() != rank {
+            let (strides, box_axes) = (strides_bytes.len(), box_dims.len());
+            return Err(TensorMapError::Lengths { rank, strides, box_axes });
+        }
+        let mut spec = Self::of_tensor(element, dims, strides_bytes)?;
+        spec.box_dims[..rank].copy_from_slice(box_dims);
+        spec.check_box()?;
+        Ok(spec)
+    }
+
+    /// The tensor without a box.
+    fn of_tensor(
+        element: TensorElement,
+        dims: &[u64],
+        strides_bytes: &[u64],
+    ) -> Result<Self, TensorMapError> {
+        let rank = dims.len();
         if rank == 0 || rank > RANK_MAX {
             return Err(TensorMapError::Rank { found: rank });
         }
-        if strides_bytes.len() + 1 != rank || box_dims.len() != rank {
-            let (strides, box_axes) = (strides_bytes.len(), box_dims.len());
-            return Err(TensorMapError::Lengths { rank, strides, box_axes });
+        if strides_bytes.len() + 1 != rank {
+            let strides = strides_bytes.len();
+            return Err(TensorMapError::Lengths { rank, strides, box_axes: rank });
         }
         let mut spec = Self {
             element,
@@ -160,11 +186,11 @@ impl TensorMapSpec {
             swizzle: Swizzle::None,
             l2_promotion: L2Promotion::None,
             fill: OutOfBoundsFill::Zero,
+            corners: None,
         };
         spec.dims[..rank].copy_from_slice(dims);
         spec.strides_bytes[..rank - 1].copy_from_slice(strides_bytes);
-        spec.box_dims[..rank].copy_from_slice(box_dims);
-        spec.check_axes()?;
+        spec.check_tensor()?;
         Ok(spec)
     }
 
@@ -179,12 +205,7 @@ impl TensorMapSpec {
         dims: &[u64],
         box_dims: &[u32],
     ) -> Result<Self, TensorMapError> {
-        let mut strides = [0; RANK_MAX - 1];
-        let mut stride = u64::from(element.bytes());
-        for (next, dim) in strides.iter_mut().zip(dims) {
-            stride = stride.saturating_mul(*dim);
-            *next = stride;
-        }
+        let strides = dense_strides(element, dims);
         let count = dims.len().saturating_sub(1).min(RANK_MAX - 1);
         Self::tiled(element, dims, &strides[..count], box_dims)
     }
@@ -222,7 +243,7 @@ impl TensorMapSpec {
 
     /// The map that takes every `strides[i]`-th element along axis `i`; a box then
     /// spans `box_dims[i]` elements and holds `box_dims[i] / strides[i]` of them,
-    /// rounded up.
+    /// rounded up. An im2col map has its strides from its axes.
     ///
     /// ## Errors
     ///
@@ -277,13 +298,14 @@ impl TensorMapSpec {
         &self.strides_bytes[..self.rank() - 1]
     }
 
-    /// Elements that a box spans along each axis.
+    /// Elements that a box spans along each axis; of an im2col map, the channels and
+    /// the pixels that a load takes.
     #[must_use]
     pub fn box_dims(&self) -> &[u32] {
-        &self.box_dims[..self.rank()]
+        &self.box_dims[..if self.is_im2col() { 2 } else { self.rank() }]
     }
 
-    /// Distance of the elements that a box takes along each axis.
+    /// Distance of the elements that a load takes along each axis.
     #[must_use]
     pub fn element_strides(&self) -> &[u32] {
         &self.element_strides[..self.rank()]
@@ -315,15 +337,23 @@ impl TensorMapSpec {
         if self.swizzle == Swizzle::None {
             return bytes;
         }
-        let row_bytes = self.box_dims[0].div_ceil(self.element_strides[0]) * self.element.bytes();
-        bytes / row_bytes * self.swizzle.span_bytes()
+        bytes / (self.box_len(0) * self.element.bytes()) * self.swizzle.span_bytes()
     }
 
     /// Bytes that one load counts at its barrier.
     #[must_use]
     pub fn box_bytes(&self) -> u32 {
-        let axes = self.box_dims().iter().zip(self.element_strides());
-        axes.map(|(dim, stride)| dim.div_ceil(*stride)).product::<u32>() * self.element.bytes()
+        let axes = 0..self.box_dims().len();
+        axes.map(|axis| self.box_len(axis)).product::<u32>() * self.element.bytes()
+    }
+
+    /// Elements that a load takes along an axis of its box. An im2col load steps over
+    /// pixels and takes no fewer for it.
+    fn box_len(&self, axis: usize) -> u32 {
+        match self.is_im2col() {
+            true => self.box_dims[axis],
+            false => self.box_dims[axis].div_ceil(self.element_strides[axis]),
+        }
     }
 
     /// Bytes from the tensor's first element to behind its last.
@@ -337,7 +367,7 @@ impl TensorMapSpec {
         offset.saturating_add(u64::from(self.element.bytes()))
     }
 
-    fn check_axes(&self) -> Result<(), TensorMapError> {
+    fn check_tensor(&self) -> Result<(), TensorMapError> {
         for (axis, &found) in self.dims().iter().enumerate() {
             if found == 0 || found > DIM_MAX {
                 return Err(TensorMapError::Dimension { axis, found });
@@ -348,6 +378,10 @@ impl TensorMapSpec {
                 return Err(TensorMapError::Stride { axis: i + 1, found });
             }
         }
+        Ok(())
+    }
+
+    fn check_box(&self) -> Result<(), TensorMapError> {
         for (axis, &found) in self.box_dims().iter().enumerate() {
             if found == 0 || found > BOX_DIM_MAX {
                 return Err(TensorMapError::Box { axis, found });
@@ -371,126 +405,16 @@ impl TensorMapSpec {
     }
 }
 
-/// A rule of tensor maps that a [`TensorMapSpec`] breaks. All are mistakes of
-/// the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TensorMapError {
-    /// No axes, or more than five: merge or split axes.
-    Rank {
-        /// Number of dimensions given.
-        found: usize,
-    },
-    /// Dimensions, strides and box disagree about the rank: give one stride fewer
-    /// than dimensions, and one box length and element stride for each dimension.
-    Lengths {
-        /// Number of dimensions given.
-        rank: usize,
-        /// Number of strides given.
-        strides: usize,
-        /// Number of box lengths given.
-        box_axes: usize,
-    },
-    /// The tensor does not begin at a multiple of 16 bytes.
-    Address {
-        /// The address.
-        found: u64,
-    },
-    /// A dimension of zero or above 2^32.
-    Dimension {
-        /// The axis, 0 the contiguous one.
-        axis: usize,
-        /// The dimension.
-        found: u64,
-    },
-    /// A stride that is not a multiple of 16 bytes or not below 2^40: pad the rows.
-    Stride {
-        /// The axis, 0 the contiguous one.
-        axis: usize,
-        /// The stride in bytes.
-        found: u64,
-    },
-    /// A box length of zero or above 256.
-    Box {
-        /// The axis, 0 the contiguous one.
-        axis: usize,
-        /// The length.
-        found: u32,
-    },
-    /// The box is not a multiple of 16 bytes wide along axis 0, or wider than its
-    /// swizzle's span: split it into several loads.
-    BoxWidth {
-        /// Bytes of the box along axis 0.
-        bytes: u32,
-        /// The swizzle.
-        swizzle: Swizzle,
-    },
-    /// The box is larger than shared memory.
-    BoxBytes {
-        /// Bytes of the box.
-        found: u64,
-    },
-    /// An element stride outside of 1 to 8.
-    ElementStride {
-        /// The axis, 0 the contiguous one.
-        axis: usize,
-        /// The stride in elements.
-        found: u32,
-    },
-    /// A NaN fill for a type that has no NaN.
-    NanFill {
-        /// The element type.
-        element: TensorElement,
-    },
-}
-
-impl fmt::Display for TensorMapError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tensor map: ")?;
-        match *self {
-            Self::Rank { found } => write!(f, "expected 1 to {RANK_MAX} axes, found {found}"),
-            Self::Lengths { rank, strides, box_axes } => write!(
-                f,
-                "for {rank} dimensions expected {} strides and {rank} box lengths, found {strides} and {box_axes}",
-                rank.saturating_sub(1)
-            ),
-            Self::Address { found } => {
-                write!(f, "expected an address that is a multiple of 16, found {found:#x}")
-            }
-            Self::Dimension { axis, found } => {
-                write!(f, "expected 1 to 2^32 elements along axis {axis}, found {found}")
-            }
-            Self::Stride { axis, found } => write!(
-                f,
-                "expected a stride of axis {axis} that is a multiple of 16 bytes below 2^40, found {found}"
-            ),
-            Self::Box { axis, found } => write!(
-                f,
-                "expected a box of 1 to {BOX_DIM_MAX} elements along axis {axis}, found {found}"
-            ),
-            Self::BoxWidth { bytes, swizzle: Swizzle::None } => {
-                write!(f, "expected a box whose rows are a multiple of 16 bytes, found {bytes}")
-            }
-            Self::BoxWidth { bytes, swizzle } => write!(
-                f,
-                "expected a box whose rows are a multiple of 16 bytes and at most the swizzle's {}, found {bytes}",
-                swizzle.span_bytes()
-            ),
-            Self::BoxBytes { found } => {
-                write!(f, "expected a box of at most {BOX_BYTES_MAX} bytes, found {found}")
-            }
-            Self::ElementStride { axis, found } => write!(
-                f,
-                "expected an element stride of 1 to {ELEMENT_STRIDE_MAX} along axis {axis}, found {found}"
-            ),
-            Self::NanFill { element } => {
-                write!(f, "expected a float type for a NaN fill, found {element:?}")
-            }
-        }
+/// Distances of the indices of each axis but the first, if nothing lies between.
+fn dense_strides(element: TensorElement, dims: &[u64]) -> [u64; RANK_MAX - 1] {
+    let mut strides = [0; RANK_MAX - 1];
+    let mut stride = u64::from(element.bytes());
+    for (next, dim) in strides.iter_mut().zip(dims) {
+        stride = stride.saturating_mul(*dim);
+        *next = stride;
     }
+    strides
 }
-
-impl core::error::Error for TensorMapError {}
 
 #[cfg(all(test, not(raddle_device)))]
 mod tests {

@@ -6,7 +6,10 @@ use raddle_device::matrix::{Swizzle, ldmatrix_x1};
 use raddle_device::mbarrier::Mbarrier;
 use raddle_device::shared;
 use raddle_device::tile::Matrix;
-use raddle_device::tma::{TensorElement, TensorMap, TensorMapSpec, tma_add, tma_load, tma_store};
+use raddle_device::tma::{
+    Im2colAxis, TensorElement, TensorMap, TensorMapSpec, tma_add, tma_load, tma_load_im2col,
+    tma_store,
+};
 
 use crate::harness::{Shape, block_of};
 
@@ -59,6 +62,42 @@ fn loads_that_hopper_refuses() {
     assert_says(
         &refusal(block_of(1), || load(&foreign, [0, 0], 0)),
         "this tensor map was not made for the CPU device",
+    );
+}
+
+#[test]
+fn im2col_loads_that_hopper_refuses() {
+    let words = vec![0u32; 4096];
+    let axes = [Im2colAxis { lower: -1, upper: -1, stride: 1 }; 2];
+    let spec = TensorMapSpec::im2col_dense(TensorElement::U32, &[8, 8, 8, 8], &axes, 8, 8).unwrap();
+    let map = TensorMap::for_cpu(&spec, words.as_ptr() as u64).unwrap();
+    let tiled = map_of(&words, &[8, 8, 8, 8], &[8, 8, 1, 1]);
+    let load_pixels = |map: &TensorMap, at: [i32; 4], offsets: [u16; 2]| {
+        let window = shared!(Window).as_ptr();
+        let mut barriers = shared!([Mbarrier; 1]);
+        let barriers = barriers.init_mbarriers(|_| 1);
+        // SAFETY: the column fits, or the load is refused.
+        unsafe { tma_load_im2col(window, map, at, offsets, &barriers[0]) };
+    };
+    assert_says(
+        &refusal(block_of(1), || load_pixels(&map, [0, 7, 0, 0], [0, 0])),
+        "expected a coordinate from -1 to 6 along axis 1, found 7",
+    );
+    assert_says(
+        &refusal(block_of(1), || load_pixels(&map, [0, 0, -2, 0], [0, 0])),
+        "expected a coordinate from -1 to 6 along axis 2, found -2",
+    );
+    assert_says(
+        &refusal(block_of(1), || load_pixels(&map, [0, 0, 0, 0], [0, 256])),
+        "expected an offset below 256 along axis 2, found 256",
+    );
+    assert_says(
+        &refusal(block_of(1), || load_pixels(&tiled, [0, 0, 0, 0], [0, 0])),
+        "an im2col load takes an im2col map, found a tiled one",
+    );
+    assert_says(
+        &refusal(block_of(1), || load(&map, [0, 0, 0, 0], 0)),
+        "this tensor map is for im2col loads, and for nothing else",
     );
 }
 

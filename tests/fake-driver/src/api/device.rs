@@ -253,3 +253,26 @@ pub(crate) fn encode_tensor_map(
 ) -> Result {
     map.set([0; 16])
 }
+
+/// `cuTensorMapEncodeIm2col`: as above.
+#[expect(clippy::too_many_arguments, reason = "the C function has that many")]
+pub(crate) fn encode_im2col_map(
+    _: &mut Locked,
+    map: Out<[u64; 16]>,
+    _element: u32,
+    _rank: u32,
+    _address: u64,
+    _sizes: In<u64>,
+    _strides: In<u64>,
+    _lower: In<i32>,
+    _upper: In<i32>,
+    _channels: u32,
+    _pixels: u32,
+    _element_strides: In<u32>,
+    _interleave: u32,
+    _swizzle: u32,
+    _promotion: u32,
+    _fill: u32,
+) -> Result {
+    map.set([0; 16])
+}

@@ -5,8 +5,9 @@ use raddle::prelude::*;
 /// Bytes of shared memory that the kernels hand back.
 pub const WINDOW: usize = 8192;
 
+/// Where boxes land in shared memory.
 #[repr(C, align(1024))]
-struct Window([u32; WINDOW / 4]);
+pub struct Window([u32; WINDOW / 4]);
 
 /// Loads the box at `at` of a map of the rank and gives back the window it lands in,
 /// which is filled with `0xaaaaaaaa` before.

@@ -2,6 +2,7 @@
 //! compares the results with plain Rust on the host, bit for bit.
 
 mod copies;
+mod im2col;
 mod numbers;
 mod products;
 mod support;
