@@ -3,9 +3,10 @@
 //! Every accessor says by a typed error what is missing or of a wrong kind; the
 //! executor adds the node's name, operation and opset.
 
+use crate::attributes::wrong_kind;
 use crate::exec::{Plan, Scope};
 use crate::graph::{Attribute, Node, Subgraph, ValueType};
-use crate::{Error, Result, Sequence, Tensor, Value, shape};
+use crate::{Error, Result, Sequence, Tensor, Value};
 
 /// One call of an operation.
 pub struct OpContext<'a> {
@@ -150,7 +151,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn int(&self, name: &str, default: i64) -> Result<i64> {
-        Ok(self.optional_int(name)?.unwrap_or(default))
+        self.node.int(name, default)
     }
 
     /// A truth value that ONNX writes as an integer.
@@ -158,7 +159,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn flag(&self, name: &str, default: bool) -> Result<bool> {
-        Ok(self.int(name, default.into())? != 0)
+        self.node.flag(name, default)
     }
 
     /// An integer attribute that may be absent.
@@ -166,11 +167,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn optional_int(&self, name: &str) -> Result<Option<i64>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Int(value)) => Ok(Some(*value)),
-            Some(other) => Err(wrong_kind(name, other, "Int")),
-        }
+        self.node.optional_int(name)
     }
 
     /// A float attribute.
@@ -178,11 +175,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn float(&self, name: &str, default: f32) -> Result<f32> {
-        match self.node.attribute(name) {
-            None => Ok(default),
-            Some(Attribute::Float(value)) => Ok(*value),
-            Some(other) => Err(wrong_kind(name, other, "Float")),
-        }
+        self.node.float(name, default)
     }
 
     /// A text attribute.
@@ -190,11 +183,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn text<'s>(&'s self, name: &str, default: &'s str) -> Result<&'s str> {
-        match self.node.attribute(name) {
-            None => Ok(default),
-            Some(Attribute::String(value)) => Ok(value),
-            Some(other) => Err(wrong_kind(name, other, "String")),
-        }
+        self.node.text(name, default)
     }
 
     /// A list of integers that may be absent.
@@ -202,11 +191,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn ints(&self, name: &str) -> Result<Option<&'a [i64]>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Ints(values)) => Ok(Some(values)),
-            Some(other) => Err(wrong_kind(name, other, "Ints")),
-        }
+        self.node.ints(name)
     }
 
     /// A list of floats that may be absent.
@@ -214,12 +199,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn floats(&self, name: &str) -> Result<Option<&'a [f32]>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Floats(values)) => Ok(Some(values)),
-            Some(Attribute::Ints(values)) if values.is_empty() => Ok(Some(&[])),
-            Some(other) => Err(wrong_kind(name, other, "Floats")),
-        }
+        self.node.floats(name)
     }
 
     /// A list of texts that may be absent.
@@ -227,12 +207,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn texts(&self, name: &str) -> Result<Option<&'a [String]>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Strings(values)) => Ok(Some(values)),
-            Some(Attribute::Ints(values)) if values.is_empty() => Ok(Some(&[])),
-            Some(other) => Err(wrong_kind(name, other, "Strings")),
-        }
+        self.node.texts(name)
     }
 
     /// A tensor attribute that may be absent.
@@ -240,11 +215,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn tensor_attribute(&self, name: &str) -> Result<Option<&'a Tensor>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Tensor(tensor)) => Ok(Some(tensor)),
-            Some(other) => Err(wrong_kind(name, other, "Tensor")),
-        }
+        self.node.tensor_attribute(name)
     }
 
     /// A type attribute that may be absent.
@@ -252,11 +223,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn type_attribute(&self, name: &str) -> Result<Option<&'a ValueType>> {
-        match self.node.attribute(name) {
-            None => Ok(None),
-            Some(Attribute::Type(value_type)) => Ok(Some(value_type)),
-            Some(other) => Err(wrong_kind(name, other, "Type")),
-        }
+        self.node.type_attribute(name)
     }
 
     /// An element type that an attribute names by its number.
@@ -264,12 +231,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`].
     pub fn dtype_attribute(&self, name: &str) -> Result<Option<crate::DType>> {
-        let Some(number) = self.optional_int(name)? else { return Ok(None) };
-        let unknown = || Error::Attribute {
-            name: name.into(),
-            why: format!("names element type {number}, which does not exist"),
-        };
-        crate::DType::from_onnx(number).map(Some).ok_or_else(unknown)
+        self.node.dtype_attribute(name)
     }
 
     /// The axis that an integer attribute names, for a tensor of a rank.
@@ -277,7 +239,7 @@ impl<'a> OpContext<'a> {
     /// ## Errors
     /// [`Error::Attribute`], [`Error::Axis`].
     pub fn axis(&self, name: &str, default: i64, rank: usize) -> Result<usize> {
-        shape::axis(self.int(name, default)?, rank)
+        self.node.axis(name, default, rank)
     }
 
     /// A required list attribute or input of integers, whichever the opset has:
@@ -325,7 +287,7 @@ impl<'a> OpContext<'a> {
 
     /// An error about an attribute's value.
     pub fn bad_attribute(&self, name: &str, why: impl Into<String>) -> Error {
-        Error::Attribute { name: name.into(), why: why.into() }
+        self.node.bad_attribute(name, why)
     }
 }
 
@@ -335,9 +297,4 @@ impl<'a> OpContext<'a> {
 /// Those of `tensor`.
 pub fn one(tensor: Result<Tensor>) -> Result<Vec<Value>> {
     tensor.map(|tensor| vec![tensor.into()])
-}
-
-fn wrong_kind(name: &str, found: &Attribute, expected: &str) -> Error {
-    let why = format!("is of kind {:?}, expected {expected}", found.kind());
-    Error::Attribute { name: name.into(), why }
 }

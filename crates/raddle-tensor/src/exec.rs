@@ -105,6 +105,19 @@ impl Plan {
         &self,
         inputs: impl IntoIterator<Item = (N, Value)>,
     ) -> Result<Vec<Value>> {
+        self.run_observed(inputs, &mut |_, _| {})
+    }
+
+    /// As [`Self::run`]; `observe` sees every value of the graph as it is made,
+    /// those of bodies not.
+    ///
+    /// ## Errors
+    /// As [`Self::run`].
+    pub fn run_observed<N: AsRef<str>>(
+        &self,
+        inputs: impl IntoIterator<Item = (N, Value)>,
+        observe: &mut dyn FnMut(ValueId, &Value),
+    ) -> Result<Vec<Value>> {
         let graph = &*self.graph;
         let mut scope = self.scope();
         let mut is_given = vec![false; graph.inputs.len()];
@@ -123,7 +136,7 @@ impl Plan {
             }
         }
         self.check_inputs(&scope)?;
-        self.execute(scope)
+        self.execute(scope, observe)
     }
 
     /// Runs a body of control flow with values for its inputs in order.
@@ -144,7 +157,7 @@ impl Plan {
         for capture in &body.captures {
             scope.slots[capture.inner.index()] = outer.slots[capture.outer.index()].clone();
         }
-        self.execute(scope)
+        self.execute(scope, &mut |_, _| {})
     }
 
     fn scope(&self) -> Scope {
@@ -155,7 +168,11 @@ impl Plan {
         Scope { slots }
     }
 
-    fn execute(&self, mut scope: Scope) -> Result<Vec<Value>> {
+    fn execute(
+        &self,
+        mut scope: Scope,
+        observe: &mut dyn FnMut(ValueId, &Value),
+    ) -> Result<Vec<Value>> {
         for step in &self.steps {
             let node = &self.graph.nodes[step.node];
             let outputs = run_node(node, step, &mut scope);
@@ -163,6 +180,7 @@ impl Plan {
             for (id, value) in node.outputs.iter().zip(outputs) {
                 // A value that nobody reads is not kept.
                 if let Some(id) = id {
+                    observe(*id, &value);
                     scope.slots[id.index()] = Some(value);
                 }
             }
@@ -197,7 +215,7 @@ impl Plan {
 }
 
 /// Which node makes each value; `usize::MAX` for values that are there from the start.
-fn producers(graph: &Graph, captured: &[ValueId]) -> Result<Vec<Option<usize>>> {
+pub fn producers(graph: &Graph, captured: &[ValueId]) -> Result<Vec<Option<usize>>> {
     let mut producers = vec![None; graph.values.len()];
     let start = graph.inputs.iter().chain(captured);
     for id in start.chain(graph.constants.iter().map(|(id, _)| id)) {
@@ -223,7 +241,7 @@ fn producers(graph: &Graph, captured: &[ValueId]) -> Result<Vec<Option<usize>>> 
 }
 
 /// Nodes in an order in which each comes after those it reads from.
-fn order(graph: &Graph, producers: &[Option<usize>]) -> Result<Vec<usize>> {
+pub fn order(graph: &Graph, producers: &[Option<usize>]) -> Result<Vec<usize>> {
     let producer = |id: ValueId| producers[id.index()].filter(|&at| at != usize::MAX);
     let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes.len()];
     let mut waits_for = vec![0usize; graph.nodes.len()];

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod attributes;
 mod context;
 pub mod convert;
 mod data;
@@ -14,6 +15,7 @@ mod dtype;
 mod error;
 mod exec;
 pub mod graph;
+pub mod infer;
 pub mod minifloat;
 pub mod movement;
 mod op;
@@ -30,6 +32,8 @@ pub use data::{Complex, Data, Element, storage};
 pub use dtype::{Class, DType};
 pub use error::{Error, Result};
 pub use exec::{Plan, evaluate};
-pub use op::{DTypeRule, Kind, LATEST, MANY, Op, Reference, ShapeRule, full_name, op};
+pub use op::{
+    DTypeRule, ElementsRule, InferRule, Kind, LATEST, MANY, Op, Reference, ShapeRule, full_name, op,
+};
 pub use tensor::Tensor;
 pub use value::{Sequence, Value};

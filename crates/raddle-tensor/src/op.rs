@@ -9,6 +9,7 @@
 use std::ops::RangeInclusive;
 
 use crate::graph::{Attribute, Node};
+use crate::infer::{Dims, Expr, InferContext, TensorInfo};
 use crate::{DType, Error, OpContext, Result, Value};
 
 /// The newest version of ONNX's own operator set that the table knows.
@@ -38,6 +39,10 @@ pub struct Op {
     pub dtype: DTypeRule,
     /// Shape of the first output.
     pub shape: ShapeRule,
+    /// Types of the outputs, before a run.
+    pub infer: InferRule,
+    /// Elements of the first output, which shapes may be made of.
+    pub elements: Option<ElementsRule>,
     /// Whether equal inputs give equal outputs, so that it can be computed ahead.
     pub is_pure: bool,
     /// Computes it on the CPU.
@@ -91,6 +96,20 @@ pub enum ShapeRule {
     Computed,
 }
 
+/// How the types of an operation's outputs follow from what is known of its inputs.
+#[derive(Clone, Copy)]
+pub enum InferRule {
+    /// As the columns for element type and shape say; of the first output only.
+    Columns,
+    /// Dimensions of the first output; its element type is that of the column.
+    First(fn(&InferContext<'_>) -> Result<Option<Dims>>),
+    /// All of all outputs.
+    All(fn(&InferContext<'_>) -> Result<Vec<Option<TensorInfo>>>),
+}
+
+/// Whole numbers in an output of this shape, if they follow from what is known.
+pub type ElementsRule = fn(&InferContext<'_>, &[usize]) -> Option<Vec<Expr>>;
+
 /// Starts a row of ONNX's own domain with one input and one output.
 pub const fn op(name: &'static str, opsets: RangeInclusive<u32>) -> Op {
     Op {
@@ -102,6 +121,8 @@ pub const fn op(name: &'static str, opsets: RangeInclusive<u32>) -> Op {
         attributes: &[],
         dtype: DTypeRule::Computed,
         shape: ShapeRule::Computed,
+        infer: InferRule::Columns,
+        elements: None,
         is_pure: true,
         reference: |_| Err(Error::Invalid(String::new())),
     }
@@ -137,6 +158,37 @@ impl Op {
         self.dtype = dtype;
         self.shape = shape;
         self
+    }
+
+    /// The rule for dimensions of the first output.
+    pub const fn dims(mut self, rule: fn(&InferContext<'_>) -> Result<Option<Dims>>) -> Self {
+        self.infer = InferRule::First(rule);
+        self
+    }
+
+    /// The rule for the types of all outputs.
+    pub const fn infer(
+        mut self,
+        rule: fn(&InferContext<'_>) -> Result<Vec<Option<TensorInfo>>>,
+    ) -> Self {
+        self.infer = InferRule::All(rule);
+        self
+    }
+
+    /// The rule for elements of the first output.
+    pub const fn elements(mut self, rule: ElementsRule) -> Self {
+        self.elements = Some(rule);
+        self
+    }
+
+    /// Whether types of its outputs can be known before a run.
+    pub fn can_infer(&self) -> bool {
+        match self.infer {
+            InferRule::Columns => {
+                self.dtype != DTypeRule::Computed && self.shape != ShapeRule::Computed
+            }
+            InferRule::First(_) | InferRule::All(_) => true,
+        }
     }
 
     /// Marks an operation whose results differ from run to run.

@@ -12,6 +12,7 @@ use raddle_onnx::{DType, Model, Outline, Value, decode_optional, decode_sequence
 use raddle_tensor::graph::ValueType;
 
 use crate::compare::{NODE_TESTS, outlines, values};
+use crate::types;
 
 /// The wheel whose data are the reference; later ones carry none.
 const WHEEL: &str = "onnx==1.22.0";
@@ -32,6 +33,8 @@ pub struct Case {
     pub is_plain: bool,
     /// Why it fails.
     pub outcome: Result<(), String>,
+    /// What inference says wrongly or not at all.
+    pub types: Result<(), String>,
 }
 
 /// The folder of the node tests, or why there is none.
@@ -114,7 +117,11 @@ pub fn run(folder: &Path, name: &str) -> Case {
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
         Err(format!("panicked: {}", text.unwrap_or("with no message")))
     });
-    Case { name: name.into(), op, dtype, is_plain, outcome }
+    let (outcome, types) = match outcome {
+        Ok((outcome, types)) => (outcome, types),
+        Err(why) => (Err(why), Err("the model does not run".into())),
+    };
+    Case { name: name.into(), op, dtype, is_plain, outcome, types }
 }
 
 fn dtype_of(declared: &ValueType) -> Option<DType> {
@@ -131,7 +138,11 @@ fn is_plain(declared: &ValueType) -> bool {
     is_common && !dtype.name().starts_with("float8") && !dtype.name().starts_with("complex")
 }
 
-fn check(dir: &Path, outline: &Outline) -> Result<(), String> {
+/// What became of a case, and of inference over its graph.
+type Outcome = (Result<(), String>, Result<(), String>);
+
+/// Fails if the model does not run.
+fn check(dir: &Path, outline: &Outline) -> Result<Outcome, String> {
     let model = Model::load(dir.join("model.onnx")).map_err(|error| error.to_string())?;
     let data = dir.join("test_data_set_0");
     let mut inputs = Vec::new();
@@ -142,8 +153,18 @@ fn check(dir: &Path, outline: &Outline) -> Result<(), String> {
         }
     }
     let is_random = outline.ops.iter().any(|op| is_random(op));
-    let outputs = model.run(inputs).map_err(|error| error.to_string())?;
-    for (at, ((name, found), (_, declared))) in outputs.iter().zip(&outline.outputs).enumerate() {
+    let (outputs, observed) = types::observe(&model, &inputs)?;
+    let types = types::check(model.plan().graph(), &observed);
+    Ok((compare(&outputs, &data, outline, is_random), types))
+}
+
+fn compare(
+    outputs: &[Value],
+    data: &Path,
+    outline: &Outline,
+    is_random: bool,
+) -> Result<(), String> {
+    for (at, (found, (name, declared))) in outputs.iter().zip(&outline.outputs).enumerate() {
         let expected = read(&data.join(format!("output_{at}.pb")), declared.as_ref())?;
         let result = match is_random {
             true => outlines(found, &expected),

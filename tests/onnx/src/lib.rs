@@ -4,3 +4,4 @@ pub mod compare;
 pub mod corpus;
 pub mod npz;
 pub mod report;
+pub mod types;

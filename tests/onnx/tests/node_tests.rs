@@ -1,5 +1,6 @@
-//! Runs ONNX's own node tests on the CPU and holds them against `gaps.txt`: an
-//! unexpected failure fails, and so does an unexpected pass.
+//! Runs ONNX's own node tests on the CPU and holds them against `gaps.txt`, and
+//! what inference says of their types against `untyped.txt`: an unexpected failure
+//! fails, and so does an unexpected pass.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,13 +21,16 @@ fn main() -> ExitCode {
     let cases: Vec<_> = names.par_iter().map(|name| corpus::run(&folder, name)).collect();
     let _ = std::panic::take_hook();
     print!("{}", report::table(&cases));
-    let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("gaps.txt");
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&list, report::gaps(&cases)).expect("gaps.txt can be written");
-        return ExitCode::SUCCESS;
+    let mut surprises = Vec::new();
+    for (file, list) in [("gaps.txt", report::GAPS), ("untyped.txt", report::UNTYPED)] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, list.text(&cases)).expect("the list can be written");
+        }
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let found = list.surprises(&cases, &text);
+        surprises.extend(found.into_iter().map(|surprise| format!("{file}: {surprise}")));
     }
-    let gaps = std::fs::read_to_string(&list).unwrap_or_default();
-    let surprises = report::surprises(&cases, &gaps);
     for surprise in &surprises {
         println!("{surprise}");
     }

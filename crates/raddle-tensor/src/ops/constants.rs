@@ -6,6 +6,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::{Attribute, Computed, Like};
 use crate::Kind::{Float, Floats, Int, Ints, String as Text, Strings, Tensor as TensorKind};
 use crate::convert::{Compute, Overflow};
+use crate::infer::rules;
 use crate::minifloat::{ExponentRounding, encode_exponent};
 use crate::{
     Class, DType, Data, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -26,13 +27,24 @@ pub const ROWS: &[Op] = &[
             ("value_string", Text),
             ("value_strings", Strings),
         ])
+        .infer(rules::constant)
         .run(constant),
-    op("ConstantOfShape", 9..=LATEST).attributes(&[("value", TensorKind)]).run(constant_of_shape),
-    op("Identity", 1..=LATEST).run(|ctx| Ok(vec![ctx.take(0)?])),
-    op("Range", 11..=LATEST).inputs(3, 3).result(Like(0), ShapeRule::Computed).run(range),
+    op("ConstantOfShape", 9..=LATEST)
+        .attributes(&[("value", TensorKind)])
+        .infer(rules::constant_of_shape)
+        .elements(rules::constant_fill)
+        .run(constant_of_shape),
+    op("Identity", 1..=LATEST).infer(rules::identity).run(|ctx| Ok(vec![ctx.take(0)?])),
+    op("Range", 11..=LATEST)
+        .inputs(3, 3)
+        .result(Like(0), ShapeRule::Computed)
+        .dims(rules::range)
+        .elements(rules::range_elements)
+        .run(range),
     op("Cast", 6..=LATEST)
         .attributes(&[("to", Int), ("saturate", Int), ("round_mode", Text)])
         .result(Attribute("to", DType::F32), ShapeRule::Like(0))
+        .elements(rules::cast)
         .run(cast),
     op("CastLike", 15..=LATEST)
         .inputs(2, 2)

@@ -6,6 +6,7 @@ use super::linear::{Scalar, gemm};
 use super::window::{Window, coordinates};
 use crate::DTypeRule::Like;
 use crate::Kind::{Int, Ints, String as Text};
+use crate::infer::rules;
 use crate::shape::{element_count, strides};
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel,
@@ -23,6 +24,7 @@ pub const ROWS: &[Op] = &[op("Conv", 1..=LATEST)
         ("strides", Ints),
     ])
     .result(Like(0), ShapeRule::Computed)
+    .dims(rules::conv)
     .run(conv)];
 
 fn conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {

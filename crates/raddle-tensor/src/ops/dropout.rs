@@ -10,6 +10,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::{DType, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, op};
 
 /// Rows of this family.
@@ -19,6 +20,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("consumed_inputs", Ints), ("is_test", Int), ("ratio", Float)])
         .result(Like(0), ShapeRule::Like(0))
         .impure()
+        .infer(rules::dropout)
         .run(|ctx| {
             let is_training = !ctx.flag("is_test", false)?;
             let ratio = ctx.float("ratio", 0.5)?;
@@ -28,6 +30,7 @@ pub const ROWS: &[Op] = &[
         .outputs(1, 2)
         .attributes(&[("ratio", Float)])
         .result(Like(0), ShapeRule::Like(0))
+        .infer(rules::dropout)
         .run(|ctx| dropout(ctx, 0.0, false)),
     op("Dropout", 12..=LATEST)
         .inputs(1, 3)
@@ -35,6 +38,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("seed", Int)])
         .result(Like(0), ShapeRule::Like(0))
         .impure()
+        .infer(rules::dropout)
         .run(|ctx| {
             let ratio = match ctx.optional_tensor(1)? {
                 Some(ratio) => single(1, ratio)?,

@@ -5,6 +5,7 @@
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::{Float, Int, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::Broadcast;
 use crate::{
     Class, DType, Element, Error, LATEST, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value,
@@ -95,11 +96,13 @@ macro_rules! relu {
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
-    binary("Add", 7).run(number!(|a, b| a + b, a.wrapping_add(b))),
-    binary("Sub", 7).run(number!(|a, b| a - b, a.wrapping_sub(b))),
-    binary("Mul", 7).run(number!(|a, b| a * b, a.wrapping_mul(b))),
-    binary("Div", 7).run(number!(|a, b| a / b, a.checked_div(b).unwrap_or(0))),
-    binary("Mod", 10).attributes(&[("fmod", Int)]).run(modulo),
+    binary("Add", 7).elements(rules::sums).run(number!(|a, b| a + b, a.wrapping_add(b))),
+    binary("Sub", 7).elements(rules::differences).run(number!(|a, b| a - b, a.wrapping_sub(b))),
+    binary("Mul", 7).elements(rules::products).run(number!(|a, b| a * b, a.wrapping_mul(b))),
+    binary("Div", 7)
+        .elements(rules::quotients)
+        .run(number!(|a, b| a / b, a.checked_div(b).unwrap_or(0))),
+    binary("Mod", 10).attributes(&[("fmod", Int)]).elements(rules::remainders).run(modulo),
     binary("Pow", 7).run(pow),
     binary("PRelu", 7).run(number!(
         |x, slope| if x < 0.0 { slope * x } else { x },
@@ -111,7 +114,7 @@ pub const ROWS: &[Op] = &[
     binary("BitwiseXor", 18).run(|ctx| bits(ctx, |a, b| a ^ b)),
     unary("BitwiseNot", 18)
         .run(|ctx| map_all(ctx, |x: f32| x, |x: f64| x, |x: i64| !x, |x: u64| !x)),
-    compare("Equal", 7).run(comparison!(|a, b| a == b)),
+    compare("Equal", 7).elements(rules::equal).run(comparison!(|a, b| a == b)),
     compare("Less", 7).run(comparison!(|a, b| a < b)),
     compare("Greater", 7).run(comparison!(|a, b| a > b)),
     compare("LessOrEqual", 12).run(comparison!(|a, b| a <= b)),
@@ -120,8 +123,8 @@ pub const ROWS: &[Op] = &[
     compare("Or", 7).run(|ctx| logic(ctx, |a, b| a | b)),
     compare("Xor", 7).run(|ctx| logic(ctx, |a, b| a ^ b)),
     unary("Not", 1).run(not),
-    variadic("Max", 8).run(|ctx| fold(ctx, &MAX)),
-    variadic("Min", 8).run(|ctx| fold(ctx, &MIN)),
+    variadic("Max", 8).elements(rules::maxima).run(|ctx| fold(ctx, &MAX)),
+    variadic("Min", 8).elements(rules::minima).run(|ctx| fold(ctx, &MIN)),
     variadic("Sum", 8).run(|ctx| fold(ctx, &ADD)),
     variadic("Mean", 8).run(mean),
     unary("Abs", 6).run(|ctx| map_all(ctx, f32::abs, f64::abs, i64::wrapping_abs, |x: u64| x)),
@@ -155,8 +158,8 @@ pub const ROWS: &[Op] = &[
     unary("Acosh", 9).run(float!(x => x.acosh())),
     unary("Atanh", 9).run(float!(x => x.atanh())),
     unary("Reciprocal", 6).run(float!(x => x.recip())),
-    unary("Floor", 6).run(float!(x => x.floor())),
-    unary("Ceil", 6).run(float!(x => x.ceil())),
+    unary("Floor", 6).elements(rules::floors).run(float!(x => x.floor())),
+    unary("Ceil", 6).elements(rules::floors).run(float!(x => x.ceil())),
     unary("Round", 11).run(float!(x => x.round_ties_even())),
     unary("Sigmoid", 6).run(float!(x => ((-x).exp() + 1.0).recip())),
     unary("Softplus", 1).run(float!(x => x.max(0.0) + (-x.abs()).exp().ln_1p())),
@@ -194,7 +197,11 @@ pub const ROWS: &[Op] = &[
         .result(Is(DType::Bool), ShapeRule::Like(0))
         .run(is_inf),
     unary("Clip", 6).inputs(1, 3).attributes(&[("min", Float), ("max", Float)]).run(clip),
-    op("Where", 9..=LATEST).inputs(3, 3).result(Like(1), ShapeRule::Broadcast).run(select),
+    op("Where", 9..=LATEST)
+        .inputs(3, 3)
+        .result(Like(1), ShapeRule::Broadcast)
+        .elements(rules::selected)
+        .run(select),
 ];
 
 /// A binary operation in each type that is computed in.

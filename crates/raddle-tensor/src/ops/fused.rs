@@ -6,6 +6,7 @@ use super::window::Window;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::product::{self, Activation, Product, packed_len};
 use crate::shape::element_count;
 use crate::{Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
@@ -32,6 +33,7 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::packed_conv)
         .run(packed_conv),
 ];
 

@@ -4,6 +4,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::Int;
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::movement::gather_runs;
 use crate::shape::{element_count, strides};
 use crate::{
@@ -22,6 +23,7 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 2)
         .attributes(&[("batch_dims", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::gather_nd)
         .run(gather_nd),
     op("Compress", 9..=LATEST)
         .inputs(2, 2)

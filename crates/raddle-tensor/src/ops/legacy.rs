@@ -8,6 +8,7 @@ use super::constants::convert;
 use crate::DTypeRule::{Computed, Is, Like};
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::{Compute, Overflow};
+use crate::infer::rules;
 use crate::{
     DType, Error, Kind, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
 };
@@ -91,6 +92,7 @@ pub const ROWS: &[Op] = &[
             ("spatial", Int),
         ])
         .result(Like(0), ShapeRule::Like(0))
+        .infer(rules::batch_norm)
         .run(batch_normalization),
     op("Gemm", 1..=6)
         .inputs(3, 3)
@@ -102,23 +104,27 @@ pub const ROWS: &[Op] = &[
             ("transB", Int),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::gemm)
         .run(|ctx| modern(ctx, 7)),
     op("Reshape", 1..=4)
         .attributes(&[("consumed_inputs", Ints), ("shape", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::reshape)
         .run(reshape),
     op("Concat", 1..=3)
         .inputs(1, MANY)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::concat)
         .run(concat),
     op("Split", 1..=1)
         .inputs(1, 2)
         .outputs(1, MANY)
         .attributes(&[("axis", Int), ("split", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::split)
         .run(|ctx| modern(ctx, 2)),
-    op("Tile", 1..=5).inputs(3, 3).result(Like(0), ShapeRule::Computed).run(tile),
+    op("Tile", 1..=5).inputs(3, 3).result(Like(0), ShapeRule::Computed).dims(rules::tile).run(tile),
     op("Cast", 1..=5).attributes(&[("to", Text)]).result(Computed, ShapeRule::Like(0)).run(cast),
 ];
 

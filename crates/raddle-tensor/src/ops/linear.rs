@@ -8,6 +8,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::{broadcast, broadcast_strides, element_count};
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
@@ -16,11 +17,16 @@ use crate::{
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
-    op("MatMul", 1..=LATEST).inputs(2, 2).result(Like(0), ShapeRule::Computed).run(matmul),
+    op("MatMul", 1..=LATEST)
+        .inputs(2, 2)
+        .result(Like(0), ShapeRule::Computed)
+        .dims(rules::matmul)
+        .run(matmul),
     op("Gemm", 7..=LATEST)
         .inputs(2, 3)
         .attributes(&[("alpha", Float), ("beta", Float), ("transA", Int), ("transB", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::gemm)
         .run(general),
 ];
 

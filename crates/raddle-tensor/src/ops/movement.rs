@@ -3,6 +3,7 @@
 use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Int, Ints};
+use crate::infer::rules;
 use crate::movement::{View, concat, gather_runs, gather_view, slice};
 use crate::{Error, LATEST, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, shape};
 
@@ -12,24 +13,35 @@ pub const ROWS: &[Op] = &[
         .inputs(1, MANY)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::concat)
+        .elements(rules::joined)
         .run(join),
     op("Split", 2..=LATEST)
         .inputs(1, 2)
         .outputs(1, MANY)
         .attributes(&[("axis", Int), ("num_outputs", Int), ("split", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::split)
         .run(split),
     op("Slice", 1..=LATEST)
         .inputs(1, 5)
         .attributes(&[("axes", Ints), ("ends", Ints), ("starts", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::slice)
+        .elements(rules::sliced)
         .run(cut),
     op("Gather", 1..=LATEST)
         .inputs(2, 2)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::gather)
+        .elements(rules::gathered)
         .run(gather),
-    op("Tile", 6..=LATEST).inputs(2, 2).result(Like(0), ShapeRule::Computed).run(tile),
+    op("Tile", 6..=LATEST)
+        .inputs(2, 2)
+        .result(Like(0), ShapeRule::Computed)
+        .dims(rules::tile)
+        .run(tile),
 ];
 
 fn join(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {

@@ -4,6 +4,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel, shape,
 };
@@ -20,12 +21,14 @@ pub const ROWS: &[Op] = &[
             ("training_mode", Int),
         ])
         .result(Like(0), ShapeRule::Like(0))
+        .infer(rules::batch_norm)
         .run(batch_normalization),
     op("LayerNormalization", 17..=LATEST)
         .inputs(2, 3)
         .outputs(1, 3)
         .attributes(&[("axis", Int), ("epsilon", Float), ("stash_type", Int)])
         .result(Like(0), ShapeRule::Like(0))
+        .infer(rules::layer_norm)
         .run(layer_normalization),
     op("Softmax", 1..=LATEST)
         .attributes(&[("axis", Int)])

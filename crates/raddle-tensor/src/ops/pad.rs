@@ -6,6 +6,7 @@
 use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Ints, String as Text};
+use crate::infer::rules;
 use crate::shape::{element_count, strides};
 use crate::{
     Data, Element, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -17,20 +18,24 @@ pub const ROWS: &[Op] = &[
     op("Pad", 1..=1)
         .attributes(&[("mode", Text), ("paddings", Ints), ("value", Float)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pad)
         .run(pad),
     op("Pad", 2..=10)
         .attributes(&[("mode", Text), ("pads", Ints), ("value", Float)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pad)
         .run(pad),
     op("Pad", 11..=17)
         .inputs(2, 3)
         .attributes(&[("mode", Text)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pad)
         .run(pad),
     op("Pad", 18..=LATEST)
         .inputs(2, 4)
         .attributes(&[("mode", Text)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pad)
         .run(pad),
 ];
 

@@ -5,6 +5,7 @@ use super::window::{Window, coordinates};
 use crate::DTypeRule::Like;
 use crate::Kind::{Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::{dims, element_count};
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel,
@@ -24,6 +25,7 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::max_pool)
         .run(max_pool),
     op("AveragePool", 1..=LATEST)
         .attributes(&[
@@ -36,6 +38,7 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pool)
         .run(average_pool),
     op("LpPool", 2..=LATEST)
         .attributes(&[
@@ -48,16 +51,20 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::pool)
         .run(lp_pool),
     op("GlobalAveragePool", 1..=LATEST)
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::global_pool)
         .run(|ctx| global(ctx, &|plane| plane.iter().sum::<f64>() / plane.len() as f64)),
     op("GlobalMaxPool", 1..=LATEST)
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::global_pool)
         .run(|ctx| global(ctx, &|plane| plane.iter().copied().fold(f64::NEG_INFINITY, f64::max))),
     op("GlobalLpPool", 2..=LATEST)
         .attributes(&[("p", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::global_pool)
         .run(|ctx| {
             let p = ctx.int("p", 2)? as f64;
             let norm = move |plane: &[f64]| {

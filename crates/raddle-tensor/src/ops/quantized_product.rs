@@ -11,6 +11,7 @@ use super::quantize::range;
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::{Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::movement::expand;
 use crate::shape::broadcast;
 use crate::{
@@ -32,20 +33,24 @@ pub const ROWS: &[Op] = &[
     op("MatMulInteger", 10..=LATEST)
         .inputs(2, 4)
         .result(Is(DType::I32), ShapeRule::Computed)
+        .dims(rules::matmul_integer)
         .run(matmul_integer),
     op("QLinearMatMul", 10..=LATEST)
         .inputs(8, 8)
         .result(Like(7), ShapeRule::Computed)
+        .dims(rules::matmul_integer)
         .run(qlinear_matmul),
     op("ConvInteger", 10..=LATEST)
         .inputs(2, 4)
         .attributes(WINDOW)
         .result(Is(DType::I32), ShapeRule::Computed)
+        .dims(rules::conv_integer)
         .run(conv_integer),
     op("QLinearConv", 10..=LATEST)
         .inputs(8, 9)
         .attributes(WINDOW)
         .result(Like(7), ShapeRule::Computed)
+        .dims(rules::qlinear_conv)
         .run(qlinear_conv),
 ];
 

@@ -10,6 +10,7 @@ use std::hash::{BuildHasher, Hasher};
 use super::elementwise::unsupported;
 use crate::Kind::{Float, Int, Ints};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::{dims, element_count};
 use crate::{
     DType, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -27,6 +28,7 @@ pub const ROWS: &[Op] = &[
             ("shape", Ints),
         ])
         .impure()
+        .infer(rules::from_shape_attribute)
         .run(|ctx| sample(ctx, uniform)),
     op("RandomUniformLike", 1..=LATEST)
         .attributes(&[("dtype", Int), ("high", Float), ("low", Float), ("seed", Float)])
@@ -43,6 +45,7 @@ pub const ROWS: &[Op] = &[
             ("shape", Ints),
         ])
         .impure()
+        .infer(rules::from_shape_attribute)
         .run(|ctx| sample(ctx, normal)),
     op("RandomNormalLike", 1..=LATEST)
         .attributes(&[("dtype", Int), ("mean", Float), ("scale", Float), ("seed", Float)])

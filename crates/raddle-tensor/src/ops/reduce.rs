@@ -6,6 +6,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::{Int, Ints};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::{
     Class, DType, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
     parallel, shape,
@@ -19,12 +20,14 @@ const fn reduction(name: &'static str) -> Op {
         .inputs(1, 2)
         .attributes(&[("axes", Ints), ("keepdims", Int), ("noop_with_empty_axes", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::reduction)
 }
 
 const fn place(name: &'static str) -> Op {
     op(name, 1..=LATEST)
         .attributes(&[("axis", Int), ("keepdims", Int), ("select_last_index", Int)])
         .result(Is(DType::I64), ShapeRule::Computed)
+        .dims(rules::arg)
 }
 
 /// Rows of this family.
@@ -34,7 +37,7 @@ pub const ROWS: &[Op] = &[
         let mean = |line: &[i128]| line.iter().sum::<i128>() / (line.len() as i128).max(1);
         reduce(ctx, |line| sum(line) / line.len() as f64, mean)
     }),
-    reduction("ReduceProd").run(|ctx| {
+    reduction("ReduceProd").elements(rules::product_of_axis).run(|ctx| {
         let product = |line: &[i128]| line.iter().fold(1, |p: i128, x| p.wrapping_mul(*x));
         reduce(ctx, |line| line.iter().product(), product)
     }),

@@ -5,6 +5,7 @@ use super::control::numbers;
 use super::elementwise::unsupported;
 use crate::Kind::{Float, Floats, Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::{axes, dims, element_count};
 use crate::{
     Class, DType, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one,
@@ -17,6 +18,7 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 2)
         .attributes(&[("mode", Text)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::upsample)
         .run(upsample),
     op("Resize", 11..=LATEST)
         .inputs(1, 4)
@@ -32,15 +34,18 @@ pub const ROWS: &[Op] = &[
             ("nearest_mode", Text),
         ])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::resize)
         .run(resize),
     op("Upsample", 7..=8)
         .attributes(&[("mode", Text), ("scales", Floats)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::upsample)
         .run(upsample),
     op("Upsample", 9..=9)
         .inputs(2, 2)
         .attributes(&[("mode", Text)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::upsample)
         .run(upsample),
 ];
 

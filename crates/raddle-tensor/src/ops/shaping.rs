@@ -2,6 +2,7 @@
 
 use crate::DTypeRule::{Is, Like};
 use crate::Kind::{Int, Ints};
+use crate::infer::rules;
 use crate::{
     DType, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op, shape,
 };
@@ -12,33 +13,50 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 2)
         .attributes(&[("allowzero", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::reshape)
+        .elements(rules::same)
         .run(reshape),
     op("Flatten", 1..=LATEST)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::flatten)
         .run(flatten),
     op("Squeeze", 1..=LATEST)
         .inputs(1, 2)
         .attributes(&[("axes", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::squeeze)
+        .elements(rules::same)
         .run(squeeze),
     op("Unsqueeze", 1..=LATEST)
         .inputs(1, 2)
         .attributes(&[("axes", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::unsqueeze)
+        .elements(rules::same)
         .run(unsqueeze),
     op("Transpose", 1..=LATEST)
         .attributes(&[("perm", Ints)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::transpose)
         .run(transpose),
     op("Shape", 1..=LATEST)
         .attributes(&[("start", Int), ("end", Int)])
         .result(Is(DType::I64), ShapeRule::Computed)
+        .dims(rules::shape_of)
+        .elements(rules::shape_elements)
         .run(shape_of),
     op("Size", 1..=LATEST)
         .result(Is(DType::I64), ShapeRule::Computed)
+        .dims(rules::scalar)
+        .elements(rules::total)
         .run(|ctx| Ok(vec![Tensor::scalar(ctx.tensor(0)?.len() as i64).into()])),
-    op("Expand", 8..=LATEST).inputs(2, 2).result(Like(0), ShapeRule::Computed).run(expand),
+    op("Expand", 8..=LATEST)
+        .inputs(2, 2)
+        .result(Like(0), ShapeRule::Computed)
+        .dims(rules::expand)
+        .elements(rules::constant_fill)
+        .run(expand),
 ];
 
 /// 0 keeps a dimension, -1 stands for what is left.

@@ -7,6 +7,7 @@ use super::indexing::select_along;
 use crate::DTypeRule::Like;
 use crate::Kind::Int;
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::movement::{gather_runs, transpose};
 use crate::shape::element_count;
 use crate::{
@@ -19,6 +20,7 @@ const fn top_k(since: u32, until: u32, inputs: usize) -> Op {
         .inputs(inputs, inputs)
         .outputs(2, 2)
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::top_k)
         .run(largest)
 }
 
