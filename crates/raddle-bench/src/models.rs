@@ -18,7 +18,7 @@ const REPLAYS: usize = 200;
 /// replays that the host waits for, and what each step takes on its own.
 pub fn resnet18(bench: &Bench) -> Outcome {
     let start = Instant::now();
-    let row = raddle_zoo::find("resnet18").ok_or("the zoo has no resnet18")?;
+    let row = raddle_zoo::find("resnet18")?;
     let model = Model::from_bytes(&row.build(raddle_zoo::Source::Seed(1))?)?;
     let session = GpuSession::new(model.graph(), bench.stream.device(), Precision::F16)?;
     eprintln!("resnet18: planned after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);

@@ -292,8 +292,10 @@ unsafe fn convolve<
     let mut full = shared!([Mbarrier; STAGES]);
     let mut empty = shared!([Mbarrier; STAGES]);
     // The producers, and the first of them once more for the bytes of weights.
-    let full = full.init_cluster_mbarriers(|_| GROUP_THREADS as u32 + 1);
-    let empty = empty.init_cluster_mbarriers(|_| GROUPS as u32);
+    let full = full.init_mbarriers(|_| GROUP_THREADS as u32 + 1);
+    let empty = empty.init_mbarriers(|_| GROUPS as u32);
+    // The first thread, which initialised them, also starts the copies that they count.
+    fence_mbarrier_init();
     let (memory, _) = dynamic_shared::<u8>();
     let ring = memory.wrapping_add(memory.align_offset(1024));
     let places = ring.wrapping_add(shared_bytes(GROUPS, 2 * R, STAGES) - 1024 - 2 * 2 * R * 8);
