@@ -320,7 +320,9 @@ fn describe_cpu(asked: Option<Device>) -> String {
     let reason = match asked {
         Some(_) => String::new(),
         None => match raddle::Device::list().into_iter().find(raddle::Device::is_gpu) {
-            Some(gpu) => format!(" ({} is idle: it runs models with --device gpu --dtype f16)", gpu.name()),
+            Some(gpu) => {
+                format!(" ({} is idle: it runs models with --device gpu --dtype f16)", gpu.name())
+            }
             None => " (no GPU found)".into(),
         },
     };

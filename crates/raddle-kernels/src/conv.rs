@@ -56,6 +56,7 @@ impl Window {
         Gather {
             size: pair(self.size),
             channels: self.channels as u32,
+            filter_height: self.filter[0] as u32,
             filter_width: self.filter[1] as u32,
             taps: (self.filter[0] * self.filter[1]) as u32,
             stride: pair(self.stride),
@@ -189,10 +190,13 @@ fn pack_step<T: Half>(
             break;
         }
         for k in 0..STEP {
-            let (tap, channel) = (
-                (step * STEP + k) / part.window.channels,
-                (step * STEP + k) % part.window.channels,
-            );
+            let (tap, channel) = match part.window.channels.is_multiple_of(STEP) {
+                true => (step % taps, step / taps * STEP + k),
+                false => (
+                    (step * STEP + k) / part.window.channels,
+                    (step * STEP + k) % part.window.channels,
+                ),
+            };
             if tap < taps && channel < part.channels {
                 let element = part.elements[(output * part.channels + channel) * taps + tap];
                 let chunk = (k / 8) ^ (row % 8);

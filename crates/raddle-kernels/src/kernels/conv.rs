@@ -5,8 +5,9 @@
 //! out[pixel, channel] = act(sum over k of w[channel, k] * patch[pixel, k] + bias[channel] + residual[pixel, channel])
 //! ```
 //!
-//! `k` runs over the taps of the filter and, within one, over the input's channels, in
-//! steps of 64: one swizzle span. The weights are the left operand, packed ahead so that
+//! `k` runs in steps of 64, one swizzle span. Where the input's channels are whole 64s, it
+//! runs over 64s of channels and, within one, over the taps of the filter, so that the
+//! taps find their pixels in L1; else over taps and, within one, over channels. The weights are the left operand, packed ahead so that
 //! a step of 64 channels is one contiguous, swizzled piece of 8 KiB; the pixels are the
 //! right one, gathered by `cp.async` 8 channels at a time, which fetches zeros outside
 //! of the image. A block has one producer warpgroup and one consumer warpgroup for each
@@ -36,6 +37,8 @@ pub const GROUP_CHANNELS: usize = 64;
 const WEIGHT_BYTES: usize = GROUP_CHANNELS * STEP * 2;
 /// Threads of a warpgroup.
 const GROUP_THREADS: usize = 128;
+/// Pixels that a thread finishes at a time.
+const FINISHED_TOGETHER: usize = 4;
 /// Room between pixels in the staged result, so that no bank is hit twice.
 const STAGED_GAP: usize = 4;
 
@@ -47,6 +50,8 @@ pub struct Gather {
     pub size: [i32; 2],
     /// Channels, a multiple of 8.
     pub channels: u32,
+    /// Rows of the filter.
+    pub filter_height: u32,
     /// Columns of the filter.
     pub filter_width: u32,
     /// Rows times columns of the filter.
@@ -59,6 +64,15 @@ pub struct Gather {
     pub dilation: [i32; 2],
     /// Steps of `k`.
     pub steps: u32,
+}
+
+impl Gather {
+    /// Whether `k` runs over 64s of channels first.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_sliced(&self) -> bool {
+        self.channels % STEP as u32 == 0
+    }
 }
 
 /// The numbers of one convolution.
@@ -128,22 +142,45 @@ impl Activation {
     #[inline(always)]
     #[must_use]
     pub fn of(self, x: f32) -> f32 {
-        let sigmoid = |x: f32| 1.0 / (1.0 + (-x).exp());
         match self.code {
+            0 => x,
             1 => clamp(x, self.a, self.b),
-            2 => {
-                if x < 0.0 {
-                    self.a * x
-                } else {
-                    x
-                }
-            }
-            3 => x * sigmoid(x),
-            4 => sigmoid(x),
+            _ => self.rare(x),
+        }
+    }
+
+    /// The functions that convolutions have less often: a call for each number, since
+    /// eight copies of their code would keep sums out of registers.
+    #[inline(never)]
+    fn rare(self, x: f32) -> f32 {
+        let sigmoid = 1.0 / (1.0 + (-x).exp());
+        match self.code {
+            2 if x < 0.0 => self.a * x,
+            3 => x * sigmoid,
+            4 => sigmoid,
             5 => x * clamp(self.a * x + self.b, 0.0, 1.0),
             6 => x.tanh(),
             _ => x,
         }
+    }
+
+    /// The function's values of eight numbers.
+    #[inline(always)]
+    #[must_use]
+    pub fn of_eight(self, mut x: [f32; 8]) -> [f32; 8] {
+        if self.code == 0 {
+            return x;
+        }
+        if self.code == 1 {
+            for x in &mut x {
+                *x = clamp(*x, self.a, self.b);
+            }
+            return x;
+        }
+        for x in &mut x {
+            *x = self.rare(*x);
+        }
+        x
     }
 }
 
@@ -216,7 +253,7 @@ macro_rules! tile {
             let operands = Operands { inputs: [input, shortcut], weights, bias, residual, out };
             // SAFETY: the caller's contract.
             unsafe {
-                convolve::<T, { $module::GROUPS }, { $module::PIXELS / 2 }, { $module::STAGES }, { $module::STAGES as u32 - 2 }>(
+                convolve::<T, { $module::GROUPS }, { $module::PIXELS / 2 }, { $module::STAGES }>(
                     &shape, operands,
                 );
             }
@@ -230,19 +267,19 @@ tile! {
 }
 tile! {
     /// Tiles of 64 channels and 128 pixels.
-    conv_64x128, tile_64x128: 1 x 128, 4 stages
+    conv_64x128, tile_64x128: 1 x 128, 3 stages
 }
 tile! {
     /// Tiles of 64 channels and 256 pixels.
-    conv_64x256, tile_64x256: 1 x 256, 5 stages
+    conv_64x256, tile_64x256: 1 x 256, 3 stages
 }
 tile! {
     /// Tiles of 128 channels and 128 pixels.
-    conv_128x128, tile_128x128: 2 x 128, 6 stages
+    conv_128x128, tile_128x128: 2 x 128, 4 stages
 }
 tile! {
     /// Tiles of 128 channels and 256 pixels.
-    conv_128x256, tile_128x256: 2 x 256, 4 stages
+    conv_128x256, tile_128x256: 2 x 256, 3 stages
 }
 
 /// Shared memory of a tile: the ring, which the staged result takes over, and the table
@@ -269,6 +306,42 @@ const ROW_STEP: usize = GROUP_THREADS / 8;
 /// Most pixels of a producer thread.
 const ROWS_MAX: usize = 16;
 
+/// A producer thread's place in `k`: a tap and eight channels. Moves on without a
+/// division, which would cost more than the copies of a step.
+#[derive(Clone, Copy)]
+struct Cursor {
+    row: u32,
+    column: u32,
+    eighth: u32,
+}
+
+impl Cursor {
+    /// The place one step further.
+    #[inline(always)]
+    fn advance(&mut self, gather: &Gather) {
+        if gather.is_sliced() {
+            self.next_tap(gather);
+            if self.row == gather.filter_height {
+                (self.row, self.eighth) = (0, self.eighth + 8);
+            }
+            return;
+        }
+        self.eighth += 8;
+        while self.eighth >= gather.channels / 8 {
+            self.eighth -= gather.channels / 8;
+            self.next_tap(gather);
+        }
+    }
+
+    #[inline(always)]
+    fn next_tap(&mut self, gather: &Gather) {
+        self.column += 1;
+        if self.column == gather.filter_width {
+            (self.row, self.column) = (self.row + 1, 0);
+        }
+    }
+}
+
 /// A producer thread's pixels: row and column of the first tap, and the element there,
 /// which counts from the input's first one and may lie before it.
 struct Rows {
@@ -279,13 +352,7 @@ struct Rows {
 
 /// The body of all tile shapes: `R` is half the pixels, the accumulator's registers.
 #[inline(always)]
-unsafe fn convolve<
-    T: Half,
-    const GROUPS: usize,
-    const R: usize,
-    const STAGES: usize,
-    const LAG: u32,
->(
+unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: usize>(
     shape: &Shape,
     operands: Operands<T>,
 ) {
@@ -301,7 +368,8 @@ unsafe fn convolve<
     let places = ring.wrapping_add(shared_bytes(GROUPS, 2 * R, STAGES) - 1024 - 2 * 2 * R * 8);
     let split = shape.split.max(1);
     let (rank, tile) = (block_x() % split, block_x() / split);
-    let (tile_row, tile_column) = (tile % shape.channel_tiles, tile / shape.channel_tiles);
+    let channel_tiles = shape.channel_tiles.max(1);
+    let (tile_row, tile_column) = (tile % channel_tiles, tile / channel_tiles);
     let steps = shape.inputs[0].steps + shape.inputs[1].steps;
     let job = Job {
         shape,
@@ -319,9 +387,9 @@ unsafe fn convolve<
     // SAFETY: each role does its part of the contract of the ring, written at `Job`.
     unsafe {
         if group == 0 {
-            job.produce::<GROUPS, R, STAGES, LAG>();
+            job.produce::<GROUPS, R>();
         } else {
-            job.consume::<GROUPS, R, STAGES>(group - 1);
+            job.consume::<GROUPS, R>(group - 1);
         }
     }
     // Everybody's tile is staged.
@@ -333,18 +401,20 @@ unsafe fn convolve<
     // SAFETY: the staged tiles stay until the barrier below.
     unsafe { job.finish::<GROUPS, R>(rank, split) };
     if split > 1 {
-        cluster_barrier_unaligned();
+        // Only keeps the blocks: nobody reads what others wrote since.
+        cluster_arrive_relaxed();
+        cluster_wait();
     }
 }
 
 /// One block's work. A stage belongs to the producers from the consumers' arrival at
 /// `empty` until all have arrived at `full`; after the last step the ring is the
 /// consumers', who stage their result there.
-struct Job<'a, T> {
+struct Job<'a, T, const STAGES: usize> {
     shape: &'a Shape,
     operands: Operands<T>,
-    full: &'a [Mbarrier],
-    empty: &'a [Mbarrier],
+    full: &'a [Mbarrier; STAGES],
+    empty: &'a [Mbarrier; STAGES],
     ring: *mut u8,
     places: *mut Place,
     first_pixel: u32,
@@ -353,7 +423,7 @@ struct Job<'a, T> {
     steps: [u32; 2],
 }
 
-impl<T: Half> Job<'_, T> {
+impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
     #[inline(always)]
     fn stage<const GROUPS: usize, const R: usize>(&self, stage: usize) -> *mut u8 {
         self.ring.wrapping_add(stage * (GROUPS * WEIGHT_BYTES + 2 * R * STEP * 2))
@@ -373,10 +443,12 @@ impl<T: Half> Job<'_, T> {
     unsafe fn locate_in<const R: usize>(&self, gather: &Gather, first: usize) {
         for at in (thread_x() as usize..2 * R).step_by(GROUP_THREADS) {
             let pixel = self.first_pixel + at as u32;
-            let (image, within) =
-                (pixel / self.shape.image_pixels, pixel % self.shape.image_pixels);
-            let row = (within / self.shape.width) as i32 * gather.stride[0] - gather.padding[0];
-            let column = (within % self.shape.width) as i32 * gather.stride[1] - gather.padding[1];
+            // At least one, which spares the code for divisions by zero.
+            let image_pixels = self.shape.image_pixels.max(1);
+            let width = self.shape.width.max(1);
+            let (image, within) = (pixel / image_pixels, pixel % image_pixels);
+            let row = (within / width) as i32 * gather.stride[0] - gather.padding[0];
+            let column = (within % width) as i32 * gather.stride[1] - gather.padding[1];
             let is_there = pixel < self.shape.pixels;
             let place = Place {
                 first: image * (gather.size[0] * gather.size[1]) as u32,
@@ -391,10 +463,7 @@ impl<T: Half> Job<'_, T> {
 
     /// Starts the copy of a step's weights.
     #[inline(always)]
-    unsafe fn load_weights<const GROUPS: usize, const R: usize, const STAGES: usize>(
-        &self,
-        step: u32,
-    ) {
+    unsafe fn load_weights<const GROUPS: usize, const R: usize>(&self, step: u32) {
         let stage = ((step - self.steps[0]) % STAGES as u32) as usize;
         let barrier = &self.full[stage];
         let _ = barrier.arrive_expect_tx((GROUPS * WEIGHT_BYTES) as u32);
@@ -408,62 +477,53 @@ impl<T: Half> Job<'_, T> {
         });
     }
 
-    /// Fills stages, `LAG` of them under way at a time. Consumers give a stage back when
-    /// they have begun the next, so `LAG` is at most `STAGES - 2`.
+    /// Fills stages as they become empty.
     #[inline(always)]
-    unsafe fn produce<const GROUPS: usize, const R: usize, const STAGES: usize, const LAG: u32>(
-        &self,
-    ) {
+    unsafe fn produce<const GROUPS: usize, const R: usize>(&self) {
         let [begin, end] = self.steps;
         let ahead = (end - begin).min(STAGES as u32);
         if thread_x() == 0 {
             // Weights are constants: they need not wait for the kernel before.
             for step in begin..begin + ahead {
                 // SAFETY: all stages are empty.
-                unsafe { self.load_weights::<GROUPS, R, STAGES>(step) };
+                unsafe { self.load_weights::<GROUPS, R>(step) };
             }
         }
         // SAFETY: nobody uses the table before the barrier.
         unsafe { self.locate::<R>() };
         NamedBarrier::<1>.sync(GROUP_THREADS as u32);
-        let shortcut = self.shape.inputs[0].steps;
+        // Indices that are no constants would move the parameters to local memory.
+        let [first, second] = self.shape.inputs;
+        let [first_source, second_source] = self.operands.inputs;
+        let is_second = begin >= first.steps;
+        let mut gather = if is_second { second } else { first };
+        let mut source = if is_second { second_source } else { first_source };
         // SAFETY: the table is there since the barrier.
-        let mut rows = unsafe { self.rows::<R>(usize::from(begin >= shortcut)) };
+        let mut rows = unsafe { self.rows::<R>(usize::from(is_second)) };
+        let mut cursor = self.cursor(begin);
         wait_for_previous_kernel();
         for step in begin..end {
             let turn = step - begin;
-            if step == shortcut {
+            if step == first.steps {
+                (gather, source) = (second, second_source);
                 // SAFETY: as above.
                 rows = unsafe { self.rows::<R>(1) };
+                cursor = self.cursor(step);
             }
             let stage = (turn % STAGES as u32) as usize;
             if turn >= STAGES as u32 {
                 self.empty[stage].suspend_parity((turn / STAGES as u32 + 1) % 2);
                 if thread_x() == 0 {
                     // SAFETY: the stage is empty.
-                    unsafe { self.load_weights::<GROUPS, R, STAGES>(step) };
+                    unsafe { self.load_weights::<GROUPS, R>(step) };
                 }
             }
             // SAFETY: the stage is empty.
-            unsafe { self.gather::<GROUPS, R>(&rows, step, stage) };
-            copy_async_commit();
-            if turn >= LAG {
-                copy_async_wait::<LAG>();
-                self.publish(((turn - LAG) % STAGES as u32) as usize);
-            }
+            unsafe { self.gather::<GROUPS, R>(&rows, &gather, source, cursor, stage) };
+            cursor.advance(&gather);
+            // The arrival is made when the copies have arrived; nobody waits here.
+            copy_async_arrive(&self.full[stage]);
         }
-        copy_async_wait::<0>();
-        for turn in (end - begin).saturating_sub(LAG)..end - begin {
-            self.publish((turn % STAGES as u32) as usize);
-        }
-    }
-
-    /// Says that this thread's part of a stage is there: to the tensor cores too, which
-    /// read by another path than copies write.
-    #[inline(always)]
-    fn publish(&self, stage: usize) {
-        fence_proxy_async_shared();
-        let _ = self.full[stage].arrive();
     }
 
     /// Reads where this thread's pixels of an input lie.
@@ -487,32 +547,45 @@ impl<T: Half> Job<'_, T> {
         rows
     }
 
+    /// Where this thread's eight channels of a step lie.
+    #[inline(always)]
+    fn cursor(&self, step: u32) -> Cursor {
+        let [first, second] = self.shape.inputs;
+        let is_shortcut = step >= first.steps;
+        let gather = if is_shortcut { second } else { first };
+        let step = if is_shortcut { step - first.steps } else { step };
+        let lane = thread_x() % 8;
+        let (tap, eighth) = if gather.is_sliced() {
+            let taps = gather.taps.max(1);
+            (step % taps, step / taps * 8 + lane)
+        } else {
+            let (chunk, per_tap) = (step * 8 + lane, (gather.channels / 8).max(1));
+            (chunk / per_tap, chunk % per_tap)
+        };
+        let width = gather.filter_width.max(1);
+        let (row, column) = (tap / width, tap % width);
+        Cursor { row, column, eighth }
+    }
+
     /// Starts the copies of a step's pixels: eight neighbouring threads copy the 64
     /// elements of one pixel.
     #[inline(always)]
     unsafe fn gather<const GROUPS: usize, const R: usize>(
         &self,
         rows: &Rows,
-        step: u32,
+        gather: &Gather,
+        source: *const T,
+        cursor: Cursor,
         stage: usize,
     ) {
-        let is_shortcut = step >= self.shape.inputs[0].steps;
-        // Indices that are no constants would move the parameters to local memory.
-        let [first, second] = self.shape.inputs;
-        let [first_source, second_source] = self.operands.inputs;
-        let gather = if is_shortcut { second } else { first };
-        let source = if is_shortcut { second_source } else { first_source };
-        let step = if is_shortcut { step - first.steps } else { step };
         let (lane, first_row) = (thread_x() % 8, thread_x() as usize / 8);
-        let chunk = step * (STEP as u32 / 8) + lane;
-        let per_tap = gather.channels / 8;
-        let (tap, eighth) = (chunk / per_tap, chunk % per_tap);
-        let down = (tap / gather.filter_width) as i32 * gather.dilation[0];
-        let right = (tap % gather.filter_width) as i32 * gather.dilation[1];
+        let down = cursor.row as i32 * gather.dilation[0];
+        let right = cursor.column as i32 * gather.dilation[1];
         let shift = ((down * gather.size[1] + right) as u32).wrapping_mul(gather.channels);
-        let shift = shift.wrapping_add(eighth * 8);
-        // No row and column is below nothing.
-        let size = gather.size.map(|n| if tap < gather.taps { n as u32 } else { 0 });
+        let shift = shift.wrapping_add(cursor.eighth * 8);
+        // Behind the last tap there is nothing: no row is below none.
+        let is_tap = cursor.row < gather.filter_height;
+        let size = gather.size.map(|n| if is_tap { n as u32 } else { 0 });
         let column = (lane as usize ^ (first_row % 8)) * 16;
         let target = self
             .stage::<GROUPS, R>(stage)
@@ -533,10 +606,7 @@ impl<T: Half> Job<'_, T> {
 
     /// Multiplies what the stages hold and stages the sums, `[pixel][channel]` in f32.
     #[inline(always)]
-    unsafe fn consume<const GROUPS: usize, const R: usize, const STAGES: usize>(
-        &self,
-        group: usize,
-    ) {
+    unsafe fn consume<const GROUPS: usize, const R: usize>(&self, group: usize) {
         let mut acc = [0.0f32; R];
         let turns = self.steps[1] - self.steps[0];
         let is_first = thread_x() as usize % GROUP_THREADS == 0;
@@ -552,6 +622,8 @@ impl<T: Half> Job<'_, T> {
             for turn in 0..turns {
                 let stage = (turn % STAGES as u32) as usize;
                 self.full[stage].suspend_parity(turn / STAGES as u32 % 2);
+                // Copies write by another path than the tensor cores read.
+                fence_proxy_async_shared();
                 let base = self.stage::<GROUPS, R>(stage);
                 let weights =
                     MatrixDescriptor::new(base.wrapping_add(group * WEIGHT_BYTES), layout);
@@ -602,42 +674,131 @@ impl<T: Half> Job<'_, T> {
         wait_for_previous_kernel();
     }
 
-    /// Adds up this block's share of the tile's pixels over the cluster and writes it.
+    /// Adds up this block's share of the tile's pixels over the cluster and writes it. A
+    /// thread has the same eight channels of all its pixels.
     #[inline(always)]
     unsafe fn finish<const GROUPS: usize, const R: usize>(&self, rank: u32, split: u32) {
         let channels = GROUPS * GROUP_CHANNELS;
-        let pitch = channels + STAGED_GAP;
-        let share = 2 * R / split as usize;
-        let eighths = channels / 8;
-        let threads = (GROUPS + 1) * GROUP_THREADS;
-        for index in (thread_x() as usize..share * eighths).step_by(threads) {
-            let at = rank as usize * share + index / eighths;
-            let pixel = self.first_pixel + at as u32;
-            let within = index % eighths * 8;
-            let channel = self.tile_row as usize * channels + within;
-            if pixel >= self.shape.pixels || channel >= self.shape.channels as usize {
-                continue;
-            }
-            let staged = self.ring.cast::<f32>().wrapping_add(at * pitch + within);
-            // SAFETY: eight numbers of bias, of the staged tiles of all blocks of the
-            // cluster, and of the residual and the output at the same place.
+        let (share, eighths) = (2 * R / split as usize, channels / 8);
+        let stride = (GROUPS + 1) * GROUP_THREADS / eighths;
+        let within = thread_x() as usize % eighths * 8;
+        let channel = self.tile_row as usize * channels + within;
+        if channel >= self.shape.channels as usize {
+            return;
+        }
+        // SAFETY: the bias has all channels of all tiles.
+        let bias = unsafe { read_eight(self.operands.bias.add(channel)) };
+        let mut at = thread_x() as usize / eighths;
+        while at < share {
+            // SAFETY: the caller's contract.
             unsafe {
-                let mut sums = read_eight(self.operands.bias.add(channel));
-                for peer in 0..split {
-                    let part = read_eight(cluster_map(staged, peer));
-                    unroll::<8>(|i| sums[i] += part[i]);
+                self.finish_some::<GROUPS, R>([at, stride, share], rank, split, channel, &bias);
+            }
+            at += FINISHED_TOGETHER * stride;
+        }
+    }
+
+    /// [`finish`](Self::finish) for some pixels of the block's share, whose residuals are
+    /// all under way before the first is used.
+    #[inline(always)]
+    unsafe fn finish_some<const GROUPS: usize, const R: usize>(
+        &self,
+        [first, stride, share]: [usize; 3],
+        rank: u32,
+        split: u32,
+        channel: usize,
+        bias: &[f32; 8],
+    ) {
+        let begin = rank as usize * share;
+        let mut residuals = [Eight([T::ZERO; 8]); FINISHED_TOGETHER];
+        if self.shape.has_residual != 0 {
+            for i in 0..FINISHED_TOGETHER {
+                let at = first + i * stride;
+                if let Some(place) = self.place(begin + at, channel).filter(|_| at < share) {
+                    let residual = self.operands.residual.wrapping_add(place);
+                    // SAFETY: the residual has this pixel.
+                    residuals[i] = unsafe { residual.cast::<Eight<T>>().read() };
                 }
-                let place = pixel as usize * self.shape.channels as usize + channel;
-                if self.shape.has_residual != 0 {
-                    let residual = self.operands.residual.add(place).cast::<Eight<T>>().read();
-                    unroll::<8>(|i| sums[i] += residual.0[i].to_f32());
+            }
+        }
+        for i in 0..FINISHED_TOGETHER {
+            let at = first + i * stride;
+            if let Some(place) = self.place(begin + at, channel).filter(|_| at < share) {
+                // SAFETY: the output has this pixel, and the staged tiles too.
+                unsafe {
+                    let mut sums = self.sums::<GROUPS>(begin + at, channel, split, bias);
+                    for k in 0..8 {
+                        sums[k] += residuals[i].0[k].to_f32();
+                    }
+                    let sums = self.shape.activation.of_eight(sums);
+                    let mut result = Eight([T::ZERO; 8]);
+                    for k in 0..8 {
+                        result.0[k] = T::from_f32(sums[k]);
+                    }
+                    self.operands.out.add(place).cast::<Eight<T>>().write(result);
                 }
-                let activation = self.shape.activation;
-                let result = sums.map(|sum| T::from_f32(activation.of(sum)));
-                self.operands.out.add(place).cast::<Eight<T>>().write(Eight(result));
             }
         }
     }
+
+    /// Where a pixel of the tile lies in the output, if it does.
+    #[inline(always)]
+    fn place(&self, at: usize, channel: usize) -> Option<usize> {
+        let pixel = self.first_pixel as usize + at;
+        let is_there = pixel < self.shape.pixels as usize;
+        is_there.then_some(pixel * self.shape.channels as usize + channel)
+    }
+
+    /// The bias and the sums of all blocks of the cluster for eight channels of a pixel.
+    #[inline(always)]
+    unsafe fn sums<const GROUPS: usize>(
+        &self,
+        at: usize,
+        channel: usize,
+        split: u32,
+        bias: &[f32; 8],
+    ) -> [f32; 8] {
+        let channels = GROUPS * GROUP_CHANNELS;
+        let within = at * (channels + STAGED_GAP) + channel % channels;
+        let staged = self.ring.cast::<f32>().wrapping_add(within);
+        // SAFETY: the tiles of all blocks of the cluster are staged.
+        unsafe {
+            match split {
+                1 => add(bias, &[read_eight(staged)]),
+                2 => add(bias, &read_peers::<2>(staged)),
+                4 => add(bias, &read_peers::<4>(staged)),
+                _ => add(bias, &read_peers::<8>(staged)),
+            }
+        }
+    }
+}
+
+/// The same eight numbers in all blocks of a cluster, all under way before the first is
+/// used.
+///
+/// # Safety
+///
+/// They are there.
+#[inline(always)]
+unsafe fn read_peers<const PEERS: usize>(staged: *mut f32) -> [[f32; 8]; PEERS] {
+    let mut parts = [[0.0; 8]; PEERS];
+    for (peer, part) in parts.iter_mut().enumerate() {
+        // SAFETY: the caller's contract.
+        *part = unsafe { read_eight(cluster_map(staged, peer as u32)) };
+    }
+    parts
+}
+
+/// Sums in the order of the parts.
+#[inline(always)]
+fn add<const PEERS: usize>(bias: &[f32; 8], parts: &[[f32; 8]; PEERS]) -> [f32; 8] {
+    let mut sums = *bias;
+    for part in parts {
+        for k in 0..8 {
+            sums[k] += part[k];
+        }
+    }
+    sums
 }
 
 /// Reads eight numbers at a multiple of 16 bytes.
