@@ -279,7 +279,7 @@ tile! {
 }
 tile! {
     /// Tiles of 128 channels and 256 pixels.
-    conv_128x256, tile_128x256: 2 x 256, 3 stages
+    conv_128x256, tile_128x256: 2 x 256, 4 stages
 }
 
 /// Shared memory of a tile: the ring, which the staged result takes over, and the table
