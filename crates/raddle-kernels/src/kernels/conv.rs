@@ -20,6 +20,8 @@
 //! each sums a part of `k`, and then adds up a part of the pixels in the order of the
 //! ranks, read from the others' shared memory. Results do not depend on timing.
 
+mod result;
+
 use raddle::device::matrix::{
     KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, WgmmaShared, wgmma, wgmma_commit,
     wgmma_fence, wgmma_fence_running, wgmma_wait, wgmma_wait_running,
@@ -29,6 +31,8 @@ use raddle::device::tma::bulk_copy_to_shared;
 use raddle::device::unroll::unroll;
 use raddle::prelude::*;
 
+use result::Tile;
+
 /// Elements of `k` in a step.
 pub const STEP: usize = 64;
 /// Channels of a consumer warpgroup.
@@ -37,10 +41,6 @@ pub const GROUP_CHANNELS: usize = 64;
 const WEIGHT_BYTES: usize = GROUP_CHANNELS * STEP * 2;
 /// Threads of a warpgroup.
 const GROUP_THREADS: usize = 128;
-/// Pixels that a thread finishes at a time.
-const FINISHED_TOGETHER: usize = 4;
-/// Room between pixels in the staged result, so that no bank is hit twice.
-const STAGED_GAP: usize = 4;
 
 /// Where one input's part of `k` comes from. Images are `[image, row, column, channel]`.
 #[repr(C)]
@@ -149,6 +149,12 @@ impl Activation {
         }
     }
 
+    /// The value of the function with code 1.
+    #[inline(always)]
+    fn clip_of(self, x: f32) -> f32 {
+        clamp(x, self.a, self.b)
+    }
+
     /// The functions that convolutions have less often: a call for each number, since
     /// eight copies of their code would keep sums out of registers.
     #[inline(never)]
@@ -196,9 +202,22 @@ fn clamp(x: f32, min: f32, max: f32) -> f32 {
 }
 
 /// A 16-bit element type that tensor cores multiply.
-pub trait Half: Float + DeviceType + WgmmaShared<KMajor, Self, KMajor> {}
-impl Half for f16 {}
-impl Half for bf16 {}
+pub trait Half: Float + DeviceType + WgmmaShared<KMajor, Self, KMajor> {
+    /// Two numbers rounded, the first in the lower bits.
+    fn pack(first: f32, second: f32) -> u32;
+}
+impl Half for f16 {
+    #[inline(always)]
+    fn pack(first: f32, second: f32) -> u32 {
+        f16x2::from_f32s(first, second).to_bits()
+    }
+}
+impl Half for bf16 {
+    #[inline(always)]
+    fn pack(first: f32, second: f32) -> u32 {
+        bf16x2::from_f32s(first, second).to_bits()
+    }
+}
 
 /// Eight elements that are moved as one.
 #[repr(C, align(16))]
@@ -286,7 +305,7 @@ tile! {
 /// of pixels.
 const fn shared_bytes(groups: usize, pixels: usize, stages: usize) -> usize {
     let ring = stages * (groups * WEIGHT_BYTES + pixels * STEP * 2);
-    let staged = pixels * (groups * GROUP_CHANNELS + STAGED_GAP) * 4;
+    let staged = result::staged_bytes(groups, pixels);
     let larger = if ring > staged { ring } else { staged };
     larger + 2 * pixels * size_of::<Place>() + 1024
 }
@@ -374,6 +393,14 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
     let job = Job {
         shape,
         operands,
+        result: Tile {
+            shape,
+            bias: operands.bias,
+            residual: operands.residual,
+            out: operands.out,
+            staged: ring,
+            row: tile_row,
+        },
         full,
         empty,
         ring,
@@ -398,8 +425,12 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
     } else {
         barrier();
     }
+    let place = |at: usize| {
+        let pixel = job.first_pixel as usize + at;
+        (pixel < shape.pixels as usize).then_some(pixel)
+    };
     // SAFETY: the staged tiles stay until the barrier below.
-    unsafe { job.finish::<GROUPS, R>(rank, split) };
+    unsafe { job.result.finish::<GROUPS, R>(rank, split, place) };
     if split > 1 {
         // Only keeps the blocks: nobody reads what others wrote since.
         cluster_arrive_relaxed();
@@ -413,6 +444,7 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
 struct Job<'a, T, const STAGES: usize> {
     shape: &'a Shape,
     operands: Operands<T>,
+    result: Tile<'a, T>,
     full: &'a [Mbarrier; STAGES],
     empty: &'a [Mbarrier; STAGES],
     ring: *mut u8,
@@ -645,171 +677,8 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         }
         // All have read their last stage: the ring is free.
         NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
-        let lane = lane() as usize;
-        let channel = group * GROUP_CHANNELS + warp() as usize % 4 * 16 + lane / 4;
-        let pitch = GROUPS * GROUP_CHANNELS + STAGED_GAP;
-        let staged = self.ring.cast::<f32>().wrapping_add(lane % 4 * 2 * pitch + channel);
-        let store = |columns: usize, values: &[f32]| {
-            // SAFETY: element 4 * j + i of the accumulator lies in column 8 * j and up;
-            // the staged tile has all of them.
-            unsafe {
-                let staged = staged.add(columns * 8 * pitch);
-                staged.write(values[0]);
-                staged.add(pitch).write(values[1]);
-                staged.add(8).write(values[2]);
-                staged.add(pitch + 8).write(values[3]);
-            }
-        };
-        const HALF: usize = 16;
-        unroll::<HALF>(|j| {
-            if 4 * j < R {
-                store(j, &acc[4 * j..][..4]);
-            }
-        });
-        unroll::<HALF>(|j| {
-            if 4 * (j + HALF) < R {
-                store(j + HALF, &acc[4 * (j + HALF)..][..4]);
-            }
-        });
+        // SAFETY: the tile is this block's, and its threads come here together.
+        unsafe { self.result.stage::<GROUPS, R>(&mut acc, group, self.shape.split) };
         wait_for_previous_kernel();
     }
-
-    /// Adds up this block's share of the tile's pixels over the cluster and writes it. A
-    /// thread has the same eight channels of all its pixels.
-    #[inline(always)]
-    unsafe fn finish<const GROUPS: usize, const R: usize>(&self, rank: u32, split: u32) {
-        let channels = GROUPS * GROUP_CHANNELS;
-        let (share, eighths) = (2 * R / split as usize, channels / 8);
-        let stride = (GROUPS + 1) * GROUP_THREADS / eighths;
-        let within = thread_x() as usize % eighths * 8;
-        let channel = self.tile_row as usize * channels + within;
-        if channel >= self.shape.channels as usize {
-            return;
-        }
-        // SAFETY: the bias has all channels of all tiles.
-        let bias = unsafe { read_eight(self.operands.bias.add(channel)) };
-        let mut at = thread_x() as usize / eighths;
-        while at < share {
-            // SAFETY: the caller's contract.
-            unsafe {
-                self.finish_some::<GROUPS, R>([at, stride, share], rank, split, channel, &bias);
-            }
-            at += FINISHED_TOGETHER * stride;
-        }
-    }
-
-    /// [`finish`](Self::finish) for some pixels of the block's share, whose residuals are
-    /// all under way before the first is used.
-    #[inline(always)]
-    unsafe fn finish_some<const GROUPS: usize, const R: usize>(
-        &self,
-        [first, stride, share]: [usize; 3],
-        rank: u32,
-        split: u32,
-        channel: usize,
-        bias: &[f32; 8],
-    ) {
-        let begin = rank as usize * share;
-        let mut residuals = [Eight([T::ZERO; 8]); FINISHED_TOGETHER];
-        if self.shape.has_residual != 0 {
-            for i in 0..FINISHED_TOGETHER {
-                let at = first + i * stride;
-                if let Some(place) = self.place(begin + at, channel).filter(|_| at < share) {
-                    let residual = self.operands.residual.wrapping_add(place);
-                    // SAFETY: the residual has this pixel.
-                    residuals[i] = unsafe { residual.cast::<Eight<T>>().read() };
-                }
-            }
-        }
-        for i in 0..FINISHED_TOGETHER {
-            let at = first + i * stride;
-            if let Some(place) = self.place(begin + at, channel).filter(|_| at < share) {
-                // SAFETY: the output has this pixel, and the staged tiles too.
-                unsafe {
-                    let mut sums = self.sums::<GROUPS>(begin + at, channel, split, bias);
-                    for k in 0..8 {
-                        sums[k] += residuals[i].0[k].to_f32();
-                    }
-                    let sums = self.shape.activation.of_eight(sums);
-                    let mut result = Eight([T::ZERO; 8]);
-                    for k in 0..8 {
-                        result.0[k] = T::from_f32(sums[k]);
-                    }
-                    self.operands.out.add(place).cast::<Eight<T>>().write(result);
-                }
-            }
-        }
-    }
-
-    /// Where a pixel of the tile lies in the output, if it does.
-    #[inline(always)]
-    fn place(&self, at: usize, channel: usize) -> Option<usize> {
-        let pixel = self.first_pixel as usize + at;
-        let is_there = pixel < self.shape.pixels as usize;
-        is_there.then_some(pixel * self.shape.channels as usize + channel)
-    }
-
-    /// The bias and the sums of all blocks of the cluster for eight channels of a pixel.
-    #[inline(always)]
-    unsafe fn sums<const GROUPS: usize>(
-        &self,
-        at: usize,
-        channel: usize,
-        split: u32,
-        bias: &[f32; 8],
-    ) -> [f32; 8] {
-        let channels = GROUPS * GROUP_CHANNELS;
-        let within = at * (channels + STAGED_GAP) + channel % channels;
-        let staged = self.ring.cast::<f32>().wrapping_add(within);
-        // SAFETY: the tiles of all blocks of the cluster are staged.
-        unsafe {
-            match split {
-                1 => add(bias, &[read_eight(staged)]),
-                2 => add(bias, &read_peers::<2>(staged)),
-                4 => add(bias, &read_peers::<4>(staged)),
-                _ => add(bias, &read_peers::<8>(staged)),
-            }
-        }
-    }
-}
-
-/// The same eight numbers in all blocks of a cluster, all under way before the first is
-/// used.
-///
-/// # Safety
-///
-/// They are there.
-#[inline(always)]
-unsafe fn read_peers<const PEERS: usize>(staged: *mut f32) -> [[f32; 8]; PEERS] {
-    let mut parts = [[0.0; 8]; PEERS];
-    for (peer, part) in parts.iter_mut().enumerate() {
-        // SAFETY: the caller's contract.
-        *part = unsafe { read_eight(cluster_map(staged, peer as u32)) };
-    }
-    parts
-}
-
-/// Sums in the order of the parts.
-#[inline(always)]
-fn add<const PEERS: usize>(bias: &[f32; 8], parts: &[[f32; 8]; PEERS]) -> [f32; 8] {
-    let mut sums = *bias;
-    for part in parts {
-        for k in 0..8 {
-            sums[k] += part[k];
-        }
-    }
-    sums
-}
-
-/// Reads eight numbers at a multiple of 16 bytes.
-///
-/// # Safety
-///
-/// They are there.
-#[inline(always)]
-unsafe fn read_eight(at: *const f32) -> [f32; 8] {
-    let at = at.cast::<F32x4>();
-    // SAFETY: the caller's contract.
-    let (low, high) = unsafe { (at.read(), at.add(1).read()) };
-    [low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]]
 }
