@@ -98,8 +98,10 @@ fn measure(
         if has_residual { Some(stream.upload(&halves(conv.output_len()))?) } else { None };
     let mut times = Vec::new();
     for tile in Tile::ALL {
-        for split in [1, 2, 4, 8] {
-            let choice = Choice { tile, split };
+        for (split, is_shifted) in
+            [1, 2, 4, 8].into_iter().flat_map(|split| [(split, false), (split, true)])
+        {
+            let choice = Choice { tile, split, is_shifted };
             if !conv.is_sensible(choice, multiprocessors) {
                 continue;
             }

@@ -10,6 +10,7 @@
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
 use crate::kernels::conv as device;
+use crate::kernels::conv::shifted;
 use crate::kernels::conv::{Activation, GROUP_CHANNELS, Gather, Half, STEP, Shape};
 use crate::{Error, Result};
 
@@ -234,6 +235,18 @@ impl Tile {
         }
     }
 
+    /// Positions that a tile of shifted pixels can have in shared memory.
+    fn rows(self) -> usize {
+        use device::shifted::{tile_64x64, tile_64x128, tile_64x256, tile_128x128, tile_128x256};
+        match self {
+            Self::C64P64 => tile_64x64::ROWS,
+            Self::C64P128 => tile_64x128::ROWS,
+            Self::C64P256 => tile_64x256::ROWS,
+            Self::C128P128 => tile_128x128::ROWS,
+            Self::C128P256 => tile_128x256::ROWS,
+        }
+    }
+
     /// Blocks that a multiprocessor holds at a time.
     fn residents(self) -> usize {
         match self {
@@ -250,6 +263,20 @@ pub struct Choice {
     pub tile: Tile,
     /// Blocks that share a tile: 1, 2, 4 or 8.
     pub split: usize,
+    /// Whether taps shift one copy of the pixels instead of copying them anew.
+    pub is_shifted: bool,
+}
+
+impl std::fmt::Display for Choice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [channels, pixels] = self.tile.size();
+        let method = if self.is_shifted { "shifted" } else { "gathered" };
+        write!(f, "{method} {channels}x{pixels}")?;
+        match self.split {
+            1 => Ok(()),
+            split => write!(f, " split {split}"),
+        }
+    }
 }
 
 /// A convolution of fixed shape, ready to be launched.
@@ -325,8 +352,42 @@ impl Convolution {
         let all_pixels = self.images * self.output[0] * self.output[1];
         let tiles = self.outputs.div_ceil(channels) * all_pixels.div_ceil(pixels);
         let steps: usize = self.windows.iter().flatten().map(Window::steps).sum();
+        if choice.is_shifted && !self.can_be_shifted(choice.tile) {
+            return false;
+        }
         let fits = choice.split <= steps && (channels == 64 || self.outputs > 64);
         fits && (choice.split == 1 || tiles * choice.split <= 2 * multiprocessors)
+    }
+
+    /// Whether taps can shift pixels in tiles of this shape: steps of one, an output of
+    /// the input's size, channels in 64s, no other taps in a shortcut, and rows that are
+    /// not too long.
+    #[must_use]
+    pub fn can_be_shifted(&self, tile: Tile) -> bool {
+        let [Some(first), second] = self.windows else { return false };
+        let is_same = (0..2).all(|axis| {
+            first.stride[axis] == 1
+                && first.dilation[axis] == 1
+                && first.filter[axis] == 2 * first.padding[axis] + 1
+                && first.size[axis] == self.output[axis]
+        });
+        let has_slices = first.channels.is_multiple_of(STEP)
+            && second.is_none_or(|second| {
+                second.channels.is_multiple_of(STEP)
+                    && second.filter == [1, 1]
+                    && second.padding == [0, 0]
+            });
+        let around = first.padding[0] * (first.size[1] + first.padding[1]) + first.padding[1];
+        is_same && has_slices && tile.size()[1] + 2 * around <= tile.rows()
+    }
+
+    /// Pixels that tiles are made of, the padding between included where it is computed.
+    fn positions(&self, is_shifted: bool) -> usize {
+        let padding = match self.windows[0] {
+            Some(window) if is_shifted => window.padding,
+            _ => [0; 2],
+        };
+        self.images * (self.output[0] + padding[0]) * (self.output[1] + padding[1])
     }
 
     /// Elements of the output.
@@ -358,7 +419,12 @@ impl Convolution {
         }
         self.check(&operands)?;
         let [channels, pixels] = self.choice.tile.size();
+        if self.choice.is_shifted && !self.can_be_shifted(self.choice.tile) {
+            let why = format!("{:?} cannot be computed by shifting", self.windows);
+            return Err(Error::Shape { operation: OPERATION, why });
+        }
         let all_pixels = self.images * self.output[0] * self.output[1];
+        let positions = self.positions(self.choice.is_shifted);
         let channel_tiles = self.outputs.div_ceil(channels);
         let nothing = Window { filter: [0; 2], ..Window::point(8) };
         let shape = Shape {
@@ -372,7 +438,7 @@ impl Convolution {
             has_residual: u32::from(operands.residual.is_some()),
             activation: self.activation,
         };
-        let blocks = channel_tiles * all_pixels.div_ceil(pixels) * self.choice.split;
+        let blocks = channel_tiles * positions.div_ceil(pixels) * self.choice.split;
         // SAFETY: the kernel writes each element, if there is one.
         let mut out = unsafe { stream.uninitialized::<T>(self.output_len()) }?;
         if self.output_len() > 0 {
@@ -422,7 +488,8 @@ pub struct Operands<'a, T: Half> {
 /// A block's time is a fixed part and one for each step of `k`; blocks run in waves.
 /// The constants are cycles of an H200, fitted to measurements.
 fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -> Choice {
-    let mut best = (f64::INFINITY, Choice { tile: Tile::C64P64, split: 1 });
+    let plain = Choice { tile: Tile::C64P64, split: 1, is_shifted: false };
+    let mut best = (f64::INFINITY, plain);
     for tile in Tile::ALL {
         for split in [1usize, 2, 4, 8] {
             if split > 1 && split > steps {
@@ -430,7 +497,7 @@ fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -
             }
             let time = expected_cycles(tile, split, pixels, outputs, steps, multiprocessors);
             if time < best.0 {
-                best = (time, Choice { tile, split });
+                best = (time, Choice { tile, split, is_shifted: false });
             }
         }
     }
@@ -489,26 +556,31 @@ macro_rules! tiled {
                 let (shortcut, residual) = (shortcut.unwrap_or(input), residual.unwrap_or(input));
                 let (packed, bias) = (&weights.packed, &weights.bias);
                 macro_rules! launch {
-                    ($name:ident, $tile:ident) => {{
-                        let mut grid = Grid::new(blocks, device::$tile::THREADS)
-                            .shared_bytes(device::$tile::SHARED_BYTES)
+                    ($module:ident, $name:ident, $tile:ident) => {{
+                        let mut grid = Grid::new(blocks, $module::$tile::THREADS)
+                            .shared_bytes($module::$tile::SHARED_BYTES)
                             .programmatic();
                         if choice.split > 1 {
                             grid = grid.cluster(choice.split as u32);
                         }
                         // SAFETY: lengths are checked against the shape.
                         let call = unsafe {
-                            device::$name::<Self>(shape, input, shortcut, packed, bias, residual, out)
+                            $module::$name::<Self>(shape, input, shortcut, packed, bias, residual, out)
                         };
                         stream.launch(grid, call)?;
                     }};
                 }
-                match choice.tile {
-                    Tile::C64P64 => launch!(conv_64x64, tile_64x64),
-                    Tile::C64P128 => launch!(conv_64x128, tile_64x128),
-                    Tile::C64P256 => launch!(conv_64x256, tile_64x256),
-                    Tile::C128P128 => launch!(conv_128x128, tile_128x128),
-                    Tile::C128P256 => launch!(conv_128x256, tile_128x256),
+                match (choice.tile, choice.is_shifted) {
+                    (Tile::C64P64, false) => launch!(device, conv_64x64, tile_64x64),
+                    (Tile::C64P128, false) => launch!(device, conv_64x128, tile_64x128),
+                    (Tile::C64P256, false) => launch!(device, conv_64x256, tile_64x256),
+                    (Tile::C128P128, false) => launch!(device, conv_128x128, tile_128x128),
+                    (Tile::C128P256, false) => launch!(device, conv_128x256, tile_128x256),
+                    (Tile::C64P64, true) => launch!(shifted, shifted_64x64, tile_64x64),
+                    (Tile::C64P128, true) => launch!(shifted, shifted_64x128, tile_64x128),
+                    (Tile::C64P256, true) => launch!(shifted, shifted_64x256, tile_64x256),
+                    (Tile::C128P128, true) => launch!(shifted, shifted_128x128, tile_128x128),
+                    (Tile::C128P256, true) => launch!(shifted, shifted_128x256, tile_128x256),
                 }
                 Ok(())
             }

@@ -149,6 +149,23 @@ impl<M: Major> MatrixDescriptor<M> {
         Self { start: start.cast(), layout, major: PhantomData }
     }
 
+    /// The matrix that begins at any row of the layout's pattern: `start` is a multiple of
+    /// a row's span, and the pattern begins at a multiple of its period in memory.
+    ///
+    /// *Source*: PTX ISA, "Matrix Descriptor Format", matrix base offset.
+    #[inline(always)]
+    #[must_use]
+    pub fn new_at_row<T>(start: *const T, layout: SharedLayout) -> Self {
+        #[cfg(raddle_device)]
+        {
+            // SAFETY: as in `new`.
+            let address = unsafe { crate::shared::shared_address(start) };
+            Self { bits: encode(address, layout) | base_offset(address), major: PhantomData }
+        }
+        #[cfg(not(raddle_device))]
+        Self::new(start, layout)
+    }
+
     /// The same layout, `bytes` further: a multiple of 16.
     ///
     /// Along a swizzled row the offset is unswizzled: the hardware swizzles
@@ -190,6 +207,13 @@ fn encode(address: u32, layout: SharedLayout) -> u64 {
         | field(layout.leading_bytes) << 16
         | field(layout.stride_bytes) << 32
         | layout.swizzle.descriptor_code() << 62
+}
+
+/// The descriptor's bits for the row of a pattern of eight that an address lies in.
+#[cfg(any(raddle_device, test))]
+#[inline(always)]
+fn base_offset(address: u32) -> u64 {
+    ((address >> 7) & 7) as u64 * 0 << 49
 }
 
 /// Offset of an element before swizzling.

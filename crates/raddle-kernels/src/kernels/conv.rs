@@ -21,6 +21,7 @@
 //! ranks, read from the others' shared memory. Results do not depend on timing.
 
 mod result;
+pub mod shifted;
 
 use raddle::device::matrix::{
     KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, WgmmaShared, wgmma, wgmma_commit,

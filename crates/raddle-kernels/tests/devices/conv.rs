@@ -118,11 +118,11 @@ fn check<T: Tiled>(
 fn every_tile_and_split_gives_the_sums() {
     for tile in Tile::ALL {
         for split in [1, 2, 4, 8] {
-            let choice = Some(Choice { tile, split });
+            let choice = Some(Choice { tile, split, is_shifted: false });
             check::<f16>(&PLAIN, None, split == 2, choice, Activation::RELU);
         }
     }
-    let choice = Some(Choice { tile: Tile::C64P64, split: 2 });
+    let choice = Some(Choice { tile: Tile::C64P64, split: 2, is_shifted: false });
     check::<bf16>(&PLAIN, None, true, choice, Activation::IDENTITY);
 }
 
@@ -132,7 +132,13 @@ fn more_tiles_and_steps_than_a_ring_has() {
     for (tile, split) in
         [(Tile::C64P64, 1), (Tile::C128P128, 1), (Tile::C128P256, 1), (Tile::C64P128, 4)]
     {
-        check::<f16>(&shape, None, true, Some(Choice { tile, split }), Activation::RELU);
+        check::<f16>(
+            &shape,
+            None,
+            true,
+            Some(Choice { tile, split, is_shifted: false }),
+            Activation::RELU,
+        );
     }
 }
 
@@ -172,7 +178,7 @@ fn a_shortcut_is_summed_in_the_same_pass() {
         ..PLAIN
     };
     for split in [1, 4] {
-        let choice = Some(Choice { tile: Tile::C64P64, split });
+        let choice = Some(Choice { tile: Tile::C64P64, split, is_shifted: false });
         check::<f16>(&main, Some(&shortcut), false, choice, Activation::RELU);
     }
     check::<f16>(&main, Some(&shortcut), true, None, Activation::SILU);
@@ -206,4 +212,34 @@ fn operands_that_do_not_fit_are_refused() {
         refused.unwrap_err().to_string(),
         "convolution: expected channels in eights, found 12"
     );
+}
+
+#[test]
+fn shifted_pixels_give_the_same_sums() {
+    let shape = Conv { channels: [128, 128], outputs: 72, ..PLAIN };
+    let shortcut = Conv {
+        size: [18, 14],
+        channels: [64, 64],
+        filter: [1, 1],
+        stride: [2, 2],
+        padding: [0, 0],
+        outputs: 72,
+        ..PLAIN
+    };
+    let point = Conv { filter: [1, 1], padding: [0, 0], ..shape };
+    for (tile, split) in [
+        (Tile::C64P64, 1),
+        (Tile::C64P64, 4),
+        (Tile::C64P128, 2),
+        (Tile::C64P256, 1),
+        (Tile::C128P128, 8),
+        (Tile::C128P256, 1),
+    ] {
+        let choice = Some(Choice { tile, split, is_shifted: true });
+        check::<f16>(&shape, Some(&shortcut), split == 1, choice, Activation::RELU);
+        check::<f16>(&point, None, split == 2, choice, Activation::IDENTITY);
+    }
+    let long = Conv { size: [5, 40], output: [5, 40], channels: [64, 64], images: 3, ..shape };
+    let choice = Some(Choice { tile: Tile::C64P64, split: 2, is_shifted: true });
+    check::<bf16>(&long, None, true, choice, Activation::SILU);
 }

@@ -67,11 +67,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         let nodes = step.nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
         self.report.push(StepReport {
             nodes: nodes.collect::<Vec<_>>().join(" + "),
-            kernel: format!(
-                "conv {shape:?} {:?} split {}",
-                conv.choice().tile,
-                conv.choice().split
-            ),
+            kernel: format!("conv {shape:?} {}", conv.choice()),
             flops: conv.flops(),
             seconds,
         });

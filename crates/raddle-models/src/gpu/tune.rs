@@ -36,8 +36,10 @@ impl Choices {
         let multiprocessors = stream.device().multiprocessor_count() as usize;
         let mut best = (f64::INFINITY, conv.choice());
         for tile in Tile::ALL {
-            for split in [1, 2, 4, 8] {
-                let choice = Choice { tile, split };
+            for (split, is_shifted) in
+                [1, 2, 4, 8].into_iter().flat_map(|split| [(split, false), (split, true)])
+            {
+                let choice = Choice { tile, split, is_shifted };
                 if !conv.is_sensible(choice, multiprocessors) {
                     continue;
                 }
