@@ -135,6 +135,10 @@ pub struct MatrixDescriptor<M: Major> {
 impl<M: Major> MatrixDescriptor<M> {
     /// The matrix that begins at `start`, which is aligned to 16 bytes, and whose
     /// layout's pattern begins at a multiple of its period.
+    ///
+    /// `start` itself may lie at any row of the pattern: the hardware swizzles by the
+    /// bits of each address (seen on an H200, where the descriptor's "matrix base offset"
+    /// has to stay zero for that).
     #[inline(always)]
     #[must_use]
     pub fn new<T>(start: *const T, layout: SharedLayout) -> Self {
@@ -147,23 +151,6 @@ impl<M: Major> MatrixDescriptor<M> {
         }
         #[cfg(not(raddle_device))]
         Self { start: start.cast(), layout, major: PhantomData }
-    }
-
-    /// The matrix that begins at any row of the layout's pattern: `start` is a multiple of
-    /// a row's span, and the pattern begins at a multiple of its period in memory.
-    ///
-    /// *Source*: PTX ISA, "Matrix Descriptor Format", matrix base offset.
-    #[inline(always)]
-    #[must_use]
-    pub fn new_at_row<T>(start: *const T, layout: SharedLayout) -> Self {
-        #[cfg(raddle_device)]
-        {
-            // SAFETY: as in `new`.
-            let address = unsafe { crate::shared::shared_address(start) };
-            Self { bits: encode(address, layout) | base_offset(address), major: PhantomData }
-        }
-        #[cfg(not(raddle_device))]
-        Self::new(start, layout)
     }
 
     /// The same layout, `bytes` further: a multiple of 16.
@@ -207,13 +194,6 @@ fn encode(address: u32, layout: SharedLayout) -> u64 {
         | field(layout.leading_bytes) << 16
         | field(layout.stride_bytes) << 32
         | layout.swizzle.descriptor_code() << 62
-}
-
-/// The descriptor's bits for the row of a pattern of eight that an address lies in.
-#[cfg(any(raddle_device, test))]
-#[inline(always)]
-fn base_offset(address: u32) -> u64 {
-    ((address >> 7) & 7) as u64 * 0 << 49
 }
 
 /// Offset of an element before swizzling.

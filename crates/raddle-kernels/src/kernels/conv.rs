@@ -150,10 +150,14 @@ impl Activation {
         }
     }
 
-    /// The value of the function with code 1.
+    /// The bounds that the function keeps numbers within, if it does nothing else.
     #[inline(always)]
-    fn clip_of(self, x: f32) -> f32 {
-        clamp(x, self.a, self.b)
+    fn bounds(self) -> Option<[f32; 2]> {
+        match self.code {
+            0 => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            1 => Some([self.a, self.b]),
+            _ => None,
+        }
     }
 
     /// The functions that convolutions have less often: a call for each number, since
@@ -175,31 +179,19 @@ impl Activation {
     #[inline(always)]
     #[must_use]
     pub fn of_eight(self, mut x: [f32; 8]) -> [f32; 8] {
-        if self.code == 0 {
-            return x;
-        }
-        if self.code == 1 {
-            for x in &mut x {
-                *x = clamp(*x, self.a, self.b);
-            }
-            return x;
-        }
-        for x in &mut x {
-            *x = self.rare(*x);
+        match self.bounds() {
+            Some([min, max]) => x.iter_mut().for_each(|x| *x = clamp(*x, min, max)),
+            None => x.iter_mut().for_each(|x| *x = self.rare(*x)),
         }
         x
     }
 }
 
+/// `x` within bounds, without a branch; a NaN stays one.
 #[inline(always)]
 fn clamp(x: f32, min: f32, max: f32) -> f32 {
-    if x < min {
-        min
-    } else if x > max {
-        max
-    } else {
-        x
-    }
+    let x = if x < min { min } else { x };
+    if x > max { max } else { x }
 }
 
 /// A 16-bit element type that tensor cores multiply.

@@ -10,7 +10,7 @@
 use raddle::device::matrix::stmatrix_x4_trans;
 use raddle::prelude::*;
 
-use super::{Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Shape};
+use super::{Activation, Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Shape, clamp};
 
 /// Pixels that a thread finishes at a time.
 const FINISHED_TOGETHER: usize = 4;
@@ -78,13 +78,10 @@ impl<T: Half> Tile<'_, T> {
         let channel = self.row as usize * GROUPS * GROUP_CHANNELS + within + lane / 4;
         // SAFETY: the bias has all channels of all tiles.
         let bias = unsafe { [self.bias.add(channel).read(), self.bias.add(channel + 8).read()] };
-        let is_late = self.is_late();
-        let activation = self.shape.activation;
-        let finished = |sum: f32, row: usize| {
-            let sum = sum + bias[row];
-            // The other functions are late.
-            if is_late || activation.code == 0 { sum } else { activation.clip_of(sum) }
-        };
+        let activation = if self.is_late() { Activation::IDENTITY } else { self.shape.activation };
+        // The functions that are more than bounds are late.
+        let [min, max] = activation.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
+        let finished = |sum: f32, row: usize| clamp(sum + bias[row], min, max);
         // `stmatrix` takes the address of row `r` of matrix `m` from lane `8 * m + r`:
         // two matrices of 8 channels for 8 pixels, then two for the next 8.
         let pitch = GROUPS * GROUP_CHANNELS + HALF_GAP;

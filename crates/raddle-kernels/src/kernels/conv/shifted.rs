@@ -414,7 +414,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
                 let weights = Operand::<T, KMajor>::new(weights);
                 let shift_bytes = if slice.is_shortcut { 0 } else { shift as usize * 128 };
                 let pixels = self.patch::<ROWS>(number).wrapping_add(shift_bytes);
-                let pixels = MatrixDescriptor::new_at_row(pixels, layout);
+                let pixels = MatrixDescriptor::new(pixels, layout);
                 let pixels = Operand::<T, KMajor>::new(pixels);
                 wgmma_fence_running();
                 for part in 0..STEP as u32 / 16 {
