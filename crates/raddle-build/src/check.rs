@@ -7,7 +7,7 @@ use crate::llvm::api::Value;
 use crate::llvm::{Module, Place};
 use crate::names::demangle;
 use crate::references::references_with_places;
-use crate::retarget::{KernelEntry, PANIC_SLOT, format};
+use crate::retarget::{KernelEntry, format};
 
 /// Something a kernel reaches and cannot have on a GPU.
 struct Offence {
@@ -71,9 +71,7 @@ fn judge_place(module: &Module<'_>, value: Value) -> Option<Offence> {
     }
     let name = module.name(value);
     let readable = demangle(&name);
-    let of_runtime = name == PANIC_SLOT
-        || readable.starts_with("__raddle_rt")
-        || readable.starts_with("raddle_device::");
+    let of_runtime = readable.starts_with("__raddle_rt") || readable.starts_with("raddle_device::");
     if api.is_thread_local(value) != 0 {
         return Some(Offence {
             what: format!("it uses the thread-local variable `{readable}`"),

@@ -8,7 +8,7 @@ use crate::llvm::api::Value;
 use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
 use crate::retarget::format::{self, Formatting};
-use crate::retarget::{KernelEntry, Meta, PANIC_SLOT};
+use crate::retarget::{KernelEntry, Meta};
 use crate::retarget::{cold, waits};
 
 /// What to compile a kernel for.
@@ -160,8 +160,8 @@ fn optimise<'c>(
     Ok((module, synchronizes))
 }
 
-/// Everything but the kernels' entries, the panic slot and what `is_kept` names
-/// becomes internal, so that what they do not use vanishes.
+/// Everything but the kernels' entries and what `is_kept` names becomes internal, so
+/// that what they do not use vanishes.
 fn keep_only(module: &Module<'_>, kernels: &[KernelEntry], is_kept: impl Fn(&str) -> bool) {
     let api = module.api();
     for value in module.functions().into_iter().chain(module.globals()) {
@@ -171,7 +171,7 @@ fn keep_only(module: &Module<'_>, kernels: &[KernelEntry], is_kept: impl Fn(&str
         let name = module.name(value);
         let is_entry = kernels.iter().any(|kernel| kernel.name.entry == name);
         let is_appending = api.linkage(value) == linkage::APPENDING;
-        if is_entry || name == PANIC_SLOT || is_kept(&name) {
+        if is_entry || is_kept(&name) {
             api.set_linkage(value, linkage::EXTERNAL);
         } else if !is_appending && api.linkage(value) != linkage::PRIVATE {
             api.set_linkage(value, linkage::INTERNAL);
@@ -298,7 +298,6 @@ fn rename_leftovers(module: &Module<'_>, kernel: &KernelEntry) {
     for value in module.globals().into_iter().chain(module.functions()) {
         let name = module.name(value);
         let is_fixed = name == kernel.name.entry
-            || name == PANIC_SLOT
             || module.is_declaration(value)
             || api.linkage(value) == linkage::APPENDING;
         if is_fixed {

@@ -213,7 +213,7 @@ impl GraphExec {
     /// # Safety
     ///
     /// `node` is a kernel node of the graph that this was instantiated from,
-    /// without a cluster; `params` is a parameter block of the function.
+    /// without a cluster; `params` are as for [`Stream::launch`].
     ///
     /// # Errors
     ///
@@ -223,18 +223,17 @@ impl GraphExec {
         node: GraphNode,
         function: &Function,
         shape: &Shape,
-        params: *const u8,
+        params: &mut [*mut c_void],
     ) -> Result<()> {
         let api = self.context.enter()?;
         let symbol = "cuGraphExecKernelNodeSetParams";
         let set = api.graph_exec_set_kernel.ok_or(missing(symbol, (12, 0)))?;
-        let mut pointers = [params.cast_mut().cast::<c_void>()];
         let params = CuKernelNodeParams {
             function: function.raw,
             grid: shape.grid,
             block: shape.block,
             shared_bytes: shape.dynamic_shared_bytes,
-            params: pointers.as_mut_ptr(),
+            params: params.as_mut_ptr(),
             extra: std::ptr::null_mut(),
             kernel: std::ptr::null_mut(),
             context: std::ptr::null_mut(),

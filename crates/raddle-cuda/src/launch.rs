@@ -27,12 +27,13 @@ pub struct Shape {
 }
 
 impl Stream {
-    /// Enqueues `function` with `params` as its single parameter.
+    /// Enqueues `function` with one pointer for each of its parameters.
     ///
     /// # Safety
     ///
-    /// `params` points to a parameter block of the size the kernel declares, and
-    /// the kernel, run with it in this shape, touches only memory it may touch.
+    /// Each pointer is to a value of the size of the parameter it stands for, and
+    /// the kernel, run with these parameters in this shape, touches only memory it
+    /// may touch. Pointers beyond the function's parameters are not looked at.
     ///
     /// # Errors
     ///
@@ -40,28 +41,6 @@ impl Stream {
     /// CUDA 11.6, or a failed driver call.
     #[inline]
     pub unsafe fn launch(
-        &self,
-        function: &Function,
-        shape: &Shape,
-        params: *const u8,
-    ) -> Result<()> {
-        let mut pointers = [params.cast_mut().cast::<c_void>()];
-        // SAFETY: the caller's contract; one parameter, one pointer.
-        unsafe { self.launch_with(function, shape, &mut pointers) }
-    }
-
-    /// Enqueues `function` with one pointer for each of its parameters.
-    ///
-    /// # Safety
-    ///
-    /// Each pointer is to a value of the size of the parameter it stands for;
-    /// otherwise as for [`Stream::launch`].
-    ///
-    /// # Errors
-    ///
-    /// As for [`Stream::launch`].
-    #[inline]
-    pub unsafe fn launch_with(
         &self,
         function: &Function,
         shape: &Shape,
@@ -84,7 +63,7 @@ impl Stream {
 
     /// # Safety
     ///
-    /// As for [`Stream::launch_with`].
+    /// As for [`Stream::launch`].
     unsafe fn launch_with_attributes(
         &self,
         function: &Function,

@@ -156,7 +156,8 @@ const fn ends_with(text: &[u8], tail: &[u8]) -> bool {
     true
 }
 
-/// What a panicking thread leaves for the host, in pinned host memory.
+/// What a panicking thread leaves for the host, in pinned host memory: one for each
+/// stream and each graph, whose address every launch is given.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PanicRecord {
@@ -187,6 +188,17 @@ pub struct PanicRecord {
     /// Message in the form that [`crate::message`] describes, cut if longer. Empty
     /// for kinds that the host words.
     pub message: [u8; 512],
+    /// What the host gave the launch for a number.
+    pub tag: u64,
+    /// Tag of the latest launch that has panicked, for threads that wait for others;
+    /// tags of one stream rise. Devices raise it.
+    pub last: u64,
+    /// How often the record was made ready. The host's; devices only read it.
+    pub armed: u32,
+    /// How often it was claimed: behind `armed` by one while it is free. Only devices
+    /// change it, since their atomic operations on host memory are not atomic to the
+    /// host.
+    pub claimed: u32,
 }
 
 /// What a [`PanicRecord`] reports.
@@ -207,22 +219,20 @@ pub enum PanicKind {
     CopyLength = 5,
 }
 
-/// The module global `__raddle_panic_slot`, filled in by the host after it has
-/// loaded a module. A thread that panics claims the slot; the first one wins.
-#[repr(C)]
-#[derive(Debug)]
-pub struct PanicSlot {
-    /// 0 until a thread claims the record; the host sets it back.
-    pub claimed: u32,
-    /// Padding.
-    pub reserved: u32,
-    /// Device address of the module's [`PanicRecord`]; 0 if the host keeps none.
-    pub record: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Kernels and drivers of the tests that are not made by our compiler know these.
+    #[test]
+    fn panic_records_are_laid_out_as_others_know_them() {
+        use core::mem::offset_of;
+        assert_eq!((offset_of!(PanicRecord, kind), offset_of!(PanicRecord, line)), (4, 24));
+        assert_eq!((offset_of!(PanicRecord, block), offset_of!(PanicRecord, file)), (32, 60));
+        assert_eq!((offset_of!(PanicRecord, tag), offset_of!(PanicRecord, last)), (776, 784));
+        assert_eq!((offset_of!(PanicRecord, armed), offset_of!(PanicRecord, claimed)), (792, 796));
+        assert_eq!(size_of::<PanicRecord>(), 800);
+    }
 
     #[test]
     fn kernels_are_compared_below_their_crate() {

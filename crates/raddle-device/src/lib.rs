@@ -56,6 +56,8 @@ mod device_wide;
 #[cfg(not(raddle_device))]
 pub mod host;
 #[cfg(raddle_device)]
+pub mod launch;
+#[cfg(raddle_device)]
 pub mod rt;
 
 pub use async_copy::*;

@@ -520,25 +520,25 @@ fn poll(polls: u32, ready: impl Fn() -> bool) {
     }
 }
 
-/// Polls between two looks at the panic slot: some tenths of a second, each poll
+/// Polls between two looks at the panic record: some tenths of a second, each poll
 /// by `test_wait` taking some tens of cycles and one by `try_wait` microseconds.
 #[cfg(raddle_device)]
 const POLLS_TEST: u32 = 1 << 23;
 #[cfg(raddle_device)]
 const POLLS_TRY: u32 = 1 << 17;
 
-/// Ends the thread if another thread of this module has recorded a panic.
+/// Ends the thread if another thread of this launch has recorded a panic.
 #[cfg(raddle_device)]
 #[cold]
 #[inline(never)]
 fn exit_if_panicked() {
-    unsafe extern "C" {
-        /// Defined in `rt::panic`.
-        static __raddle_panic_slot: crate::kernel::PanicSlot;
+    let record = crate::launch::record();
+    if record.is_null() {
+        return;
     }
-    // SAFETY: the slot is a live global that other threads write atomically.
-    let claimed = unsafe { core::ptr::read_volatile(&raw const __raddle_panic_slot.claimed) };
-    if claimed != 0 {
+    // SAFETY: the record lives as long as the launch; it is a word that others raise.
+    let last = unsafe { (&raw const (*record).last).read_volatile() };
+    if last >= crate::launch::tag() {
         // SAFETY: the thread ends; nothing of it is needed by others.
         unsafe { exit_thread() };
     }

@@ -19,7 +19,7 @@ use crate::sync::lock;
 pub(crate) struct CudaDevice {
     // Fields are dropped in order: the context goes last.
     pub(crate) kernels: KernelTable,
-    pub(crate) board: PanicBoard,
+    pub(crate) board: Arc<PanicBoard>,
     pub(crate) cache: Cache,
     pub(crate) staging: Staging,
     /// For buffers that are allocated one by one; `None` where the driver or device
@@ -44,13 +44,12 @@ impl CudaDevice {
         let has_pools = device.attribute(Attribute::MemoryPoolsSupported).unwrap_or(0) == 1;
         let pool = if has_pools { Some(Pool::new(&context)?) } else { None };
         let service = Mutex::new(raddle_cuda::Stream::new(&context, 0)?);
-        let board = PanicBoard::new(&context)?;
         // The function came with CUDA 11.7; the attribute is of the same age.
         let has_stream_writes = device.driver().version() >= (11, 7)
             && device.attribute(Attribute::StreamMemOps64).unwrap_or(0) == 1;
         Ok(Self {
             kernels: KernelTable::default(),
-            board,
+            board: Arc::default(),
             cache: Cache::from_env(device.driver(), capability),
             staging: Staging::default(),
             pool,
@@ -87,25 +86,6 @@ impl CudaDevice {
         event.record(&service)?;
         event.synchronize()?;
         Ok(event)
-    }
-
-    /// Writes one word of a module's global variable and waits for it.
-    pub(crate) fn write_u32(&self, address: u64, value: u32) -> Result<()> {
-        let service = lock(&self.service);
-        // SAFETY: the callers name words of globals of loaded modules, which
-        // nothing but `__raddle_panic` touches, with atomic operations.
-        unsafe { service.fill_u32(address, value, 1)? };
-        Ok(service.synchronize()?)
-    }
-
-    /// Copies a few bytes into a module's global variable and waits for them.
-    pub(crate) fn write_bytes(&self, address: u64, bytes: &[u8]) -> Result<()> {
-        let service = lock(&self.service);
-        // SAFETY: the callers name globals of modules that were just loaded, of
-        // at least this size; the source lives until the wait below has ended.
-        let copied = unsafe { service.copy_to_device(address, bytes.as_ptr(), bytes.len()) };
-        service.synchronize()?;
-        Ok(copied?)
     }
 
     /// Allocates for work that is enqueued later on `stream`; waits for pending

@@ -1,11 +1,12 @@
 //! What went wrong, and who is told.
 //!
-//! A panic belongs to a stretch of a queue's work. It is told to everybody who
-//! waits for a point in or behind that stretch while it comes up, and at least
-//! once: if nobody waits, to whoever waits next, on this queue or, for memory that
-//! the work used, on another one. A fault loses the device: then everything that
+//! A panic belongs to one launch of a queue, that of a graph to a stretch of replays.
+//! It is told to everybody who waits for a point in or behind it while it comes up,
+//! and at least once: if nobody waits, to whoever waits next. Work on another queue
+//! that uses memory which the launch used last is told as well, and nobody else. A fault loses the device: then everything that
 //! is awaited resolves with [`Error::DeviceLost`].
 
+use std::ops::RangeInclusive;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -30,6 +31,8 @@ struct Entry {
     to: u64,
     serial: u64,
     is_told: bool,
+    /// The last work of the stream that had this work, once the stream is gone.
+    last: Option<u64>,
     error: Error,
 }
 
@@ -58,8 +61,17 @@ impl ErrorLog {
             entries.remove(told.unwrap_or(ENTRIES_LEN_MAX - 1));
         }
         let serial = self.serial.fetch_add(1, Ordering::AcqRel) + 1;
-        entries.push(Entry { from, to, serial, is_told: false, error });
+        entries.push(Entry { from, to, serial, is_told: false, last: None, error });
         self.is_any.store(true, Ordering::Release);
+    }
+
+    /// Notes that the stream whose work went up to number `last` is gone: nobody will
+    /// wait for it.
+    pub(crate) fn close(&self, last: u64) {
+        if self.is_any() {
+            let mut entries = lock(&self.entries);
+            entries.iter_mut().for_each(|entry| entry.last = entry.last.or(Some(last)));
+        }
     }
 
     /// The error to tell somebody who has waited for `point` on a stream whose
@@ -72,7 +84,7 @@ impl ErrorLog {
         let mut found = None;
         for entry in entries.iter_mut() {
             let is_covered = entry.from < point.sequence && entry.to >= first;
-            let is_news = entry.serial > point.serial && point.sequence <= entry.to;
+            let is_news = entry.serial > point.serial;
             if is_covered && (!entry.is_told || is_news) {
                 found = found.or_else(|| Some(entry.error.clone()));
                 // Those behind the first are about work that it has spoilt.
@@ -82,16 +94,27 @@ impl ErrorLog {
         found
     }
 
-    /// The errors nobody was told of that can concern work number `sequence`, for
-    /// those who use its memory. Those of work before `first`, whose stream is
-    /// gone, count as told afterwards; `only_gone` asks for no others.
-    pub(crate) fn concerning(&self, sequence: u64, first: u64, only_gone: bool) -> Vec<Error> {
+    /// The errors that concern those who use what the work numbered `sequences` has
+    /// left: its own. For work that was enqueued after error number `since` those that
+    /// came up later, else those nobody was told of. If the work's stream is gone, they
+    /// count as told afterwards; if nobody was told yet, so that nobody may ever be,
+    /// it concerns as well what came later on that stream. `only_gone` asks for no
+    /// others.
+    pub(crate) fn concerning(
+        &self,
+        sequences: RangeInclusive<u64>,
+        since: Option<u64>,
+        only_gone: bool,
+    ) -> Vec<Error> {
         let mut entries = lock(&self.entries);
         let mut found = Vec::new();
-        for entry in entries.iter_mut().filter(|entry| !entry.is_told && entry.to >= sequence) {
-            let is_gone = entry.to < first;
-            if is_gone || !only_gone {
-                entry.is_told = is_gone;
+        for entry in entries.iter_mut().filter(|entry| entry.from < *sequences.end()) {
+            let is_new = since.is_none_or(|serial| entry.serial > serial);
+            let is_gone = entry.last.is_some_and(|last| *sequences.end() <= last);
+            let is_own = entry.to >= *sequences.start();
+            let is_due = if is_own { !entry.is_told || since.is_some() } else { !entry.is_told };
+            if is_new && is_due && (is_gone || is_own && !only_gone) {
+                entry.is_told |= is_gone;
                 found.push(entry.error.clone());
             }
         }
@@ -228,7 +251,8 @@ mod tests {
         for sequence in 5..=8 {
             assert!(told(&log, sequence, 0).is_some(), "waiter for {sequence}");
         }
-        assert_eq!(told(&log, 9, 0), None, "its work is behind, and the error was told");
+        assert!(told(&log, 9, 0).is_some(), "waited for what came behind");
+        assert_eq!(told(&log, 4, 0), None, "its work came before");
         assert_eq!(told(&log, 8, 1), None, "began to wait afterwards");
     }
 
@@ -236,16 +260,27 @@ mod tests {
     fn errors_of_a_stream_that_is_gone_reach_only_users_of_its_memory() {
         let log = ErrorLog::default();
         log.push(2, 3, error("gone"));
+        log.close(4);
         assert!(log.verdict(Point { sequence: 9, serial: 0 }, 5).is_none());
-        assert!(log.concerning(4, 5, true).is_empty());
-        assert_eq!(log.concerning(3, 5, true).len(), 1);
-        assert!(log.concerning(3, 5, true).is_empty());
+        let concerning = |sequence: u64, since: Option<u64>, only_gone: bool| {
+            log.concerning(sequence..=sequence, since, only_gone).len()
+        };
+        assert_eq!(concerning(2, None, true), 0, "came before");
+        assert_eq!(concerning(4, Some(1), true), 0, "was known");
+        assert_eq!(concerning(5, None, false), 0, "another stream's");
+        // Work 4 of the same stream may have used what 3 has left.
+        assert_eq!(concerning(4, None, true), 1);
+        assert_eq!(concerning(4, Some(0), true), 0, "somebody was told");
+        assert_eq!(concerning(3, None, true), 0, "somebody was told");
+        assert_eq!(concerning(3, Some(0), true), 1, "it is what was used");
         log.push(6, 7, error("alive"));
-        assert!(log.concerning(6, 5, true).is_empty());
-        assert_eq!(log.concerning(6, 5, false).len(), 1);
-        assert_eq!(log.concerning(6, 5, false).len(), 1);
+        assert_eq!(concerning(7, None, true), 0);
+        assert_eq!(concerning(6, None, false), 0, "came before");
+        assert_eq!(concerning(8, None, false), 0, "other work");
+        assert_eq!(concerning(7, None, false), 1);
+        assert_eq!(log.concerning(5..=9, None, false).len(), 1);
         assert!(log.verdict(Point { sequence: 9, serial: 2 }, 5).is_some());
-        assert!(log.concerning(6, 5, false).is_empty());
+        assert_eq!((concerning(7, None, false), concerning(7, Some(1), false)), (0, 1));
     }
 
     #[test]

@@ -219,10 +219,14 @@ impl Graph {
                 Ok(())
             }
             (Place::Driver(Some(raw)), Some(exec)) => {
-                let (function, shape) =
+                let (loaded, shape) =
                     self.parts.device.checked_launch(&grid, call.kernel, size_of::<P>())?;
+                let slot = self.parts.body.panics.as_ref();
+                let slot = slot.expect("a graph with launches has a place for their panics");
+                let tag = slot.tag(index as u64 + 1, loaded.index);
+                let mut pointers = tag.pointers(params, size_of::<P>());
                 // SAFETY: as above; the node is this graph's and of this kernel.
-                unsafe { lock(exec).set_kernel(raw, &function, &shape, params) }?;
+                unsafe { lock(exec).set_kernel(raw, &loaded.function, &shape, &mut pointers) }?;
                 Ok(())
             }
             _ => Err(Error::GraphShape {
@@ -442,7 +446,10 @@ impl Stream {
         let mut wait = |entry| queue.wait_for(&mut state, device, entry);
         let waited = table.before_replay(graph.id(), (queue.id, first), &mut wait);
         waited.map_err(|error| self.with_context(error))?;
-        queue.touched.add_all(&graph.body().touched);
+        let panics = graph.body().panics.as_ref();
+        if let Some(panics) = panics {
+            queue.note_replay(panics);
+        }
         if let Some(node) = graph.body().launches.last() {
             queue.note_launch(node.kernel);
         }
@@ -452,6 +459,9 @@ impl Stream {
         // was noted, and the table's lock keeps others away until this is noted.
         let replayed = unsafe { graph.replay(queue.raw.as_ref()) };
         let sequence = queue.next(&mut state);
+        if let (Some(panics), Err(_)) = (panics, &replayed) {
+            panics.forget_last();
+        }
         table.note_replay(graph.id(), queue.id, sequence);
         drop(table);
         if let Some(span) = span {

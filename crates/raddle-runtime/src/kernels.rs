@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use raddle_cuda::{Function, FunctionAttribute, Module};
-use raddle_device::kernel::{FORMATTING_MARK, Image, Kernel, PanicSlot, RECURSION_MARK};
+use raddle_device::kernel::{FORMATTING_MARK, Image, Kernel, RECURSION_MARK};
 
 use crate::cuda::CudaDevice;
 use crate::device::Device;
@@ -218,23 +218,7 @@ fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> R
     }
     let module = load_module(cuda, kernel.name, image)?;
     let function = module.function(image.entry)?;
-    let (index, record) = cuda.board.add(cuda, kernel.name)?;
-    // Asking the driver for what is not there would be an error in its eyes.
-    let slot = if image.ptx.contains(PANIC_SLOT) { module.global(PANIC_SLOT)? } else { None };
-    if let Some((address, bytes)) = slot {
-        if bytes != size_of::<PanicSlot>() {
-            let (expected, kernel) = (size_of::<PanicSlot>(), kernel.name.to_owned());
-            let reason = format!(
-                "its panic slot has {bytes} bytes and not {expected}: the device code is of another build"
-            );
-            return Err(Error::Declaration { kernel, reason });
-        }
-        // `PanicSlot`: not claimed, padding, address of the record.
-        let mut slot = [0u8; size_of::<PanicSlot>()];
-        slot[std::mem::offset_of!(PanicSlot, record)..].copy_from_slice(&record.to_ne_bytes());
-        cuda.write_bytes(address, &slot)?;
-        cuda.board.set_claimed(index, address + std::mem::offset_of!(PanicSlot, claimed) as u64);
-    }
+    let index = cuda.board.add_kernel(kernel.name)?;
     loaded(device, kernel, function, index)
 }
 
@@ -259,9 +243,6 @@ pub(crate) fn loaded(
         function,
     })
 }
-
-/// The global variable through which a module's threads report panics.
-const PANIC_SLOT: &str = "__raddle_panic_slot";
 
 /// Loads an image: from the cache of cubins, or assembled now and kept there.
 fn load_module(

@@ -51,14 +51,19 @@ impl Stream {
         };
         self.submit(Operation::Launch(kernel), accesses, |raw, state| {
             let raw = raw.expect("queues of a GPU have a driver stream");
-            self.queue().note_launch(kernel);
-            self.queue().touched.add(loaded.index);
+            let queue = self.queue();
+            queue.note_launch(kernel);
+            let tag = match &mut state.recording {
+                None => queue.next_tag(loaded.index),
+                Some(recording) => recording.next_tag(cuda, loaded.index)?,
+            };
+            let mut pointers = tag.pointers(params, params_bytes);
             // SAFETY: the caller's contract; the shape is within what kernel and
             // device allow.
-            unsafe { raw.launch(&loaded.function, &shape, params)? };
+            unsafe { raw.launch(&loaded.function, &shape, &mut pointers)? };
             match &mut state.recording {
                 None => Ok(()),
-                Some(recording) => recording.note_launch(raw, kernel, loaded.index),
+                Some(recording) => recording.note_launch(raw, kernel),
             }
         })
     }
@@ -145,16 +150,14 @@ impl Device {
         grid: &Grid,
         kernel: &'static Kernel,
         params_bytes: usize,
-    ) -> Result<(raddle_cuda::Function, Shape)> {
+    ) -> Result<(&Loaded, Shape)> {
         let cuda = self.inner().cuda.as_ref().expect("a driver's graph is of a GPU");
         let loaded = cuda.kernels.get(self, kernel)?;
         if params_bytes != loaded.rules.params_bytes {
             return Err(wrong_params(kernel, params_bytes));
         }
         match loaded.shape(self, cuda, kernel, grid)? {
-            Some(shape) if shape.cluster == [0; 3] && !shape.is_programmatic => {
-                Ok((loaded.function.clone(), shape))
-            }
+            Some(shape) if shape.cluster == [0; 3] && !shape.is_programmatic => Ok((loaded, shape)),
             _ => Err(not_plain()),
         }
     }
@@ -352,7 +355,7 @@ impl<P: ForeignParams> sealed::Call for ForeignCall<'_, P> {
             stream.queue().note_launch(kernel);
             // SAFETY: whoever made the call vouches for the kernel; there is one
             // pointer for each parameter, to a value of its size.
-            unsafe { raw.launch_with(&self.loaded.function, &shape, &mut pointers)? };
+            unsafe { raw.launch(&self.loaded.function, &shape, &mut pointers)? };
             match &mut state.recording {
                 None => Ok(()),
                 Some(recording) => recording.note_foreign(&self.loaded),

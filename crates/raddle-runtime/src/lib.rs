@@ -45,6 +45,7 @@ mod fault;
 mod foreign;
 mod graph;
 mod grid;
+mod harvest;
 mod kernels;
 mod launch;
 mod managed;

@@ -66,7 +66,7 @@ impl Region {
         if !allocated.is_settled {
             // Work on other streams comes after what used the memory before.
             let sequence = queue.enqueued.load(Ordering::Acquire);
-            region.uses.note(queue.id, Access::Exclusive, sequence);
+            region.uses.note_handover(queue.id, sequence);
         }
         region.ticket = Ticket::record(
             || Made {
@@ -161,7 +161,7 @@ impl Region {
         region.backing = Backing::Direct;
         if device.is_gpu() {
             let sequence = queue.enqueued.load(Ordering::Acquire);
-            region.uses.note(queue.id, Access::Exclusive, sequence);
+            region.uses.note_handover(queue.id, sequence);
             if is_zeroed {
                 region.fill_zero(queue)?;
             }

@@ -1,17 +1,19 @@
-//! Kernel panics on the GPU: the records that panicking threads write, and who
-//! is told.
+//! Kernel panics on the GPU: the records that panicking threads write, and which
+//! launch a record belongs to.
 //!
-//! Each loaded kernel has one record in pinned host memory. A thread that panics
-//! claims its module's slot, writes the record and ends. The host looks at the
-//! records of the kernels that a queue has launched each time it has waited for
-//! that queue, so that a panic surfaces where the user waits for the result.
+//! Each queue has one record in pinned host memory, and so has each graph. A launch
+//! is told the address of its record and a tag: its number on the queue, and its
+//! kernel. A thread that panics claims the record, writes it and ends. The host looks
+//! at the record each time work of the queue has ended, so that a panic surfaces where
+//! the user waits for the result, and nowhere else. Whom a queue tells is in `fault`.
 //!
-//! A record does not say which launch it belongs to. If a kernel ran on several
-//! queues lately, each of them reports the panic: an error too many rather than
-//! one too few. Whom a queue tells is in `fault`.
+//! The tags in a graph are the same at every replay. If a graph is replayed on several
+//! streams at once, each of its replays that had not been waited for is told: an error
+//! too many rather than one too few.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use raddle_cuda::{Context, Pinned};
 use raddle_device::kernel::{PanicKind, PanicRecord};
@@ -20,243 +22,293 @@ use raddle_device::message;
 use crate::cuda::CudaDevice;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::fault::ErrorLog;
 use crate::sync::lock;
+use crate::timeline::StreamId;
 
 /// Number of a loaded kernel on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct KernelIndex(pub(crate) usize);
+pub(crate) struct KernelIndex(pub(crate) u32);
 
-const SET_WORDS: usize = 32;
-const SET_BITS: usize = SET_WORDS * 64;
+/// Bits of a tag that say which kernel; those above are the number of the launch.
+const KERNEL_BITS: u32 = 24;
+const NUMBER_MASK: u64 = u64::MAX >> KERNEL_BITS;
 
-/// A set of kernels. Kernels whose numbers differ by a multiple of 2048 share a
-/// place, which can only make a panic reported once too often.
-#[derive(Default)]
-pub(crate) struct KernelSet {
-    words: [AtomicU64; SET_WORDS],
+/// What a launch is told beside its parameters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaunchTag {
+    pub(crate) record: u64,
+    pub(crate) tag: u64,
 }
 
-impl KernelSet {
+impl LaunchTag {
+    /// One pointer for each parameter of an entry: the block at `params`, unless it has
+    /// no bytes, then the tag. Unused ones are null.
     #[inline]
-    pub(crate) fn add(&self, kernel: KernelIndex) {
-        let bit = kernel.0 % SET_BITS;
-        let (word, mask) = (&self.words[bit / 64], 1 << (bit % 64));
-        // The kernel is nearly always in the set already.
-        if word.load(Ordering::Relaxed) & mask == 0 {
-            word.fetch_or(mask, Ordering::AcqRel);
+    pub(crate) fn pointers(&self, params: *const u8, bytes: usize) -> [*mut c_void; 3] {
+        let number = |number: &u64| std::ptr::from_ref(number).cast_mut().cast::<c_void>();
+        let (record, tag) = (number(&self.record), number(&self.tag));
+        if bytes == 0 {
+            [record, tag, std::ptr::null_mut()]
+        } else {
+            [params.cast_mut().cast(), record, tag]
         }
-    }
-
-    pub(crate) fn add_all(&self, other: &Self) {
-        for (word, other) in self.words.iter().zip(&other.words) {
-            let bits = other.load(Ordering::Acquire);
-            if bits & !word.load(Ordering::Relaxed) != 0 {
-                word.fetch_or(bits, Ordering::AcqRel);
-            }
-        }
-    }
-
-    fn take(&self) -> [u64; SET_WORDS] {
-        std::array::from_fn(|i| match self.words[i].load(Ordering::Relaxed) {
-            0 => 0,
-            _ => self.words[i].swap(0, Ordering::AcqRel),
-        })
-    }
-
-    fn add_words(&self, words: &[u64; SET_WORDS]) {
-        for (word, &bits) in self.words.iter().zip(words) {
-            if bits != 0 {
-                word.fetch_or(bits, Ordering::AcqRel);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.words.iter().all(|word| word.load(Ordering::Acquire) == 0)
-    }
-
-    fn read(&self) -> [u64; SET_WORDS] {
-        std::array::from_fn(|i| self.words[i].load(Ordering::Acquire))
     }
 }
 
-/// The kernels that a queue has launched, or waited for, and that may still run or
-/// have a record that was not looked at. In two sets, so that a queue that never
-/// rests forgets its kernels too.
-#[derive(Default)]
-pub(crate) struct Touched {
-    recent: KernelSet,
-    /// Those of work up to `older_until`.
-    older: KernelSet,
-    older_until: AtomicU64,
-}
-
-impl Touched {
-    /// Notes a launch. The caller holds the queue's lock.
-    #[inline]
-    pub(crate) fn add(&self, kernel: KernelIndex) {
-        self.recent.add(kernel);
-    }
-
-    /// Notes the kernels of a queue that is waited for. The caller holds the lock
-    /// of its own queue.
-    pub(crate) fn add_all(&self, other: &Self) {
-        self.recent.add_all(&other.recent);
-        self.recent.add_all(&other.older);
-    }
-
-    /// Forgets kernels whose launches, all up to number `completed` and so of work
-    /// that has ended, were looked at. The caller holds the queue's lock, under
-    /// which `enqueued` is the last number.
-    pub(crate) fn forget(&self, completed: u64, enqueued: u64) {
-        if completed >= self.older_until.load(Ordering::Acquire) {
-            self.older.take();
-            let recent = self.recent.take();
-            if completed < enqueued {
-                self.older.add_words(&recent);
-                self.older_until.store(enqueued, Ordering::Release);
-            }
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.recent.is_empty() && self.older.is_empty()
-    }
-
-    fn read(&self) -> [u64; SET_WORDS] {
-        let (recent, older) = (self.recent.read(), self.older.read());
-        std::array::from_fn(|i| recent[i] | older[i])
-    }
-}
-
-fn contains(words: &[u64; SET_WORDS], kernel: KernelIndex) -> bool {
-    let bit = kernel.0 % SET_BITS;
-    words[bit / 64] >> (bit % 64) & 1 == 1
-}
-
-/// The places that are set.
-fn bits(words: &[u64; SET_WORDS]) -> impl Iterator<Item = usize> {
-    words.iter().enumerate().flat_map(|(i, &word)| {
-        let mut rest = word;
-        std::iter::from_fn(move || {
-            let bit = rest.trailing_zeros();
-            rest &= rest.wrapping_sub(1);
-            (bit < 64).then_some(i * 64 + bit as usize)
-        })
-    })
+/// The number whose lowest bits are those of `tag`, the largest up to `last`.
+fn number_of(tag: u64, last: u64) -> u64 {
+    last - (last.wrapping_sub(tag >> KERNEL_BITS) & NUMBER_MASK)
 }
 
 /// The panic records of one GPU.
 #[derive(Default)]
 pub(crate) struct PanicBoard {
     state: Mutex<BoardState>,
+    harvesting: Mutex<()>,
 }
 
 #[derive(Default)]
 struct BoardState {
+    /// Names of the kernels, by index.
+    kernels: Vec<&'static str>,
     pages: Vec<Pinned>,
-    slots: Vec<Slot>,
+    /// How many places were given out, and which of them came back.
+    used: usize,
+    free: Vec<Place>,
 }
 
-/// Where one kernel's panics go.
-struct Slot {
-    kernel: &'static str,
+/// Where a record is, on the host and on the device.
+#[derive(Clone, Copy)]
+struct Place {
     record: *mut PanicRecord,
-    /// Device address of the module's slot; `None` if it cannot panic.
-    claimed: Option<u64>,
+    on_device: u64,
 }
 
-// SAFETY: the record lies in pinned memory that lives as long as the board and is
-// read through volatile accesses under the board's lock.
-unsafe impl Send for Slot {}
+// SAFETY: addresses of memory that lives as long as the board; who may use it when is
+// decided by the record's owner.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
 
-const PAGE_BYTES: usize = 64 << 10;
-const PAGE_RECORDS: usize = PAGE_BYTES / size_of::<PanicRecord>();
+/// Records on a page: as many as the words of queues on theirs.
+const PAGE_LEN: usize = 512;
 
 impl PanicBoard {
-    /// A board with room for the first kernels.
-    pub(crate) fn new(context: &Arc<Context>) -> Result<Self> {
-        let board = Self::default();
-        lock(&board.state).pages.push(Pinned::new(context, PAGE_BYTES)?);
-        Ok(board)
-    }
-
-    /// Makes room for a kernel: returns its number and the device address of its
-    /// record.
-    pub(crate) fn add(
-        &self,
-        cuda: &CudaDevice,
-        kernel: &'static str,
-    ) -> Result<(KernelIndex, u64)> {
+    /// A number for a kernel that was loaded.
+    pub(crate) fn add_kernel(&self, kernel: &'static str) -> Result<KernelIndex> {
         let mut state = lock(&self.state);
-        let index = state.slots.len();
-        if index / PAGE_RECORDS == state.pages.len() {
-            state.pages.push(Pinned::new(cuda.context(), PAGE_BYTES)?);
+        let index = u32::try_from(state.kernels.len()).ok().filter(|&i| i >> KERNEL_BITS == 0);
+        let Some(index) = index else {
+            let reason = "2^24 kernels are loaded already".to_owned();
+            return Err(Error::Declaration { kernel: kernel.to_owned(), reason });
+        };
+        state.kernels.push(kernel);
+        Ok(KernelIndex(index))
+    }
+
+    fn kernel_of(&self, tag: u64) -> &'static str {
+        let index = (tag & ((1 << KERNEL_BITS) - 1)) as usize;
+        lock(&self.state).kernels.get(index).copied().unwrap_or("unknown")
+    }
+
+    /// A record for a queue or a graph.
+    pub(crate) fn take(self: &Arc<Self>, cuda: &CudaDevice) -> Result<PanicSlot> {
+        let mut state = lock(&self.state);
+        let place = match state.free.pop() {
+            Some(place) => place,
+            None => state.add_place(cuda.context())?,
+        };
+        let slot = PanicSlot { board: Arc::clone(self), place };
+        slot.clear();
+        Ok(slot)
+    }
+}
+
+impl BoardState {
+    fn add_place(&mut self, context: &Arc<Context>) -> Result<Place> {
+        let (page, index) = (self.used / PAGE_LEN, self.used % PAGE_LEN);
+        if page == self.pages.len() {
+            let pinned = Pinned::new(context, PAGE_LEN * size_of::<PanicRecord>())?;
+            // SAFETY: new memory of that many bytes, which nobody else has.
+            unsafe { pinned.host().write_bytes(0, PAGE_LEN * size_of::<PanicRecord>()) };
+            self.pages.push(pinned);
         }
-        let page = &state.pages[index / PAGE_RECORDS];
-        let offset = index % PAGE_RECORDS * size_of::<PanicRecord>();
+        self.used += 1;
+        let offset = index * size_of::<PanicRecord>();
         // SAFETY: the offset lies within the page.
-        let record = unsafe { page.host().add(offset) }.cast::<PanicRecord>();
-        let device = page.device() + offset as u64;
-        state.slots.push(Slot { kernel, record, claimed: None });
-        Ok((KernelIndex(index), device))
-    }
-
-    /// Notes where the module of a kernel keeps its slot.
-    pub(crate) fn set_claimed(&self, kernel: KernelIndex, address: u64) {
-        lock(&self.state).slots[kernel.0].claimed = Some(address);
-    }
-
-    /// Looks at the records of these kernels. A panic is noted with every queue
-    /// that may have launched its kernel.
-    pub(crate) fn harvest(&self, device: &Device, kernels: &Touched) {
-        let state = lock(&self.state);
-        for bit in bits(&kernels.read()) {
-            for index in (bit..state.slots.len()).step_by(SET_BITS) {
-                let Some(error) = state.slots[index].harvest(device) else { continue };
-                for queue in device.inner().queues.all() {
-                    if contains(&queue.touched.read(), KernelIndex(index)) {
-                        queue.note_panic(error.clone());
-                    }
-                }
-            }
-        }
+        let record = unsafe { self.pages[page].host().add(offset) }.cast::<PanicRecord>();
+        Ok(Place { record, on_device: self.pages[page].device() + offset as u64 })
     }
 }
 
-impl Slot {
-    /// The panic in the record, after which the slot is free again.
-    fn harvest(&self, device: &Device) -> Option<Error> {
-        let claimed = self.claimed?;
-        // SAFETY: the record is in live pinned memory; the device may write it
-        // meanwhile, hence the volatile read.
-        let state = unsafe { (&raw const (*self.record).state).read_volatile() };
-        if state != 1 {
-            return None;
+/// The record of one queue or graph, given back when dropped.
+pub(crate) struct PanicSlot {
+    board: Arc<PanicBoard>,
+    place: Place,
+}
+
+impl PanicSlot {
+    /// What the launch numbered `number` of kernel `kernel` is told.
+    #[inline]
+    pub(crate) fn tag(&self, number: u64, kernel: KernelIndex) -> LaunchTag {
+        let tag = number << KERNEL_BITS | u64::from(kernel.0);
+        LaunchTag { record: self.place.on_device, tag }
+    }
+
+    fn state(&self) -> &AtomicU32 {
+        // SAFETY: the word lies in pinned memory that lives as long as the board; the
+        // device writes it while the host may read it, hence the atomic.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.place.record).state) }
+    }
+
+    /// Whether a thread has written the record.
+    #[inline]
+    pub(crate) fn is_written(&self) -> bool {
+        self.state().load(Ordering::Acquire) == 1
+    }
+
+    /// Has `note` note the panic in the record, with the tag of its launch, if there
+    /// is one, and makes the record ready for the next: whoever finds it empty finds
+    /// the error where it was noted.
+    fn read(&self, _harvest: &Harvest<'_>, note: impl FnOnce(u64, Error)) {
+        if !self.is_written() {
+            return;
         }
-        std::sync::atomic::fence(Ordering::Acquire);
-        // SAFETY: state 1 says that the record is whole, and no thread writes it
-        // until the slot is free again.
-        let record = unsafe { self.record.read_volatile() };
-        // SAFETY: as above.
-        unsafe { (&raw mut (*self.record).state).write_volatile(0) };
-        if let Some(cuda) = &device.inner().cuda {
-            let mut cleared = cuda.write_u32(claimed, 0);
-            for _ in 1..CLEAR_TRIES {
-                cleared = cleared.or_else(|_| cuda.write_u32(claimed, 0));
-            }
-            // As long as the slot is claimed, later panics would go unnoticed: a
-            // device on which it stays so is of no use.
-            if let Err(Error::Cuda(error)) = cleared {
-                device.lose(error, self.kernel);
-            }
-        }
-        Some(panic_error(self.kernel, &record))
+        // SAFETY: state 1 says that the record is whole, and no thread writes it until
+        // it is ready again; one thread at a time harvests.
+        let record = unsafe { self.place.record.read_volatile() };
+        note(record.tag, panic_error(self.board.kernel_of(record.tag), &record));
+        self.state().store(0, Ordering::Release);
+        // SAFETY: the host's own word, changed by one thread at a time.
+        unsafe { self.armed().store(record.armed.wrapping_add(1), Ordering::Release) };
+    }
+
+    /// # Safety
+    ///
+    /// One thread at a time changes the word.
+    unsafe fn armed(&self) -> &AtomicU32 {
+        // SAFETY: as for `state`.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.place.record).armed) }
+    }
+
+    /// Forgets which launches have panicked. None of them is under way.
+    fn forget(&self) {
+        // SAFETY: the record is alive, and no device changes it meanwhile.
+        unsafe { (&raw mut (*self.place.record).last).write_volatile(0) };
+    }
+
+    /// Makes the record as new. No launch that knows it is under way.
+    fn clear(&self) {
+        self.forget();
+        self.state().store(0, Ordering::Relaxed);
+        // SAFETY: the record is alive, and no device changes it meanwhile.
+        let claimed = unsafe { (&raw const (*self.place.record).claimed).read_volatile() };
+        // SAFETY: the caller has the record to itself.
+        unsafe { self.armed().store(claimed.wrapping_add(1), Ordering::Release) };
+    }
+
+    /// Notes a panic of a launch of the queue whose errors these are and whose next
+    /// work has number `next`.
+    pub(crate) fn harvest(&self, harvest: &Harvest<'_>, errors: &ErrorLog, next: u64) {
+        self.read(harvest, |tag, error| {
+            let number = number_of(tag, next);
+            errors.push(number - 1, number, error);
+        });
     }
 }
 
-/// How often a slot is tried to be freed.
-const CLEAR_TRIES: u32 = 4;
+impl Drop for PanicSlot {
+    fn drop(&mut self) {
+        lock(&self.board.state).free.push(self.place);
+    }
+}
+
+/// The record of a graph, with the replays whose end nobody has seen.
+pub(crate) struct GraphSlot {
+    slot: PanicSlot,
+    replays: Mutex<Vec<Replays>>,
+}
+
+/// Replays in a row on one stream, by their numbers there.
+struct Replays {
+    stream: StreamId,
+    first: u64,
+    last: u64,
+}
+
+impl GraphSlot {
+    pub(crate) fn new(slot: PanicSlot) -> Self {
+        Self { slot, replays: Mutex::default() }
+    }
+
+    /// What a launch of the graph is told.
+    pub(crate) fn tag(&self, number: u64, kernel: KernelIndex) -> LaunchTag {
+        self.slot.tag(number, kernel)
+    }
+
+    /// Notes a replay that is about to be enqueued. Replays are noted in order.
+    pub(crate) fn begin(&self, stream: StreamId, sequence: u64) {
+        let mut replays = lock(&self.replays);
+        match replays.last_mut() {
+            Some(row) if row.stream == stream => row.last = sequence,
+            _ => replays.push(Replays { stream, first: sequence, last: sequence }),
+        }
+    }
+
+    /// Forgets the replay that was noted last, since it was refused.
+    pub(crate) fn forget_last(&self) {
+        let mut replays = lock(&self.replays);
+        if let Some(row) = replays.last_mut() {
+            row.last -= 1;
+        }
+        let _ = replays.pop_if(|row| row.last < row.first);
+    }
+
+    /// Whether there are replays on `stream` whose end nobody has seen.
+    pub(crate) fn has_replays_on(&self, stream: StreamId) -> bool {
+        lock(&self.replays).iter().any(|row| row.stream == stream)
+    }
+
+    /// Tells a panic to every queue with a replay that may have had it, and notes that
+    /// the replays on `stream` up to number `completed` have ended. Whether some have
+    /// not.
+    pub(crate) fn harvest(&self, harvest: &Harvest<'_>, stream: StreamId, completed: u64) -> bool {
+        let mut replays = lock(&self.replays);
+        self.slot.read(harvest, |_, error| {
+            for row in &*replays {
+                harvest.device.queue(row.stream).errors.push(
+                    row.first - 1,
+                    row.last,
+                    error.clone(),
+                );
+            }
+        });
+        for row in replays.iter_mut().filter(|row| row.stream == stream) {
+            row.first = row.first.max(completed.saturating_add(1));
+        }
+        replays.retain(|row| row.first <= row.last);
+        if replays.is_empty() {
+            // The next replay has the same tags. It cannot begin under the lock.
+            self.slot.forget();
+        }
+        replays.iter().any(|row| row.stream == stream)
+    }
+}
+
+/// The right to look at records: one thread at a time, so that nobody takes a record
+/// for empty whose error is not noted yet.
+pub(crate) struct Harvest<'d> {
+    pub(crate) device: &'d Device,
+    _one: MutexGuard<'d, ()>,
+}
+
+impl PanicBoard {
+    /// Waits for the right to look at records.
+    pub(crate) fn harvest<'d>(&'d self, device: &'d Device) -> Harvest<'d> {
+        Harvest { device, _one: lock(&self.harvesting) }
+    }
+}
 
 /// The error that a record stands for.
 pub(crate) fn panic_error(kernel: &'static str, record: &PanicRecord) -> Error {
@@ -379,6 +431,10 @@ mod tests {
             message_len: u32::MAX,
             message_capacity: 512,
             message: [b'x'; 512],
+            tag: 0,
+            last: 0,
+            armed: 1,
+            claimed: 1,
         };
         record.file[..6].copy_from_slice(b"src/k\xff");
         let Error::KernelPanic { kernel, message, file, line, column, block, thread } =
@@ -395,15 +451,15 @@ mod tests {
     }
 
     #[test]
-    fn sets_remember_what_was_added() {
-        let (set, other) = (KernelSet::default(), KernelSet::default());
-        set.add(KernelIndex(3));
-        other.add(KernelIndex(SET_BITS + 70));
-        set.add_all(&other);
-        let words = set.take();
-        assert!(contains(&words, KernelIndex(3)) && contains(&words, KernelIndex(70)));
-        assert!(!contains(&words, KernelIndex(4)));
-        assert_eq!(bits(&words).collect::<Vec<_>>(), [3, 70]);
-        assert_eq!(set.read(), [0; SET_WORDS]);
+    fn a_tag_says_which_launch_it_was_for_a_long_time() {
+        for last in [1, 2, 1000, NUMBER_MASK - 1, NUMBER_MASK, NUMBER_MASK + 1, 1 << 46] {
+            for back in [0, 1, 999, NUMBER_MASK - 1] {
+                let Some(number) = last.checked_sub(back).filter(|&number| number > 0) else {
+                    continue;
+                };
+                let tag = number << KERNEL_BITS | 77;
+                assert_eq!(number_of(tag, last), number, "{last} - {back}");
+            }
+        }
     }
 }

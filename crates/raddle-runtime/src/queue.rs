@@ -22,7 +22,8 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::fault::ErrorLog;
 use crate::graph::record::Recording;
-use crate::panics::Touched;
+use crate::harvest::Sources;
+use crate::panics::PanicSlot;
 use crate::staging::Chunk;
 use crate::stream::StreamInner;
 use crate::sync::lock;
@@ -40,12 +41,11 @@ pub(crate) struct Queue {
     pub(crate) last_kernel: AtomicPtr<Kernel>,
     /// What went wrong in the queue's work.
     pub(crate) errors: ErrorLog,
+    /// Where panics of the queue's launches go, on a GPU.
+    pub(crate) panics: Option<PanicSlot>,
     /// Held while work is enqueued, so that numbers rise in the order in which
     /// the driver sees the work.
     pub(crate) state: Mutex<QueueState>,
-    /// Kernels launched here, or on a queue waited for, whose panic records may
-    /// still be of interest.
-    pub(crate) touched: Touched,
     /// How far the queue has come, and who awaits it.
     pub(crate) signal: Signal,
     source: Source,
@@ -55,13 +55,12 @@ pub(crate) struct Queue {
     pub(crate) is_watched: AtomicBool,
     /// Whether the queue is being captured into a graph.
     is_capturing: AtomicBool,
-    /// Work up to this number had ended when panic records were last looked at.
-    harvested: AtomicU64,
+    /// Where else to look for what went wrong.
+    pub(crate) sources: Mutex<Sources>,
+    pub(crate) has_sources: AtomicBool,
     mark: Mutex<Mark>,
     /// The stream that has the queue.
     pub(crate) owner: Mutex<Weak<StreamInner>>,
-    /// Number of the first work of that stream.
-    pub(crate) first: AtomicU64,
     /// The driver's priority of the queue.
     priority: i32,
 }
@@ -89,29 +88,30 @@ struct Mark {
 
 impl Queue {
     fn new(device: &Device, id: StreamId, priority: i32) -> Result<Arc<Self>> {
-        let (raw, source) = match &device.inner().cuda {
+        let (raw, panics, source) = match &device.inner().cuda {
             Some(cuda) => {
                 let raw = raddle_cuda::Stream::new(cuda.context(), priority)?;
-                (Some(raw), cuda.completion_source(usize::from(id.0))?)
+                let source = cuda.completion_source(usize::from(id.0))?;
+                (Some(raw), Some(cuda.board.take(cuda)?), source)
             }
-            None => (None, Source::Immediate),
+            None => (None, None, Source::Immediate),
         };
         Ok(Arc::new(Self {
             id,
             raw,
             state: Mutex::default(),
             enqueued: AtomicU64::new(0),
-            touched: Touched::default(),
             signal: Signal::default(),
             source,
             marked: AtomicU64::new(0),
             is_watched: AtomicBool::new(false),
             is_capturing: AtomicBool::new(false),
-            harvested: AtomicU64::new(0),
+            sources: Mutex::default(),
+            has_sources: AtomicBool::new(false),
             mark: Mutex::default(),
             owner: Mutex::default(),
-            first: AtomicU64::new(0),
             errors: ErrorLog::default(),
+            panics,
             last_kernel: AtomicPtr::default(),
             priority,
         }))
@@ -154,16 +154,22 @@ impl Queue {
     ) -> Result<()> {
         let other = device.queue(entry.stream);
         let is_self = entry.stream == self.id;
-        if other.errors.is_any() {
-            let first = other.first.load(Ordering::Acquire);
-            // They may concern the work that is being enqueued.
+        // Those that come up later are told when this queue's work has ended.
+        let serial = other.errors.serial();
+        if other.errors.is_any() && !entry.is_handover {
+            // They concern the work that is being enqueued.
             let sequence = self.enqueued.load(Ordering::Acquire);
-            for error in other.errors.concerning(entry.sequence, first, is_self) {
+            let sequences = entry.sequence..=entry.sequence;
+            for error in other.errors.concerning(sequences, None, is_self) {
                 self.errors.push(sequence, sequence + 1, error);
             }
         }
         if is_self {
             return Ok(());
+        }
+        let is_under_way = other.raw.is_some() && other.signal.completed() < entry.sequence;
+        if is_under_way && !entry.is_handover {
+            self.depend_on(entry, serial);
         }
         let slot = match state.waited.binary_search_by_key(&entry.stream, |wait| wait.0) {
             Ok(slot) if state.waited[slot].1 >= entry.sequence => return Ok(()),
@@ -173,7 +179,6 @@ impl Queue {
                 slot
             }
         };
-        self.touched.add_all(&other.touched);
         if let (Some(raw), Some(other_raw)) = (&self.raw, &other.raw) {
             if other.signal.completed() >= entry.sequence {
                 return Ok(());
@@ -287,24 +292,16 @@ impl Queue {
     /// Notes that work up to `completed` has ended and looks at what went wrong in
     /// it; takes out who waited for it.
     pub(crate) fn settle(&self, device: &Device, completed: u64, woken: &mut Woken) {
+        let is_quiet = || {
+            let is_written = self.panics.as_ref().is_some_and(PanicSlot::is_written);
+            !is_written && !self.has_sources.load(Ordering::Acquire)
+        };
         if let Some(cuda) = &device.inner().cuda
-            && !self.touched.is_empty()
+            && !is_quiet()
         {
-            cuda.board.harvest(device, &self.touched);
-            // A launch notes its kernel under this lock. If it is taken, the
-            // kernels are looked at once more next time.
-            if let Ok(_state) = self.state.try_lock() {
-                self.touched.forget(completed, self.enqueued.load(Ordering::Acquire));
-            }
+            self.harvest(&cuda.board.harvest(device), completed);
         }
-        self.harvested.fetch_max(completed, Ordering::AcqRel);
         self.signal.advance(completed, woken);
-    }
-
-    /// Notes a panic of a kernel that ran here.
-    pub(crate) fn note_panic(&self, error: Error) {
-        let from = self.harvested.load(Ordering::Acquire);
-        self.errors.push(from, self.enqueued.load(Ordering::Acquire).max(from + 1), error);
     }
 
     /// Whether the driver says that no work is left.

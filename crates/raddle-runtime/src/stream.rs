@@ -78,7 +78,7 @@ impl Stream {
     /// A stream with a queue of its own.
     pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
         let first_sequence = queue.enqueued.load(Ordering::Acquire) + 1;
-        queue.first.store(first_sequence, Ordering::Release);
+        queue.errors.close(first_sequence - 1);
         let inner = StreamInner { device, queue, first_sequence, is_leased: true };
         Self::owning(inner)
     }

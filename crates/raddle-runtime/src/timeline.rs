@@ -40,10 +40,13 @@ pub(crate) struct Use {
     pub(crate) stream: StreamId,
     pub(crate) is_write: bool,
     pub(crate) sequence: u64,
+    /// Whether it only says that the memory was handed out behind this work: what the
+    /// work did to it, or to other memory, is nobody's business any more.
+    pub(crate) is_handover: bool,
 }
 
-/// A [`Use`] in one word: stream (16 bits), write (1), sequence (47). At a
-/// million uses a second the sequence lasts four years. Zero is no use.
+/// A [`Use`] in one word: stream (16 bits), write (1), sequence (46), handover (1). At
+/// a million uses a second the sequence lasts two years. Zero is no use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Packed(u64);
 
@@ -52,14 +55,16 @@ impl Packed {
 
     fn new(entry: Use) -> Self {
         let is_write = u64::from(entry.is_write);
-        Self(u64::from(entry.stream.0) << 48 | is_write << 47 | (entry.sequence & SEQUENCE_MASK))
+        let sequence = (entry.sequence & SEQUENCE_MASK) << 1 | u64::from(entry.is_handover);
+        Self(u64::from(entry.stream.0) << 48 | is_write << 47 | sequence)
     }
 
     fn get(self) -> Option<Use> {
         (self != Self::NONE).then_some(Use {
             stream: StreamId((self.0 >> 48) as u16),
             is_write: self.0 >> 47 & 1 == 1,
-            sequence: self.0 & SEQUENCE_MASK,
+            sequence: self.0 >> 1 & SEQUENCE_MASK,
+            is_handover: self.0 & 1 == 1,
         })
     }
 
@@ -75,7 +80,7 @@ fn is_before(entry: Use, (stream, first): (StreamId, u64), access: Access) -> bo
     is_other && (entry.is_write || access != Access::Read)
 }
 
-const SEQUENCE_MASK: u64 = (1 << 47) - 1;
+const SEQUENCE_MASK: u64 = (1 << 46) - 1;
 const INLINE_LEN: usize = 4;
 
 /// The last uses of one allocation.
@@ -141,7 +146,7 @@ impl Uses {
     #[inline]
     pub(crate) fn note(&self, stream: StreamId, access: Access, sequence: u64) {
         let is_write = access != Access::Read;
-        let new = Packed::new(Use { stream, is_write, sequence });
+        let new = Packed::new(Use { stream, is_write, sequence, is_handover: false });
         if access == Access::Exclusive {
             // The work waits for every other use: theirs need no entry any more.
             self.inline[0].store(new.0, Ordering::Relaxed);
@@ -169,6 +174,13 @@ impl Uses {
             }
         }
         self.note_more(new);
+    }
+
+    /// Notes that the memory, which nobody has used since it was handed out, may be used
+    /// behind work number `sequence` of `stream`.
+    pub(crate) fn note_handover(&self, stream: StreamId, sequence: u64) {
+        let entry = Use { stream, is_write: true, sequence, is_handover: true };
+        self.inline[0].store(Packed::new(entry).0, Ordering::Relaxed);
     }
 
     #[cold]
@@ -268,8 +280,14 @@ mod tests {
     #[test]
     fn entries_survive_packing() {
         for entry in [
-            Use { stream: StreamId(1), is_write: false, sequence: 0 },
-            Use { stream: StreamId(u16::MAX), is_write: true, sequence: SEQUENCE_MASK },
+            Use { stream: StreamId(1), is_write: false, sequence: 0, is_handover: false },
+            Use { stream: StreamId(1), is_write: true, sequence: 7, is_handover: true },
+            Use {
+                stream: StreamId(u16::MAX),
+                is_write: true,
+                sequence: SEQUENCE_MASK,
+                is_handover: false,
+            },
         ] {
             assert_eq!(Packed::new(entry).get(), Some(entry));
         }
@@ -309,9 +327,19 @@ mod tests {
         let uses = Uses::default();
         for stream in 1..8 {
             for sequence in [7, 9, 3] {
-                uses.note_latest(Use { stream: StreamId(stream), is_write: true, sequence });
+                uses.note_latest(Use {
+                    stream: StreamId(stream),
+                    is_write: true,
+                    sequence,
+                    is_handover: false,
+                });
             }
-            uses.note_latest(Use { stream: StreamId(stream), is_write: false, sequence: 1 });
+            uses.note_latest(Use {
+                stream: StreamId(stream),
+                is_write: false,
+                sequence: 1,
+                is_handover: false,
+            });
         }
         let found = waits(&uses, 100, Access::Exclusive);
         let expected = (1..8).flat_map(|stream| [(stream, false, 1), (stream, true, 9)]);

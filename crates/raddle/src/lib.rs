@@ -17,6 +17,8 @@ pub use raddle_runtime::*;
 #[doc(hidden)]
 pub mod __private {
     pub use raddle_device::kernel::*;
+    #[cfg(raddle_device)]
+    pub use raddle_device::launch;
     pub use raddle_device::param::*;
     #[cfg(not(raddle_device))]
     pub use raddle_runtime::call::*;

@@ -5,11 +5,15 @@ use std::fmt::Write;
 use crate::handles::{Code, Handle};
 use crate::memory::{Origin, Span};
 use crate::objects::Mark;
+use crate::work::Launch;
 use crate::world::World;
 
-/// What a panic slot of a module holds: whether it is claimed, padding, and the
-/// address of the record.
-const SLOT_NAME: &str = "__raddle_panic_slot";
+/// Where a panic record (`raddle_device::kernel::PanicRecord`) has the launch's tag, the
+/// latest tag, how often it was made ready and how often claimed.
+const RECORD_TAG: usize = 776;
+const RECORD_LAST: usize = 784;
+const RECORD_ARMED: usize = 792;
+const RECORD_CLAIMED: usize = 796;
 
 impl World {
     /// Lines `name count` of what is alive on a device, or on all.
@@ -93,34 +97,48 @@ impl World {
         Some(self.kernel_panics.remove(at).2)
     }
 
-    /// Leaves a panic's record as a device thread would: claims the module's slot
-    /// and writes the record, its first word last.
-    pub(crate) fn write_panic(&mut self, function: Handle, record: &[u8]) {
-        let module = self.functions.get(&function).map(|function| function.module);
-        let module = module.and_then(|module| self.modules.get(&module));
-        let slot = module.and_then(|m| m.globals.iter().find(|global| global.0 == SLOT_NAME));
-        let Some(&(_, address, _)) = slot else { return };
-        let span = |address, bytes, is_write| Span { address, bytes, is_write };
-        let Ok(slot) = self.memory.touch(span(address, 16, true)) else { return };
-        // SAFETY: the slot has 16 bytes.
-        let claimed = unsafe { slot.cast::<u32>().read_unaligned() };
-        // SAFETY: as above.
-        let target = unsafe { slot.add(8).cast::<u64>().read_unaligned() };
-        if claimed != 0 || target == 0 {
+    /// Leaves a panic's record as a device thread would: claims the record that the
+    /// launch's last but one parameter names and writes it, its first word last.
+    pub(crate) fn write_panic(&mut self, launch: &Launch, record: &[u8]) {
+        let Some((target, tag)) = self.panic_parameters(launch) else { return };
+        let span = Span { address: target, bytes: record.len() as u64, is_write: true };
+        let page = match self.memory.touch(span) {
+            Ok(page) => page,
+            Err(problem) => return self.violate(format!("a panic record: {problem}")),
+        };
+        // SAFETY: live memory of the record's length.
+        let [last, armed, claimed] =
+            [RECORD_LAST, RECORD_ARMED, RECORD_CLAIMED].map(|at| unsafe { page.add(at) });
+        let last = last.cast::<u64>();
+        // SAFETY: words of the record, which only devices write.
+        if unsafe { last.read_volatile() } == tag {
             return;
         }
         // SAFETY: as above.
-        unsafe { slot.cast::<u32>().write_unaligned(1) };
-        match self.memory.touch(span(target, record.len() as u64, true)) {
-            Ok(page) => {
-                // SAFETY: live memory of the record's length; the host reads the
-                // first word alone until it is set.
-                unsafe { page.add(4).copy_from(record[4..].as_ptr(), record.len() - 4) };
-                // SAFETY: as above; records are aligned to their first word.
-                unsafe { page.cast::<u32>().write_volatile(1) };
-            }
-            Err(problem) => self.violate(format!("a panic record: {problem}")),
+        unsafe { last.write_volatile(last.read_volatile().max(tag)) };
+        // SAFETY: a word that the host writes whole.
+        let armed = unsafe { armed.cast::<u32>().read_volatile() };
+        // SAFETY: as above.
+        if unsafe { claimed.cast::<u32>().read_volatile() } == armed {
+            return;
         }
+        // SAFETY: as above.
+        unsafe { claimed.cast::<u32>().write_volatile(armed) };
+        // SAFETY: live memory up to the record's tag; the host reads the first word
+        // alone until it is set.
+        unsafe { page.add(4).copy_from(record[4..].as_ptr(), RECORD_TAG - 4) };
+        // SAFETY: as above.
+        unsafe { page.add(RECORD_TAG).cast::<u64>().write_unaligned(tag) };
+        // SAFETY: as above; records are aligned to their first word.
+        unsafe { page.cast::<u32>().write_volatile(1) };
+    }
+
+    /// The record's address and the tag, if the kernel takes them after its block.
+    fn panic_parameters(&self, launch: &Launch) -> Option<(u64, u64)> {
+        let params = &self.functions.get(&launch.function)?.params;
+        let [.., (record, 8), (tag, 8)] = params[..] else { return None };
+        let word = |at: usize| Some(u64::from_ne_bytes(launch.params[at..at + 8].try_into().ok()?));
+        word(record).filter(|&record| record != 0).zip(word(tag))
     }
 
     /// Reaches an event's place in its stream.

@@ -116,7 +116,6 @@ pub(crate) struct Module {
 /// A kernel of a module.
 #[derive(Debug)]
 pub(crate) struct Function {
-    pub(crate) module: Handle,
     pub(crate) context: Handle,
     pub(crate) name: Arc<str>,
     pub(crate) params: Vec<(usize, usize)>,

@@ -269,7 +269,7 @@ impl World {
             return Err(code);
         }
         if let Some(record) = self.take_kernel_panic(&launch.name) {
-            self.write_panic(launch.function, &record);
+            self.write_panic(launch, &record);
             return Ok(());
         }
         let Some(row) = self.kernels.get(&*launch.name).copied() else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! Kernel entries: finding what `#[kernel]` left in the module and wrapping it
-//! in a PTX entry with one by-value parameter block.
+//! in a PTX entry with one by-value parameter block and the numbers that say where a
+//! launch's panics go.
 
 use std::collections::BTreeMap;
 
@@ -119,10 +120,10 @@ fn constant_words(module: &Module<'_>, constant: Value) -> [u32; Meta::WORDS] {
     words
 }
 
-/// Makes an entry of `body(params: *const Params)`. The function itself becomes
-/// the entry, since it has the debug information that line numbers hang on; only
-/// a kernel without parameters gets a wrapper, because a block of no bytes cannot
-/// be passed.
+/// Makes an entry of `body(params: *const Params, record: u64, tag: u64)`. The
+/// function itself becomes the entry, since it has the debug information that line
+/// numbers hang on; only a kernel without parameters gets a wrapper, which takes the
+/// two numbers alone, because a block of no bytes cannot be passed.
 fn make_entry(module: &Module<'_>, body: Value, name: &KernelName, meta: &Meta) {
     let (cx, api) = (module.context, module.api());
     let entry = if meta.params_bytes > 0 {
@@ -158,7 +159,9 @@ fn inline_calls(module: &Module<'_>, entry: Value) {
             None => continue,
         };
         if api.is_function(callee) != Value::NULL && !module.is_declaration(callee) {
-            api.remove_enum_attribute(callee, FUNCTION_INDEX, cx.attribute_kind("noinline"));
+            let noinline = cx.attribute_kind("noinline");
+            api.remove_enum_attribute(callee, FUNCTION_INDEX, noinline);
+            api.remove_call_enum_attribute(instruction, FUNCTION_INDEX, noinline);
             api.add_call_attribute(instruction, FUNCTION_INDEX, cx.attribute("alwaysinline", 0));
         }
     }
@@ -166,11 +169,12 @@ fn inline_calls(module: &Module<'_>, entry: Value) {
 
 fn wrap_without_params(module: &Module<'_>, body: Value, name: &str) -> Value {
     let (cx, api) = (module.context, module.api());
-    let entry = module.declare(name, cx.function(cx.void(), &[]));
+    let entry = module.declare(name, cx.function(cx.void(), &[cx.int(64), cx.int(64)]));
     let block = api.append_block(cx.raw, entry, c"entry".as_ptr());
     let builder = module.builder();
     builder.at_end(block);
-    builder.call(api.value_type(body), body, &[api.undef(cx.pointer(0))]);
+    let numbers = [api.param(entry, 0), api.param(entry, 1)];
+    builder.call(api.value_type(body), body, &[api.undef(cx.pointer(0)), numbers[0], numbers[1]]);
     builder.ret_void();
     force_inline(module, body);
     entry

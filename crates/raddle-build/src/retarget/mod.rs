@@ -25,8 +25,6 @@ pub use kernel::{KernelEntry, Meta};
 
 /// Symbols of `raddle-device` that rewrites refer to begin with this.
 pub const RUNTIME_PREFIX: &str = "__raddle_rt_";
-/// The module global through which a panic reaches the host.
-pub const PANIC_SLOT: &str = "__raddle_panic_slot";
 
 /// Retargets a merged module and returns its kernels; their paths begin with
 /// `program` if that is given.

@@ -1,26 +1,25 @@
 //! A panic on the device: one record for the host, then the end of the thread.
 //!
+//! The record is that of the launch's stream, or graph, and says which launch it was;
+//! of several threads that panic before the host has looked, the first one writes it.
 //! The thread never traps, so the context and later launches live. `exit` counts
 //! as arrival at `bar.sync` and leaves full-mask warp operations of the others
 //! working (seen on Hopper).
 
 use core::panic::Location;
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 use super::format::Text;
 use super::format::{
     __raddle_rt_write_arguments as write_arguments, __raddle_rt_write_debug as write_debug,
 };
 use crate::index::{block_x, block_y, block_z, thread_x, thread_y, thread_z};
-use crate::kernel::{PanicKind, PanicRecord, PanicSlot};
+use crate::kernel::{PanicKind, PanicRecord};
+use crate::launch;
 
 /// Number that `raddle-build` passes for `slice_index_fail`, whose three operands
 /// decide which of the slice kinds it is.
 const SLICE_INDEX: u32 = 6;
-
-/// Where this module's panics go; the host fills it in after loading the module.
-#[unsafe(no_mangle)]
-static mut __raddle_panic_slot: PanicSlot = PanicSlot { claimed: 0, reserved: 0, record: 0 };
 
 /// Records a panic whose message is a string or is worded by its kind.
 ///
@@ -167,18 +166,25 @@ fn slice_kind(start: u64, end: u64, len: u64) -> (u32, u64, u64) {
     }
 }
 
-/// The module's record, for the first thread that asks.
+/// The launch's record, for the first thread that asks.
 fn claim_record() -> Option<*mut PanicRecord> {
-    // SAFETY: the slot is only read, and claimed through an atomic.
+    let (record, tag) = (launch::record(), launch::tag());
+    if record.is_null() {
+        return None;
+    }
+    // SAFETY: the record lies in memory of the host that lives as long as the launch;
+    // devices change these two words through atomics only.
     unsafe {
-        let slot = &raw mut __raddle_panic_slot;
-        let record = core::ptr::read_volatile(&raw const (*slot).record) as *mut PanicRecord;
-        if record.is_null() {
+        let last = AtomicU64::from_ptr(&raw mut (*record).last);
+        // Each operation goes to the host's memory: later threads make do with one.
+        if last.load(Ordering::Relaxed) == tag || last.fetch_max(tag, Ordering::Relaxed) == tag {
             return None;
         }
-        let claimed = AtomicU32::from_ptr(&raw mut (*slot).claimed);
-        let is_first = claimed.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-        is_first.then_some(record)
+        let armed = (&raw const (*record).armed).read_volatile();
+        let claimed = AtomicU32::from_ptr(&raw mut (*record).claimed);
+        let (old, new) = (armed.wrapping_sub(1), armed);
+        let claim = claimed.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed);
+        claim.is_ok().then_some(record)
     }
 }
 
@@ -191,6 +197,7 @@ unsafe fn describe(
 ) {
     // SAFETY: the caller owns the record; `location` is null or valid.
     unsafe {
+        (*record).tag = launch::tag();
         (*record).kind = kind;
         (*record).a = a;
         (*record).b = b;
@@ -228,10 +235,7 @@ unsafe fn copy_file_name(record: *mut PanicRecord, name: *const u8, len: u32) {
 unsafe fn publish() {
     fence(Ordering::SeqCst);
     // SAFETY: this thread claimed the record.
-    unsafe {
-        let record = core::ptr::read_volatile(&raw const __raddle_panic_slot.record);
-        core::ptr::write_volatile(&raw mut (*(record as *mut PanicRecord)).state, 1);
-    }
+    unsafe { (&raw mut (*launch::record()).state).write_volatile(1) };
     fence(Ordering::SeqCst);
 }
 

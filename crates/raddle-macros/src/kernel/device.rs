@@ -1,6 +1,7 @@
-//! The device side: for each instance an entry that takes the parameter block and
-//! calls the function as it was written, with its `KernelMeta` beside it. The
-//! compiler finds both by the last segment of their symbols.
+//! The device side: for each instance an entry that takes the parameter block, and
+//! where the launch's panics go, and calls the function as it was written, with its
+//! `KernelMeta` beside it. The compiler finds both by the last segment of their
+//! symbols.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -23,9 +24,10 @@ pub fn entries(kernel: &Kernel) -> TokenStream {
             #[cfg(raddle_device)] #[used]
             pub static #meta: #private::KernelMeta = #params::META;
             #[cfg(raddle_device)] #[used]
-            static #keep: unsafe extern "C" fn(*const #params) = #entry;
+            static #keep: unsafe extern "C" fn(*const #params, u64, u64) = #entry;
             #[cfg(raddle_device)]
-            pub unsafe extern "C" fn #entry(params: *const #params) {
+            pub unsafe extern "C" fn #entry(params: *const #params, record: u64, tag: u64) {
+                #private::launch::begin(record, tag);
                 unsafe { __raddle_run::<#(#arguments),*>(params) }
             }
         }

@@ -51,7 +51,8 @@ fn the_hidden_module_follows_the_contract() {
     );
     assert_contains(
         &named(&file, "__raddle_kernel__saxpy")[0],
-        "pub unsafe extern \"C\" fn __raddle_kernel__saxpy(params: *const __RaddleParams::<>)",
+        "pub unsafe extern \"C\" fn __raddle_kernel__saxpy(params: *const __RaddleParams::<>, \
+         record: u64, tag: u64)",
     );
     assert_eq!(named(&file, "__raddle_keep__saxpy").len(), 1);
 }

@@ -10,11 +10,12 @@ use std::sync::Arc;
 use raddle_device::kernel::Kernel;
 
 use crate::Result;
+use crate::cuda::CudaDevice;
 use crate::graph::table::GraphId;
 use crate::kernels::Loaded;
 use crate::launch::CpuLaunch;
 use crate::memory::host_pointer;
-use crate::panics::{KernelIndex, Touched};
+use crate::panics::{GraphSlot, KernelIndex, LaunchTag};
 use crate::stream::Stream;
 
 /// A capture under way, kept by the queue that is being captured.
@@ -26,12 +27,21 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
+    /// What the next launch of the graph is told.
+    pub(crate) fn next_tag(&mut self, cuda: &CudaDevice, kernel: KernelIndex) -> Result<LaunchTag> {
+        let number = self.body.launches.len() as u64 + 1;
+        let slot = match &mut self.body.panics {
+            Some(slot) => slot,
+            empty => empty.insert(Arc::new(GraphSlot::new(cuda.board.take(cuda)?))),
+        };
+        Ok(slot.tag(number, kernel))
+    }
+
     /// Notes a launch that the driver has captured on `raw`.
     pub(crate) fn note_launch(
         &mut self,
         raw: &raddle_cuda::Stream,
         kernel: &'static Kernel,
-        index: KernelIndex,
     ) -> Result<()> {
         let node = match raw.last_captured() {
             Ok(node) => node,
@@ -39,7 +49,6 @@ impl Recording {
             Err(raddle_cuda::Error::FunctionMissing { .. }) => None,
             Err(error) => return Err(error.into()),
         };
-        self.body.touched.add(index);
         self.body.launches.push(Node { kernel, place: Place::Driver(node) });
         Ok(())
     }
@@ -64,8 +73,8 @@ pub(crate) struct Body {
     pub(crate) operations: Vec<Recorded>,
     /// The launches, in order.
     pub(crate) launches: Vec<Node>,
-    /// The kernels, for their panic records.
-    pub(crate) touched: Touched,
+    /// Where the launches' panics go, on a GPU.
+    pub(crate) panics: Option<Arc<GraphSlot>>,
 }
 
 /// A launch in a graph.

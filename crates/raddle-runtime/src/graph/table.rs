@@ -144,7 +144,7 @@ impl Table {
         let Some(holding) = self.held.get(&address) else { return };
         let is_write = access != Access::Read;
         for order in holding.graphs.iter().filter_map(|entry| self.orders.get(&entry.0)) {
-            note_all(&order.outside, &[Use { stream, is_write, sequence }]);
+            note_all(&order.outside, &[Use { stream, is_write, sequence, is_handover: false }]);
         }
     }
 
@@ -165,7 +165,7 @@ impl Table {
     /// Notes a replay.
     #[inline]
     pub(crate) fn note_replay(&mut self, graph: GraphId, stream: StreamId, sequence: u64) {
-        let replay = Use { stream, is_write: true, sequence };
+        let replay = Use { stream, is_write: true, sequence, is_handover: false };
         let Some(order) = self.orders.get_mut(&graph) else { return };
         order.last = Some(replay);
         // It came after everything outside: the next replay only needs this one.

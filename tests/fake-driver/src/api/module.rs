@@ -78,7 +78,6 @@ pub(crate) fn load(
         let function = world.handle(Kind::Function);
         functions.push((entry.name.clone(), function));
         let new = Function {
-            module: handle,
             context: place.1,
             name: Arc::from(entry.name),
             params: entry.params,

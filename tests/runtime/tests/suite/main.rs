@@ -9,3 +9,4 @@ mod graphs;
 mod holes;
 mod memory;
 mod missing;
+mod panics;
