@@ -8,6 +8,8 @@
 //! - 4,096 streams alive at once;
 //! - replays of graphs that touch 1 to 512 buffers, against `cuGraphLaunch`;
 //! - the poller's CPU time while it waits for one long kernel.
+//!
+//! `async_cost launch` measures the launches alone, for a look with other tools.
 
 #[path = "../tests/kernels/mod.rs"]
 mod kernels;
@@ -34,6 +36,9 @@ fn main() -> Result<()> {
         .expect("threads can be started");
     let stream = device.stream()?;
     launch_cost(&stream)?;
+    if std::env::args().nth(1).is_some_and(|word| word == "launch") {
+        return Ok(());
+    }
     await_cost(&stream, &runtime)?;
     many_awaits(&device, &runtime)?;
     many_streams(&device, &runtime)?;
@@ -118,14 +123,19 @@ fn launch_cost(stream: &Stream) -> Result<()> {
     let module = raddle_cuda::Module::from_ptx(raw.context(), kernels::PTX)?;
     let function = module.function("eight")?.as_raw();
     let mut block = [0u64; 16];
-    let mut params = [(&raw mut block).cast::<c_void>()];
+    let (mut record, mut tag) = (0u64, 0u64);
+    let mut params = [
+        (&raw mut block).cast::<c_void>(),
+        (&raw mut record).cast::<c_void>(),
+        (&raw mut tag).cast::<c_void>(),
+    ];
     let none = std::ptr::null_mut();
     let (mut differences, mut raws) = (Vec::new(), Vec::new());
     for _ in 0..SAMPLES {
         let start = Instant::now();
         for _ in 0..BATCH {
             let params = params.as_mut_ptr();
-            // SAFETY: the kernel does nothing; the block has its size.
+            // SAFETY: the kernel does nothing; the parameters have their sizes.
             let code =
                 unsafe { launch(function, 1, 1, 1, 32, 1, 1, 0, raw.as_raw(), params, none) };
             assert_eq!(code, 0);

@@ -77,7 +77,12 @@ fn launch_cost(device: &Device, stream: &Stream) -> Result<(), Error> {
     // SAFETY: the signature is cuda.h's.
     let launch = unsafe { library.get::<LaunchKernel>(c"cuLaunchKernel") }.expect("every driver");
     let mut block = [0u64; 8];
-    let mut params = [(&raw mut block).cast::<c_void>()];
+    let (mut record, mut tag) = (0u64, 0u64);
+    let mut params = [
+        (&raw mut block).cast::<c_void>(),
+        (&raw mut record).cast::<c_void>(),
+        (&raw mut tag).cast::<c_void>(),
+    ];
     let none = std::ptr::null_mut();
     let (mut raw_ns, mut typed_ns, mut differences) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..BATCHES {
@@ -85,7 +90,7 @@ fn launch_cost(device: &Device, stream: &Stream) -> Result<(), Error> {
         let start = Instant::now();
         for _ in 0..BATCH {
             let params = params.as_mut_ptr();
-            // SAFETY: the kernel does nothing; the block has its size.
+            // SAFETY: the kernel does nothing; the parameters have their sizes.
             let code = unsafe { launch(function, 1, 1, 1, 32, 1, 1, 0, queue, params, none) };
             assert_eq!(code, 0);
         }

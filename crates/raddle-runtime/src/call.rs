@@ -203,6 +203,32 @@ impl<'k> Accesses<'k> {
         self
     }
 
+    /// Calls `look` for each region: those kept inline in a plain loop, which is what a
+    /// launch has time for.
+    #[inline(always)]
+    pub(crate) fn all(&self, mut look: impl FnMut(&'k Region, Access) -> bool) -> bool {
+        for slot in &self.inline[..self.len] {
+            // SAFETY: the first `len` slots were written by `push`.
+            let tagged = unsafe { slot.assume_init_ref() };
+            // SAFETY: `push` borrowed each region for `'k`.
+            let (region, access) = unsafe { tagged.get() };
+            if !look(region, access) {
+                return false;
+            }
+        }
+        // SAFETY: as above.
+        self.more.iter().map(|tagged| unsafe { tagged.get() }).all(|(r, access)| look(r, access))
+    }
+
+    /// Calls `note` for each region.
+    #[inline(always)]
+    pub(crate) fn each(&self, mut note: impl FnMut(&'k Region, Access)) {
+        self.all(|region, access| {
+            note(region, access);
+            true
+        });
+    }
+
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'k Region, Access)> {
         // SAFETY: the first `len` slots were written by `push`.

@@ -20,6 +20,7 @@ use crate::launch::Operation;
 use crate::memory::Region;
 use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
+use crate::timeline::Own;
 use crate::trace::{self, Span};
 
 /// Work in order on a device. Clones are the same stream.
@@ -165,30 +166,25 @@ impl Stream {
             return self.submit_captured(operation, accesses, work, &mut state);
         }
         let serial = queue.errors.serial();
+        let own = Own::new((queue.id, first));
+        let is_free = accesses.all(|region, access| {
+            region.device.is_same(device) && region.uses.is_free(own, access)
+        });
         let mut is_held = false;
-        for (region, access) in accesses.iter() {
-            if !region.device.is_same(device) {
-                return Err(self.wrong_device(operation.name(), region));
-            }
-            is_held |= region.uses.is_held();
-            let mut wait = |entry| queue.wait_for(&mut state, device, entry);
-            let waited = region.uses.before((queue.id, first), access, &mut wait);
-            waited.map_err(|error| self.with_context(error))?;
+        if !is_free {
+            is_held = self.wait_for_uses(operation, accesses, &mut state)?;
         }
         let graphs = if is_held { Some(self.wait_for_graphs(accesses, &mut state)?) } else { None };
         let span = if trace::is_on() { Some(Span::begin(self, operation.name())) } else { None };
         let worked = work(queue.raw.as_ref(), &mut state);
         // Noted even if it failed, since a part of it may have been enqueued.
         let sequence = queue.next(&mut state);
-        for (region, access) in accesses.iter() {
-            region.uses.note(queue.id, access, sequence);
-            if let Some(graphs) = &graphs
-                && region.uses.is_held()
-            {
+        accesses.each(|region, access| region.uses.note(queue.id, access, sequence));
+        if let Some(graphs) = graphs {
+            for (region, access) in accesses.iter().filter(|(region, _)| region.uses.is_held()) {
                 graphs.note(region.address, access, queue.id, sequence);
             }
         }
-        drop(graphs);
         if let Some(span) = span {
             span.end_work(self, operation, sequence);
         }
@@ -199,6 +195,28 @@ impl Stream {
             Ok(()) => Ok(Point { sequence, serial }),
             Err(error) => Err(self.with_context(error)),
         }
+    }
+
+    /// Has the queue wait for what these accesses must come after. Whether a graph
+    /// holds some of the memory.
+    fn wait_for_uses(
+        &self,
+        operation: Operation,
+        accesses: &Accesses<'_>,
+        state: &mut QueueState,
+    ) -> Result<bool> {
+        let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
+        let mut is_held = false;
+        for (region, access) in accesses.iter() {
+            if !region.device.is_same(device) {
+                return Err(self.wrong_device(operation.name(), region));
+            }
+            is_held |= region.uses.is_held();
+            let mut wait = |entry| queue.wait_for(state, device, entry);
+            let waited = region.uses.before((queue.id, first), access, &mut wait);
+            waited.map_err(|error| self.with_context(error))?;
+        }
+        Ok(is_held)
     }
 
     #[cold]

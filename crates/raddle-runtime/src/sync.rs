@@ -16,13 +16,13 @@ pub(crate) mod model {
     #[cfg(loom)]
     pub(crate) use loom::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     };
     use std::sync::PoisonError;
     #[cfg(not(loom))]
     pub(crate) use std::sync::{
         Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     };
 
     /// Locks `mutex`, as [`lock`](super::lock) does.

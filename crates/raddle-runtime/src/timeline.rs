@@ -16,7 +16,7 @@
 //! Entries are therefore never lost, though readers on several threads note
 //! their uses at the same time without a common lock.
 
-use crate::sync::model::{AtomicBool, AtomicU64, Mutex, Ordering, lock};
+use crate::sync::model::{AtomicU8, AtomicU64, Mutex, Ordering, lock};
 
 /// Number of a stream on its device, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +81,33 @@ fn is_before(entry: Use, (stream, first): (StreamId, u64), access: Access) -> bo
 }
 
 const SEQUENCE_MASK: u64 = (1 << 46) - 1;
+const WRITE: u64 = 1 << 47;
+
+/// The uses that work of one stream comes after anyway: those on the stream, from its
+/// first work on. A stretch of packed words, but for the bit that says whether they
+/// write.
+#[derive(Clone, Copy)]
+pub(crate) struct Own {
+    start: u64,
+    len: u64,
+}
+
+impl Own {
+    #[inline]
+    pub(crate) fn new((stream, first): (StreamId, u64)) -> Self {
+        let at = |sequence, is_handover| {
+            Packed::new(Use { stream, is_write: false, sequence, is_handover }).0
+        };
+        let start = at(first, false);
+        Self { start, len: at(SEQUENCE_MASK, true) - start }
+    }
+
+    #[inline]
+    fn has(self, word: u64) -> bool {
+        (word & !WRITE).wrapping_sub(self.start) <= self.len
+    }
+}
+
 const INLINE_LEN: usize = 4;
 
 /// The last uses of one allocation.
@@ -90,13 +117,38 @@ pub(crate) struct Uses {
     /// Filled from the front; an entry's stream and kind never change while the
     /// allocation is shared.
     inline: [AtomicU64; INLINE_LEN],
-    has_more: AtomicBool,
-    /// Whether a graph holds the memory (see `graph::table`).
-    is_held: AtomicBool,
+    /// [`HAS_MORE`] and [`IS_HELD`].
+    flags: AtomicU8,
     more: Mutex<Vec<u64>>,
 }
 
+/// Some uses are in `more`.
+const HAS_MORE: u8 = 1;
+/// A graph holds the memory (see `graph::table`).
+const IS_HELD: u8 = 2;
+
 impl Uses {
+    /// A quick look whether work with these uses of its own, and this access, has to
+    /// wait for nothing and no graph holds the memory. If not, there is
+    /// [`Uses::before`].
+    #[inline(always)]
+    pub(crate) fn is_free(&self, own: Own, access: Access) -> bool {
+        if self.flags.load(Ordering::Acquire) != 0 {
+            return false;
+        }
+        for word in &self.inline {
+            // Relaxed: as in `before`.
+            let word = word.load(Ordering::Relaxed);
+            if word == 0 {
+                return true;
+            }
+            if !own.has(word) && (access != Access::Read || word & WRITE != 0) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Calls `wait` for each use that work on `stream` with this access must come
     /// after, but for those that it comes after anyway: uses on the same stream,
     /// from number `first` on.
@@ -104,7 +156,6 @@ impl Uses {
     /// # Errors
     ///
     /// What `wait` returns.
-    #[inline]
     pub(crate) fn before<E>(
         &self,
         (stream, first): (StreamId, u64),
@@ -119,7 +170,7 @@ impl Uses {
                 wait(entry)?;
             }
         }
-        if self.has_more.load(Ordering::Acquire) {
+        if self.has_more(Ordering::Acquire) {
             self.before_more((stream, first), access, wait)?;
         }
         Ok(())
@@ -150,15 +201,31 @@ impl Uses {
         if access == Access::Exclusive {
             // The work waits for every other use: theirs need no entry any more.
             self.inline[0].store(new.0, Ordering::Relaxed);
-            for word in &self.inline[1..] {
-                word.store(0, Ordering::Relaxed);
-            }
-            if self.has_more.load(Ordering::Relaxed) {
-                lock(&self.more).clear();
-                self.has_more.store(false, Ordering::Relaxed);
+            if self.inline[1].load(Ordering::Relaxed) != 0 {
+                self.forget_others();
             }
             return;
         }
+        if Packed(self.inline[0].load(Ordering::Relaxed)).is_same_slot(new) {
+            self.inline[0].store(new.0, Ordering::Relaxed);
+        } else {
+            self.note_behind(new);
+        }
+    }
+
+    /// Forgets all uses but the first. Nobody else has the memory.
+    fn forget_others(&self) {
+        for word in &self.inline[1..] {
+            word.store(0, Ordering::Relaxed);
+        }
+        if self.has_more(Ordering::Relaxed) {
+            lock(&self.more).clear();
+            self.flags.fetch_and(!HAS_MORE, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a use that is not of the first one's kind.
+    fn note_behind(&self, new: Packed) {
         for word in &self.inline {
             let old = Packed(word.load(Ordering::Relaxed));
             if old.is_same_slot(new) {
@@ -190,7 +257,7 @@ impl Uses {
             Some(word) => *word = new.0,
             None => more.push(new.0),
         }
-        self.has_more.store(true, Ordering::Release);
+        self.flags.fetch_or(HAS_MORE, Ordering::Release);
     }
 
     /// Notes a use unless a later one of its kind on its stream is noted. For uses
@@ -207,15 +274,19 @@ impl Uses {
         }
     }
 
+    fn has_more(&self, order: Ordering) -> bool {
+        self.flags.load(order) & HAS_MORE != 0
+    }
+
     /// Whether a graph holds the memory, or did.
     #[inline]
     pub(crate) fn is_held(&self) -> bool {
-        self.is_held.load(Ordering::Acquire)
+        self.flags.load(Ordering::Acquire) & IS_HELD != 0
     }
 
     /// Notes that a graph holds the memory.
     pub(crate) fn set_held(&self) {
-        self.is_held.store(true, Ordering::Release);
+        self.flags.fetch_or(IS_HELD, Ordering::Release);
     }
 
     /// Every use that is noted.
@@ -247,7 +318,7 @@ impl Uses {
             }
             only = Some(entry.stream);
         }
-        if self.has_more.load(Ordering::Acquire) { None } else { Some(only) }
+        if self.has_more(Ordering::Acquire) { None } else { Some(only) }
     }
 
     /// The stream on which to free the memory: the latest to join its users, so
@@ -292,6 +363,45 @@ mod tests {
             assert_eq!(Packed::new(entry).get(), Some(entry));
         }
         assert_eq!(Packed::NONE.get(), None);
+    }
+
+    #[test]
+    fn the_quick_look_finds_what_the_close_one_finds() {
+        let mut state = 1u64;
+        let mut pick = |len: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % len
+        };
+        let (mut free, mut busy) = (0, 0);
+        for _ in 0..20_000 {
+            let uses = Uses::default();
+            for _ in 0..pick(7) {
+                let access = if pick(3) == 0 { Access::Write } else { Access::Read };
+                uses.note(StreamId(pick(3) as u16 + 1), access, pick(4));
+            }
+            let (stream, first) = (StreamId(pick(3) as u16 + 1), pick(4));
+            let access = [Access::Read, Access::Write, Access::Exclusive][pick(3) as usize];
+            let mut waits = 0;
+            let _ = uses.before((stream, first), access, &mut |_| {
+                waits += 1;
+                Ok::<(), ()>(())
+            });
+            let is_free = uses.is_free(Own::new((stream, first)), access);
+            // With more uses than fit inline it does not look.
+            assert_eq!(is_free, waits == 0 && !uses.has_more(Ordering::Relaxed));
+            free += u32::from(is_free);
+            busy += u32::from(!is_free);
+        }
+        assert!(free > 1000 && busy > 1000, "{free} free, {busy} busy");
+        uses_of_a_graph_are_not_free();
+    }
+
+    fn uses_of_a_graph_are_not_free() {
+        let uses = Uses::default();
+        let own = Own::new((StreamId(1), 0));
+        assert!(uses.is_free(own, Access::Exclusive));
+        uses.set_held();
+        assert!(!uses.is_free(own, Access::Read) && uses.is_held());
     }
 
     #[test]
