@@ -3,8 +3,8 @@
 //! with a kernel each, and the memory profile. One JSON line for each figure, for
 //! the CPU device and, where there is one, a GPU.
 //!
-//! `memory_cost profile` runs only what the profile samples, for a look at its cost
-//! with other tools.
+//! `memory_cost profile` runs only what the profile samples, `memory_cost threads` only
+//! the threads, for a look at their cost with other tools.
 
 #[path = "../tests/kernels/mod.rs"]
 mod kernels;
@@ -18,7 +18,7 @@ const BATCHES: usize = 1000;
 
 fn main() -> Result<(), Error> {
     set_memory_profile(MemoryProfileMode::Off);
-    let only_profile = std::env::args().nth(1).is_some_and(|word| word == "profile");
+    let only = std::env::args().nth(1).unwrap_or_default();
     for device in [Ok(Device::cpu()), Device::cuda(0)] {
         let device = match device {
             Ok(device) => device,
@@ -28,13 +28,19 @@ fn main() -> Result<(), Error> {
             }
         };
         let stream = device.stream()?;
-        if !only_profile {
+        if only.is_empty() {
             pair_cost(&stream)?;
             driver_pair_cost(&stream)?;
-            threads_cost(&device)?;
             cycles(&device, &stream)?;
         }
-        profile_cost(&stream)?;
+        if only != "profile" {
+            for threads in [1, 2, 4, 8, 16] {
+                threads_cost(&device, threads)?;
+            }
+        }
+        if only != "threads" {
+            profile_cost(&stream)?;
+        }
     }
     Ok(())
 }
@@ -101,9 +107,11 @@ fn driver_pair_cost(stream: &Stream) -> Result<(), Error> {
 }
 
 /// Pairs on several threads, each with its own stream.
-fn threads_cost(device: &Device) -> Result<(), Error> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(16);
+fn threads_cost(device: &Device, threads: usize) -> Result<(), Error> {
     let pairs = 1_000_000;
+    if std::thread::available_parallelism().map_or(1, usize::from) < threads {
+        return Ok(());
+    }
     let start = Instant::now();
     let results: Vec<Result<(), Error>> = std::thread::scope(|scope| {
         let run = |_| {

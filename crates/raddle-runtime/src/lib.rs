@@ -32,6 +32,7 @@
 //! launch costs in `launch`; how waiting works in `completion`; how panics find
 //! their way in `panics`, and who is told in `fault`.
 
+mod anchor;
 mod args;
 mod buffer;
 mod cache;

@@ -4,6 +4,7 @@
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc};
 use std::sync::atomic::Ordering;
 
+use crate::anchor::Anchor;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::pool::{Block, Point};
@@ -17,7 +18,7 @@ use crate::timeline::{Access, StreamId, Uses};
 /// without waiting. What a launch looks at lies in one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Region {
-    pub(crate) device: Device,
+    pub(crate) device: Anchor,
     pub(crate) address: u64,
     pub(crate) uses: Uses,
     pub(crate) bytes: usize,
@@ -50,7 +51,7 @@ impl Region {
     /// that is enqueued on `queue` from now on.
     #[inline]
     pub(crate) fn new(
-        device: &Device,
+        device: &Anchor,
         queue: &Queue,
         bytes: usize,
         is_zeroed: bool,
@@ -84,7 +85,7 @@ impl Region {
         Ok(region)
     }
 
-    fn on(device: &Device, home: StreamId, address: u64, bytes: usize) -> Self {
+    fn on(device: &Anchor, home: StreamId, address: u64, bytes: usize) -> Self {
         Self {
             device: device.clone(),
             address,
@@ -98,11 +99,12 @@ impl Region {
 
     /// Host memory of this kind that the device reaches, zeroed.
     pub(crate) fn on_host(device: &Device, kind: MemoryKind, bytes: usize) -> Result<Self> {
+        let anchor = Anchor::new(device.clone());
         if bytes == 0 {
-            return Ok(Self::on(device, DEFAULT_QUEUE, ALIGN_BYTES as u64, 0));
+            return Ok(Self::on(&anchor, DEFAULT_QUEUE, ALIGN_BYTES as u64, 0));
         }
         let block = device.shelf().take(device, kind, bytes, true)?;
-        let mut region = Self::on(device, DEFAULT_QUEUE, block.device_address(), bytes);
+        let mut region = Self::on(&anchor, DEFAULT_QUEUE, block.device_address(), bytes);
         let made = Made {
             bytes: block.bytes() as u64,
             kind,
@@ -137,7 +139,7 @@ impl Region {
 
     /// As [`Region::new`], without the pool.
     #[cold]
-    fn new_direct(device: &Device, queue: &Queue, bytes: usize, is_zeroed: bool) -> Result<Self> {
+    fn new_direct(device: &Anchor, queue: &Queue, bytes: usize, is_zeroed: bool) -> Result<Self> {
         if bytes == 0 {
             // Slices of no elements still want an aligned address.
             return Ok(Self::on(device, queue.id, ALIGN_BYTES as u64, 0));

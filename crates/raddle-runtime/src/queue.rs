@@ -24,13 +24,14 @@ use crate::fault::ErrorLog;
 use crate::graph::record::Recording;
 use crate::harvest::Sources;
 use crate::panics::PanicSlot;
+use crate::pool::Live;
 use crate::staging::Chunk;
 use crate::stream::StreamInner;
 use crate::sync::lock;
 use crate::timeline::{StreamId, Use};
 
 /// A queue of work in order. What a launch needs comes first, close together.
-#[repr(C)]
+#[repr(C, align(128))]
 pub(crate) struct Queue {
     pub(crate) id: StreamId,
     /// `None` on the CPU, which does its work when it is enqueued.
@@ -46,6 +47,8 @@ pub(crate) struct Queue {
     /// Held while work is enqueued, so that numbers rise in the order in which
     /// the driver sees the work.
     pub(crate) state: Mutex<QueueState>,
+    /// What is handed out of the memory that was allocated here.
+    pub(crate) live: Live,
     /// How far the queue has come, and who awaits it.
     pub(crate) signal: Signal,
     source: Source,
@@ -101,6 +104,7 @@ impl Queue {
             raw,
             state: Mutex::default(),
             enqueued: AtomicU64::new(0),
+            live: Live::default(),
             signal: Signal::default(),
             source,
             marked: AtomicU64::new(0),

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::anchor::Anchor;
 use crate::call::{Accesses, Call};
 use crate::completion::signal::Woken;
 use crate::completion::{Completion, Point};
@@ -31,6 +32,8 @@ pub struct Stream {
 
 pub(crate) struct StreamInner {
     device: Device,
+    /// The device as buffers of this stream hold it.
+    anchor: Anchor,
     queue: Arc<Queue>,
     /// Number of the first work that can be this stream's.
     first_sequence: u64,
@@ -80,7 +83,8 @@ impl Stream {
     pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
         let first_sequence = queue.enqueued.load(Ordering::Acquire) + 1;
         queue.errors.close(first_sequence - 1);
-        let inner = StreamInner { device, queue, first_sequence, is_leased: true };
+        let anchor = Anchor::new(device.clone());
+        let inner = StreamInner { device, anchor, queue, first_sequence, is_leased: true };
         Self::owning(inner)
     }
 
@@ -90,7 +94,9 @@ impl Stream {
         if let Some(inner) = owner {
             return Self { inner };
         }
-        Self::owning(StreamInner { device, queue, first_sequence: 0, is_leased: false })
+        let anchor = Anchor::new(device.clone());
+        let (first_sequence, is_leased) = (0, false);
+        Self::owning(StreamInner { device, anchor, queue, first_sequence, is_leased })
     }
 
     fn owning(inner: StreamInner) -> Self {
@@ -114,6 +120,10 @@ impl Stream {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.inner.device
+    }
+
+    pub(crate) fn anchor(&self) -> &Anchor {
+        &self.inner.anchor
     }
 
     /// Number of the stream's queue, for those who look at traces.

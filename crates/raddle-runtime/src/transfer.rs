@@ -80,12 +80,12 @@ impl Stream {
         }
         if trace::is_on() {
             let span = Span::begin(self, "allocate");
-            let region = Region::new(self.device(), self.queue(), bytes, is_zeroed);
+            let region = Region::new(self.anchor(), self.queue(), bytes, is_zeroed);
             let region = region.map_err(|error| self.with_context(error))?;
             span.end_allocation(self.device(), bytes);
             return Ok(region);
         }
-        let region = Region::new(self.device(), self.queue(), bytes, is_zeroed);
+        let region = Region::new(self.anchor(), self.queue(), bytes, is_zeroed);
         region.map_err(|error| self.with_context(error))
     }
 

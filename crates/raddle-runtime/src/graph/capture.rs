@@ -174,7 +174,7 @@ impl Stream {
         };
         let region = match reused {
             Some(region) => region,
-            None => Region::new(self.device(), companion.queue(), bytes, false)?,
+            None => Region::new(companion.anchor(), companion.queue(), bytes, false)?,
         };
         let accesses = Accesses::default().with(&region, Access::Exclusive);
         let to = region.address;

@@ -21,6 +21,7 @@
 mod cache;
 mod heap;
 mod ladder;
+mod live;
 mod pending;
 mod report;
 mod settings;
@@ -35,6 +36,7 @@ use raddle_cuda::{Attribute, Context};
 pub(crate) use self::cache::{Block, Cache};
 use self::heap::{Grant, Heap};
 pub(crate) use self::ladder::Hook;
+pub(crate) use self::live::Live;
 use self::pending::State;
 pub(crate) use self::pending::{Pending, Point};
 pub use self::report::{Holder, MemoryPressure, MemoryUse, PoolState};
@@ -54,7 +56,8 @@ pub(crate) struct Pool {
     small: Mutex<Heap<DeviceSource>>,
     large: Mutex<Heap<DeviceSource>>,
     budget: Arc<Budget>,
-    live: Live,
+    /// Memory that the driver or the host's allocator gave for one buffer.
+    direct: Live,
     counts: Counts,
     hook: Mutex<Option<Hook>>,
     /// Host memory that the device reaches.
@@ -62,14 +65,6 @@ pub(crate) struct Pool {
     kind: Kind,
     /// What is wrong with the settings; said at the first allocation.
     wrong_setting: Option<Error>,
-}
-
-/// What is handed out.
-#[derive(Default)]
-struct Live {
-    bytes: AtomicU64,
-    bytes_max: AtomicU64,
-    blocks: AtomicU64,
 }
 
 /// How often the pool had to do what costs.
@@ -136,7 +131,7 @@ impl Pool {
             small: Mutex::new(Heap::new(small)),
             large: Mutex::new(Heap::new(large)),
             budget,
-            live: Live::default(),
+            direct: Live::default(),
             counts: Counts::default(),
             hook: Mutex::default(),
             shelf: Shelf::default(),
@@ -148,13 +143,13 @@ impl Pool {
     /// Notes memory that the driver or the host's allocator gave for one buffer.
     pub(crate) fn note_direct(&self, bytes: usize) -> Result<()> {
         self.wrong_setting.clone().map_or(Ok(()), Err)?;
-        self.live.add(bytes as u64);
+        self.direct.add(bytes as u64);
         Ok(())
     }
 
     /// Notes that such memory is gone.
     pub(crate) fn forget_direct(&self, bytes: usize) {
-        self.live.remove(bytes as u64);
+        self.direct.remove(bytes as u64);
     }
 
     /// Whether buffers are allocated by the driver one by one, as asked for.
@@ -178,7 +173,7 @@ impl Pool {
         let mut state = lock(&queue.state);
         if let Some(block) = state.cache.take(size) {
             drop(state);
-            self.live.add(block.bytes);
+            queue.live.add(block.bytes);
             return Ok(Allocated { block, is_settled: false, is_zero: false });
         }
         self.counts.misses.fetch_add(1, Ordering::Relaxed);
@@ -188,7 +183,7 @@ impl Pool {
             Some(found) => found,
             None => self.pressed(device, queue, size, bytes)?,
         };
-        self.live.add(found.block.bytes);
+        queue.live.add(found.block.bytes);
         Ok(found)
     }
 
@@ -247,14 +242,16 @@ impl Pool {
     /// on `home`.
     #[inline]
     pub(crate) fn free(&self, device: &Device, block: Block, uses: &Uses, home: StreamId) {
-        self.live.remove(block.bytes);
         let Some(user) = uses.only_user() else {
+            device.queue(home).live.remove(block.bytes);
             let points = uses.all().into_iter();
             let pending =
                 points.map(|entry| Point { stream: entry.stream, sequence: entry.sequence });
             return self.put(block, Pending::of(pending));
         };
         let queue = device.queue(user.unwrap_or(home));
+        let owner = if queue.id == home { queue } else { device.queue(home) };
+        owner.live.remove(block.bytes);
         let mut state = lock(&queue.state);
         if let Err(block) = state.cache.put(block) {
             let sequence = queue.enqueued.load(Ordering::Acquire);
@@ -292,23 +289,6 @@ impl Pool {
             }
         }
         Ok(())
-    }
-}
-
-impl Live {
-    #[inline]
-    fn add(&self, bytes: u64) {
-        let now = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if now > self.bytes_max.load(Ordering::Relaxed) {
-            self.bytes_max.fetch_max(now, Ordering::Relaxed);
-        }
-        self.blocks.fetch_add(1, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn remove(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.blocks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

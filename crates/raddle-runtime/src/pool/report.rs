@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Pool;
+use super::{Live, Pool};
 use crate::device::Device;
 use crate::error::Result;
 use crate::profile::Stack;
@@ -17,7 +17,8 @@ use crate::sync::lock;
 pub struct MemoryUse {
     /// Bytes of the blocks that buffers hold.
     pub live_bytes: u64,
-    /// Most such bytes at once.
+    /// Most such bytes at once; if several streams allocate, at most as many as each of
+    /// them has held, taken together.
     pub live_bytes_max: u64,
     /// Number of such blocks.
     pub live_blocks: u64,
@@ -103,13 +104,18 @@ const HOLDERS_MAX: usize = 5;
 impl Pool {
     /// How the memory is used. The caller holds no lock.
     pub(crate) fn usage(&self, device: &Device) -> MemoryUse {
-        let load = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let of_streams = |count: fn(&Live) -> &AtomicU64| -> u64 {
+            device.inner().queues.all().map(|queue| load(count(&queue.live))).sum()
+        };
+        // Streams need not have held the most at the same time.
+        let blocks_max = of_streams(|live| &live.bytes_max).min(self.budget.reserved_bytes_max());
         let hits = device.inner().queues.all().map(|queue| lock(&queue.state).cache.hits()).sum();
         let largest = [&self.small, &self.large].map(|heap| lock(heap).usage().largest_free_bytes);
         MemoryUse {
-            live_bytes: load(&self.live.bytes),
-            live_bytes_max: load(&self.live.bytes_max),
-            live_blocks: load(&self.live.blocks),
+            live_bytes: of_streams(|live| &live.bytes) + load(&self.direct.bytes),
+            live_bytes_max: blocks_max + load(&self.direct.bytes_max),
+            live_blocks: of_streams(|live| &live.blocks) + load(&self.direct.blocks),
             reserved_bytes: self.budget.reserved_bytes(),
             reserved_bytes_max: self.budget.reserved_bytes_max(),
             limit_bytes: self.budget.limit_bytes(),
@@ -147,8 +153,8 @@ impl Device {
     /// Begins to look for the most bytes in use and reserved anew.
     pub fn reset_memory_peaks(&self) {
         let pool = self.pool();
-        let live = pool.live.bytes.load(Ordering::Relaxed);
-        pool.live.bytes_max.store(live, Ordering::Relaxed);
+        pool.direct.reset_max();
+        self.inner().queues.all().for_each(|queue| queue.live.reset_max());
         pool.budget.reset_max();
     }
 

@@ -1,6 +1,7 @@
 //! The pool through buffers, on CPU devices that nobody else uses.
 
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use crate::{Buffer, Device, Error, MemoryUse, Stream};
 
@@ -167,4 +168,44 @@ fn a_size_that_cannot_be_is_an_error_and_costs_nothing() {
     let error = stream.zeros::<u8>(isize::MAX as usize - 4096).unwrap_err();
     assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
     assert_eq!(device.memory_use().live_bytes, 0);
+}
+
+/// Threads with a stream each meet in no lock, and change no counter of another's.
+#[test]
+fn streams_that_have_what_they_need_share_nothing() {
+    let (device, stream) = device();
+    let other = device.stream().unwrap();
+    for _ in 0..3 {
+        drop([(); 3].map(|()| uninitialized(&other, MIB >> 4)));
+        drop([(); 3].map(|()| uninitialized(&stream, MIB >> 4)));
+    }
+    let pool = &device.inner().pool;
+    let (done, ended) = std::sync::mpsc::channel();
+    let thread = {
+        // All that the device has for everybody.
+        let _locks = (
+            crate::sync::lock(&pool.small),
+            crate::sync::lock(&pool.large),
+            crate::sync::lock(&pool.hook),
+            crate::sync::lock(&stream.queue().state),
+        );
+        let work = move || {
+            for _ in 0..1000 {
+                drop([(); 3].map(|()| uninitialized(&other, MIB >> 4)));
+            }
+            let _ = done.send(other.queue().live.bytes_max.load(Ordering::Relaxed));
+        };
+        let thread = std::thread::spawn(work);
+        let most = ended.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(most, Ok(3 << 16), "it waits for a lock that it does not need");
+        thread
+    };
+    thread.join().unwrap();
+    let of_stream = &stream.queue().live;
+    assert_eq!(of_stream.bytes.load(Ordering::Relaxed), 0);
+    assert!(std::ptr::from_ref(of_stream).addr().is_multiple_of(128));
+    let keep = uninitialized(&stream, MIB);
+    let strong = |stream: &Stream| std::sync::Arc::strong_count(&stream.anchor().place);
+    assert_eq!((strong(&stream), strong(&device.stream().unwrap())), (2, 1));
+    drop(keep);
 }
