@@ -1,8 +1,9 @@
 //! Devices: the GPUs of this machine and the CPU, behind one type.
 //!
-//! A device is opened once for the process and stays open; a [`Device`] is a
-//! cheap handle. The CPU device has the limits of a compute capability 9.0 GPU,
-//! so that a launch it accepts has a GPU that accepts it too.
+//! A device is opened once for the process and stays open until its end, or until
+//! [`shutdown`](crate::shutdown); a [`Device`] is a cheap handle. The CPU device has
+//! the limits of a compute capability 9.0 GPU, so that a launch it accepts has a GPU
+//! that accepts it too.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -207,6 +208,7 @@ impl Device {
         }
         let raw = raddle_cuda::Device::get(driver, ordinal)?;
         let cuda = CudaDevice::open(raw)?;
+        crate::shutdown::close_at_exit();
         Ok(Self {
             inner: Arc::new(DeviceInner {
                 kind: DeviceKind::Cuda(ordinal),
@@ -219,6 +221,27 @@ impl Device {
                 cuda: Some(cuda),
             }),
         })
+    }
+
+    /// The GPUs that this process has open.
+    pub(crate) fn open_gpus() -> Vec<Self> {
+        lock(&CUDA).clone()
+    }
+
+    /// Closes the GPUs of which nobody but the list has a handle.
+    pub(crate) fn close_unused() -> Result<()> {
+        let mut open = lock(&CUDA);
+        // With the lock nobody gets a first handle; who has one has more than one.
+        let unused: Vec<Self> =
+            open.extract_if(.., |device| Arc::strong_count(&device.inner) == 1).collect();
+        let in_use = open.first().map(|device| Error::DeviceInUse {
+            device: device.to_string(),
+            handles: Arc::strong_count(&device.inner) - 1,
+        });
+        // Under the lock: who opens one again comes after its end.
+        drop(unused);
+        drop(open);
+        in_use.map_or(Ok(()), Err)
     }
 
     /// The devices that this process has opened.
@@ -352,6 +375,15 @@ impl Device {
 
     pub(crate) fn queue(&self, id: StreamId) -> &Arc<Queue> {
         self.inner.queues.get(id)
+    }
+}
+
+impl Drop for DeviceInner {
+    fn drop(&mut self) {
+        if let Some(cuda) = &self.cuda {
+            // What is given back now must not be in use; a lost device does nothing.
+            let _ = cuda.context().synchronize();
+        }
     }
 }
 

@@ -55,6 +55,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A device could not be closed, since something of it is alive. Drop buffers,
+    /// streams, graphs, futures and handles of the device first; those in statics and
+    /// thread-local variables, too.
+    DeviceInUse {
+        /// The device.
+        device: String,
+        /// How many handles of it there are; each stream with its buffers counts once or
+        /// twice.
+        handles: usize,
+    },
     /// Work that cannot be captured was asked of a stream that is being captured
     /// into a graph. Do it before or after the capture, or on another stream.
     Capture {
@@ -356,6 +366,12 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{device} was not reset: {reason}; if it is lost, a new process can use it"
+                )
+            }
+            Self::DeviceInUse { device, handles } => {
+                write!(
+                    f,
+                    "{device} was not closed: {handles} of its handles are alive, in buffers, streams, graphs or futures; drop them first"
                 )
             }
             Self::Capture { operation } => write!(

@@ -60,6 +60,7 @@ mod pool;
 mod profile;
 mod queue;
 mod shelf;
+mod shutdown;
 mod staging;
 mod stream;
 mod stream_pool;
@@ -94,6 +95,7 @@ pub use profile::{
     MemoryKind, MemoryProfile, MemoryProfileMode, ProfileEntry, Stack, StackFrame,
     memory_profile_mode, set_memory_profile,
 };
+pub use shutdown::shutdown;
 pub use stream::{Launched, Stream};
 pub use stream_pool::{BorrowedStream, StreamPool};
 pub use tensor::{Tensor, TensorMut};

@@ -309,7 +309,7 @@ impl Queue {
     }
 
     /// Whether the driver says that no work is left.
-    fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.raw.as_ref().is_none_or(|raw| raw.is_idle().unwrap_or(false))
     }
 }

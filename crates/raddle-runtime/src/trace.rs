@@ -72,17 +72,13 @@ pub(crate) fn start_from_environment() {
             eprintln!("raddle: {error}");
             return;
         }
-        unsafe extern "C" {
-            fn atexit(callback: extern "C" fn()) -> std::ffi::c_int;
-        }
-        // SAFETY: the function takes no arguments and does not unwind.
-        let _ = unsafe { atexit(finish_at_exit) };
+        crate::shutdown::write_at_exit();
     });
 }
 
-extern "C" fn finish_at_exit() {
-    // A panic must not leave an exit handler.
-    if let Ok(Err(error)) = std::panic::catch_unwind(finish_trace) {
+/// Ends the trace with the program.
+pub(crate) fn finish_at_exit() {
+    if let Err(error) = finish_trace() {
         eprintln!("raddle: {error}");
     }
 }

@@ -54,17 +54,24 @@ struct Shared<W> {
     inbox: Mutex<Inbox<W>>,
     has_new: AtomicBool,
     wake: Condvar,
+    swept: Condvar,
 }
 
 struct Inbox<W> {
     new: Vec<W>,
     is_stopped: bool,
+    /// How often the poller was asked to give up what nobody awaits, and how often it
+    /// has since done so.
+    sweeps_wanted: u64,
+    sweeps_done: u64,
 }
 
 impl<W: Watched> Default for Poller<W> {
     fn default() -> Self {
-        let inbox = Mutex::new(Inbox { new: Vec::new(), is_stopped: false });
-        let shared = Shared { inbox, has_new: AtomicBool::new(false), wake: Condvar::new() };
+        let (new, is_stopped) = (Vec::new(), false);
+        let inbox = Mutex::new(Inbox { new, is_stopped, sweeps_wanted: 0, sweeps_done: 0 });
+        let (wake, swept) = (Condvar::new(), Condvar::new());
+        let shared = Shared { inbox, has_new: AtomicBool::new(false), wake, swept };
         Self { shared: Arc::new(shared), thread: Mutex::new(None) }
     }
 }
@@ -108,12 +115,33 @@ impl<W: Watched> Poller<W> {
 }
 
 impl<W: Watched> Poller<W> {
+    /// Has the thread give up, now, every queue that nobody awaits, and waits until it
+    /// has.
+    pub(crate) fn sweep(&self) {
+        let is_here = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        if lock(&self.thread).as_ref().is_none_or(is_here) {
+            return;
+        }
+        let mut inbox = lock(&self.shared.inbox);
+        inbox.sweeps_wanted += 1;
+        let wanted = inbox.sweeps_wanted;
+        self.shared.has_new.store(true, Ordering::Release);
+        self.shared.wake.notify_one();
+        while inbox.sweeps_done < wanted && !inbox.is_stopped {
+            inbox = match self.shared.swept.wait(inbox) {
+                Ok(inbox) => inbox,
+                Err(poison) => poison.into_inner(),
+            };
+        }
+    }
+
     /// Ends the thread and waits until it looks at nothing any more. What is
     /// handed in later is not looked at.
     pub(crate) fn stop(&self) {
         lock(&self.shared.inbox).is_stopped = true;
         self.shared.has_new.store(true, Ordering::Release);
         self.shared.wake.notify_one();
+        self.shared.swept.notify_all();
         let thread = lock(&self.thread).take();
         // The thread itself may hold the last reference to what it watches.
         if let Some(thread) = thread
@@ -131,13 +159,14 @@ impl<W: Watched> Drop for Poller<W> {
 }
 
 impl<W> Shared<W> {
-    /// Moves what is new to `active`, after a sleep of at most `pause`, or until
-    /// there is something if there is no limit. Whether to go on.
-    fn take(&self, active: &mut Vec<W>, pause: Option<Duration>) -> bool {
+    /// Moves what is new to `active`, and the number of a sweep that is wanted to
+    /// `sweep`, after a sleep of at most `pause`, or until there is something if there
+    /// is no limit. Whether to go on.
+    fn take(&self, active: &mut Vec<W>, sweep: &mut Option<u64>, pause: Option<Duration>) -> bool {
         let mut inbox = lock(&self.inbox);
         match pause {
             Some(Duration::ZERO) => {}
-            Some(pause) if inbox.new.is_empty() && !inbox.is_stopped => {
+            Some(pause) if inbox.is_quiet() => {
                 inbox = match self.wake.wait_timeout(inbox, pause) {
                     Ok((inbox, _)) => inbox,
                     Err(poison) => poison.into_inner().0,
@@ -145,7 +174,7 @@ impl<W> Shared<W> {
             }
             Some(_) => {}
             None => {
-                while inbox.new.is_empty() && !inbox.is_stopped {
+                while inbox.is_quiet() {
                     inbox = match self.wake.wait(inbox) {
                         Ok(inbox) => inbox,
                         Err(poison) => poison.into_inner(),
@@ -154,8 +183,23 @@ impl<W> Shared<W> {
             }
         }
         active.append(&mut inbox.new);
+        if inbox.sweeps_done < inbox.sweeps_wanted {
+            *sweep = Some(inbox.sweeps_wanted);
+        }
         self.has_new.store(inbox.is_stopped, Ordering::Release);
         !inbox.is_stopped
+    }
+
+    fn note_sweep(&self, number: u64) {
+        lock(&self.inbox).sweeps_done = number;
+        self.swept.notify_all();
+    }
+}
+
+impl<W> Inbox<W> {
+    /// Whether there is nothing to do here.
+    fn is_quiet(&self) -> bool {
+        self.new.is_empty() && !self.is_stopped && self.sweeps_done == self.sweeps_wanted
     }
 }
 
@@ -180,15 +224,16 @@ fn run<W: Watched>(shared: &Shared<W>) {
     let mut pace = Pace::new();
     let (mut next_probe, mut pass) = (0usize, 0u32);
     let mut last_probe = Instant::now();
+    let mut sweep = None;
     loop {
         if active.is_empty() {
-            if !shared.take(&mut active, None) {
+            if !shared.take(&mut active, &mut sweep, None) {
                 return;
             }
             pace.begin();
             last_probe = Instant::now();
         } else if shared.has_new.load(Ordering::Acquire) {
-            if !shared.take(&mut active, Some(Duration::ZERO)) {
+            if !shared.take(&mut active, &mut sweep, Some(Duration::ZERO)) {
                 return;
             }
             pace.begin();
@@ -196,13 +241,16 @@ fn run<W: Watched>(shared: &Shared<W>) {
         let mut has_progressed = false;
         // Waiters that were cancelled are looked for now and then only.
         pass = pass.wrapping_add(1);
-        let is_thorough = pass % THOROUGH_EVERY == 0;
+        let is_thorough = pass % THOROUGH_EVERY == 0 || sweep.is_some();
         active.retain(|watched| {
             let has_moved = look(watched, &mut woken);
             has_progressed |= has_moved;
             !(has_moved || is_thorough) || stays(watched)
         });
         woken.finish();
+        if let Some(number) = sweep.take() {
+            shared.note_sweep(number);
+        }
         let now = Instant::now();
         if has_progressed {
             pace.note_progress(now);
@@ -223,7 +271,7 @@ fn run<W: Watched>(shared: &Shared<W>) {
             None => std::hint::spin_loop(),
             Some(pause) => {
                 let len = active.len();
-                if !shared.take(&mut active, Some(pause)) {
+                if !shared.take(&mut active, &mut sweep, Some(pause)) {
                     return;
                 }
                 if active.len() > len {

@@ -232,6 +232,16 @@ impl CudaSegments {
     }
 }
 
+impl Drop for CudaSegments {
+    fn drop(&mut self) {
+        for start in std::mem::take(&mut self.segments).into_keys() {
+            // SAFETY: the segment came from `allocate_blocking`; the pool goes after
+            // everything it handed out. A failure means a lost context.
+            let _ = unsafe { raddle_cuda::free_blocking(&self.context, start) };
+        }
+    }
+}
+
 /// One range of addresses with pieces of memory mapped where they are needed.
 pub(crate) struct VirtualSpace {
     context: Arc<Context>,

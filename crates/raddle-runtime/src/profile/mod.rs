@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use raddle_device::kernel::Kernel;
 
-pub(crate) use self::exit::report_at_exit;
+pub(crate) use self::exit::{report_at_exit, write_report};
 pub(crate) use self::report::holders;
 pub use self::report::{MemoryProfile, ProfileEntry};
 pub use self::site::MemoryKind;

@@ -12,6 +12,7 @@ pub(crate) fn init(world: &mut Locked, flags: u32) -> Result {
         return Err(INVALID_VALUE);
     }
     world.is_started = true;
+    crate::ledger::write_at_exit();
     if world.settings.devices == 0 { Err(100) } else { Ok(()) }
 }
 
@@ -117,9 +118,26 @@ pub(crate) fn release(world: &mut Locked, device: i32) -> Result {
     if *retains == 0 {
         let handle = *handle;
         world.primaries.remove(&device);
+        report_left(world, device, handle);
         world.destroy_context(handle);
     }
     Ok(())
+}
+
+/// Reports what is alive in a context that nobody retains any more. What is in a lost
+/// one cannot be given back.
+fn report_left(world: &mut Locked, device: i32, context: Handle) {
+    if world.contexts.get(&context).is_none_or(|context| context.fault.is_some()) {
+        return;
+    }
+    let ledger = world.ledger(Some(device));
+    let rows = ledger.lines().filter_map(|line| line.split_once(' '));
+    for (name, count) in rows.filter(|&(name, count)| name != "contexts" && count != "0") {
+        // Pool memory is counted in bytes as well, and work by its memory.
+        if !name.ends_with("_bytes") && !matches!(name, "graphs" | "links") {
+            world.violate(format!("device {device} is released with {count} {name} alive"));
+        }
+    }
 }
 
 pub(crate) fn reset(world: &mut Locked, device: i32) -> Result {

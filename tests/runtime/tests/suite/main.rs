@@ -3,6 +3,7 @@
 mod completion;
 mod costs;
 mod cycles;
+mod ends;
 mod faults;
 mod fuzz;
 mod graphs;
