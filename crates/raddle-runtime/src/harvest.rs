@@ -1,5 +1,6 @@
 //! Looking for what went wrong in a queue's work: in its own launches, in graphs that
-//! were replayed on it, and in work of other queues that its own has used.
+//! were replayed on it, in work of other queues that its own has used, and with other
+//! devices that it copied from.
 //!
 //! Each of these is known by number: a launch by the tag in its panic's record, a
 //! replay by the list of its graph, other work by the uses that memory notes. So an
@@ -11,10 +12,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::device::Device;
 use crate::panics::{GraphSlot, Harvest, KernelIndex, LaunchTag};
 use crate::queue::Queue;
 use crate::sync::lock;
-use crate::timeline::Use;
+use crate::timeline::{StreamId, Use};
 
 /// Where a queue's errors come from, beside its own launches.
 #[derive(Default)]
@@ -22,6 +24,16 @@ pub(crate) struct Sources {
     /// Graphs with replays here whose end was not seen.
     graphs: Vec<Arc<GraphSlot>>,
     dependences: Vec<Dependence>,
+    lenders: Vec<Lender>,
+}
+
+/// A device whose memory was copied from.
+struct Lender {
+    device: Device,
+    /// The queue there that stands for the copy.
+    stream: StreamId,
+    /// Number of the copy here.
+    at: u64,
 }
 
 /// Work here that uses what unfinished work of another queue leaves.
@@ -76,6 +88,13 @@ impl Queue {
         self.has_sources.store(true, Ordering::Release);
     }
 
+    /// Notes that work number `at`, a copy, reads memory of another device, for which
+    /// `stream` stands there.
+    pub(crate) fn borrow_from(&self, device: &Device, stream: StreamId, at: u64) {
+        lock(&self.sources).lenders.push(Lender { device: device.clone(), stream, at });
+        self.has_sources.store(true, Ordering::Release);
+    }
+
     /// Notes what went wrong in work up to number `completed`, which has ended.
     pub(crate) fn harvest(&self, harvest: &Harvest<'_>, completed: u64) {
         if let Some(panics) = &self.panics {
@@ -93,8 +112,12 @@ impl Queue {
         while let Some(dependence) = self.take_dependence(completed) {
             self.ask_other(harvest, dependence);
         }
+        while let Some(lender) = self.take_lender(completed) {
+            self.ask_lender(&lender);
+        }
         let sources = lock(&self.sources);
-        if sources.graphs.is_empty() && sources.dependences.is_empty() {
+        let is_quiet = sources.graphs.is_empty() && sources.dependences.is_empty();
+        if is_quiet && sources.lenders.is_empty() {
             self.has_sources.store(false, Ordering::Release);
         }
     }
@@ -111,6 +134,26 @@ impl Queue {
         let mut sources = lock(&self.sources);
         let position = sources.dependences.iter().position(|known| known.at <= completed)?;
         Some(sources.dependences.remove(position))
+    }
+
+    fn take_lender(&self, completed: u64) -> Option<Lender> {
+        let mut sources = lock(&self.sources);
+        let position = sources.lenders.iter().position(|lender| lender.at <= completed)?;
+        Some(sources.lenders.remove(position))
+    }
+
+    /// Notes here whether the other device was lost: a copy from it ends all the same,
+    /// with whatever the memory held.
+    fn ask_lender(&self, Lender { device, stream, at }: &Lender) {
+        let raw = device.queue(*stream).raw.as_ref();
+        if let Some(Err(error)) = raw.map(raddle_cuda::Stream::is_idle)
+            && error.is_sticky()
+        {
+            device.lose(error, device.suspect());
+        }
+        if let Some(error) = device.inner().lost() {
+            self.errors.push(at - 1, *at, error);
+        }
     }
 
     /// Notes here what went wrong in the other queue's work, which has ended before.

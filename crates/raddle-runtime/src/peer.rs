@@ -81,8 +81,10 @@ impl Stream {
     /// ## Errors
     ///
     /// [`Error::Length`] if the lengths differ, [`Error::WrongDevice`] if the target
-    /// is elsewhere, or a failed driver call. A panic of the kernel that made the
-    /// source shows at the next wait for its own stream.
+    /// is elsewhere, [`Error::DeviceLost`] if the source's device is lost, or a failed
+    /// driver call. If that device is lost before the copy has ended, the next wait on
+    /// this stream says so. A panic of the kernel that made the source shows at the
+    /// next wait for its own stream.
     pub fn copy_across<'a, 'b, T: DeviceType>(
         &self,
         source: impl Into<Slice<'a, T>>,
@@ -129,6 +131,9 @@ impl Stream {
         target: SliceMut<'_, T>,
     ) -> Result<()> {
         let bytes = source.len() * size_of::<T>();
+        if let Some(lost) = source.device().inner().lost() {
+            return Err(lost);
+        }
         let guard = source.device().stream()?;
         let (Some(own), Some(peer)) =
             (self.device().cuda_context(), source.device().cuda_context())
@@ -151,7 +156,8 @@ impl Stream {
             }
             Ok(copied.record(raw)?)
         });
-        let guarded = copy.and_then(|_| {
+        let guarded = copy.and_then(|copied_at| {
+            self.queue().borrow_from(source.device(), guard.queue().id, copied_at.sequence);
             guard.submit(Operation::Named(COPY), &reads(), |raw, _| {
                 Ok(raw.map_or(Ok(()), |raw| raw.wait(&copied))?)
             })

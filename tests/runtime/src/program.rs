@@ -37,6 +37,14 @@ pub enum Op {
     Zeros { slot: usize, on: usize, len: usize },
     /// A new buffer of one value.
     Filled { slot: usize, on: usize, len: usize, value: u32 },
+    /// A new buffer in memory that host and device share, with numbers that the host
+    /// writes there.
+    Shared { slot: usize, is_managed: bool, len: usize, seed: u32 },
+    /// The host writes numbers to a buffer that it shares.
+    WriteShared { slot: usize, seed: u32 },
+    /// A new buffer that was copied to the other device, half filled there, and copied
+    /// back.
+    Across { from: usize, to: usize, on: usize, there: usize, value: u32 },
     /// Sets a part to a value.
     Fill { slot: usize, on: usize, part: Part, value: u32 },
     /// Writes numbers from the host to a part.
@@ -109,6 +117,9 @@ pub const TICKETS: usize = 4;
 /// Graphs of a program.
 pub const GRAPHS: usize = 3;
 
+/// Streams of the other device.
+pub const PEER_STREAMS: usize = 3;
+
 /// A program of `len` operations.
 #[must_use]
 pub fn program(seed: u64, len: usize) -> Vec<Op> {
@@ -180,10 +191,16 @@ fn op(random: &mut Random) -> Op {
     }
 }
 
-/// Pinned memory and graphs.
+/// Pinned and shared memory, graphs, and the other device.
 fn extra(random: &mut Random, slot: usize, other: usize, on: usize, seed: u32) -> Op {
     let (graph, ticket) = (random.below(GRAPHS), random.below(TICKETS));
-    match random.below(12) {
+    match random.below(16) {
+        12 => Op::Shared { slot, is_managed: random.below(2) == 0, len: length(random), seed },
+        13 => Op::WriteShared { slot, seed },
+        14..=15 => {
+            let there = random.below(PEER_STREAMS);
+            Op::Across { from: slot, to: other, on, there, value: seed }
+        }
         0..=1 => Op::BeginPinned { slot, on, ticket },
         2..=3 => Op::WritePinned { slot, on, seed, is_waited: random.below(2) == 0 },
         4..=5 => Op::Capture { graph, target: slot, source: other, on, seed },

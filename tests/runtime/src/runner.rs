@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
-use raddle_runtime::{Buffer, Device, Download, Error, Event, Grid, InFlight, Pinned, Stream};
+use raddle_runtime::{
+    Buffer, Device, Download, Error, Event, Grid, InFlight, MemoryKind, Pinned, Stream,
+};
 
 use crate::captured::Captured;
 use crate::kernels::{churn, churn_oracle, exchange, exchange_oracle};
-use crate::program::{Finish, GRAPHS, Op, Part, SLOTS, STREAMS, TICKETS};
+use crate::program::{Finish, GRAPHS, Op, PEER_STREAMS, Part, SLOTS, STREAMS, TICKETS};
 use crate::random::numbers;
 
 /// How long slow kernels take on a GPU.
@@ -70,6 +72,8 @@ impl Arriving {
 pub struct Runner {
     device: Device,
     streams: Vec<Stream>,
+    /// Streams of the other device, or of the same if there is none.
+    peer: Vec<Stream>,
     slots: Vec<Option<Pair>>,
     kept: Vec<Option<Kept>>,
     graphs: Vec<Option<Captured>>,
@@ -102,9 +106,11 @@ impl Runner {
         let streams: Result<Vec<Stream>, Error> = (0..STREAMS).map(|_| device.stream()).collect();
         let streams = streams.map_err(failed)?;
         let nothing = streams[0].zeros(0).map_err(failed)?;
+        let peer: Result<Vec<Stream>, Error> = (0..PEER_STREAMS).map(|_| device.stream()).collect();
         Ok(Self {
             device: device.clone(),
             streams,
+            peer: peer.map_err(failed)?,
             slots: (0..SLOTS).map(|_| None).collect(),
             kept: (0..TICKETS).map(|_| None).collect(),
             graphs: (0..GRAPHS).map(|_| None).collect(),
@@ -112,6 +118,16 @@ impl Runner {
             nothing,
             progress: std::thread::park,
         })
+    }
+
+    /// Copies to and from `peer`, where it would copy within its own device.
+    ///
+    /// # Errors
+    ///
+    /// What the device says.
+    pub fn with_peer(self, peer: &Device) -> Result<Self, Failure> {
+        let peer: Result<Vec<Stream>, Error> = (0..PEER_STREAMS).map(|_| peer.stream()).collect();
+        Ok(Self { peer: peer.map_err(failed)?, ..self })
     }
 
     /// Calls `progress` again and again while it awaits something, in place of
@@ -134,7 +150,7 @@ impl Runner {
             let op = Op::CheckHome { slot };
             self.step(op).map_err(|failure| format!("at the end, {op:?}: {failure}"))?;
         }
-        for stream in &self.streams {
+        for stream in self.streams.iter().chain(&self.peer) {
             stream.synchronize().map_err(failed)?;
         }
         Ok(())
@@ -142,7 +158,12 @@ impl Runner {
 
     fn step(&mut self, op: Op) -> Result<(), Failure> {
         match op {
-            Op::Upload { .. } | Op::Zeros { .. } | Op::Filled { .. } => self.make(op),
+            Op::Upload { .. }
+            | Op::Zeros { .. }
+            | Op::Filled { .. }
+            | Op::Shared { .. }
+            | Op::WriteShared { .. } => self.make(op),
+            Op::Across { from, to, on, there, value } => self.across((from, to), on, there, value),
             Op::Fill { .. } | Op::Write { .. } | Op::WritePinned { .. } | Op::Copy { .. } => {
                 self.transfer(op)
             }
@@ -178,6 +199,29 @@ impl Runner {
             Op::Zeros { slot, on, len } => (slot, self.streams[on].zeros(len), vec![0; len]),
             Op::Filled { slot, on, len, value } => {
                 (slot, self.streams[on].filled(len, value), vec![value; len])
+            }
+            Op::Shared { slot, is_managed, len, seed } => {
+                let expected = numbers(len, seed);
+                let made = if is_managed {
+                    self.device.managed_zeros(len)
+                } else {
+                    self.device.mapped_zeros(len)
+                };
+                let mut buffer: Buffer<u32> = made.map_err(failed)?;
+                buffer.host_mut().map_err(failed)?.copy_from_slice(&expected);
+                (slot, Ok(buffer), expected)
+            }
+            Op::WriteShared { slot, seed } => {
+                let Some(pair) = &mut self.slots[slot] else { return Ok(()) };
+                if pair.buffer.kind() == MemoryKind::Device {
+                    return Ok(());
+                }
+                let source = numbers(pair.len(), seed);
+                let host = pair.buffer.host_mut().map_err(failed)?;
+                compare(host, &pair.expected.borrow())?;
+                host.copy_from_slice(&source);
+                pair.expected.borrow_mut().copy_from_slice(&source);
+                return Ok(());
             }
             _ => return Ok(()),
         };
@@ -220,6 +264,25 @@ impl Runner {
             Op::Copy { from, to, on, source, target } => self.copy((from, to), on, source, target),
             _ => Ok(()),
         }
+    }
+
+    fn across(
+        &mut self,
+        (from, to): (usize, usize),
+        on: usize,
+        there: usize,
+        value: u32,
+    ) -> Result<(), Failure> {
+        let Some(pair) = &self.slots[from] else { return Ok(()) };
+        let mut expected = pair.expected.borrow().clone();
+        let half = expected.len() / 2;
+        expected[..half].fill(value);
+        let mut moved = pair.buffer.to_device(&self.peer[there]).map_err(failed)?;
+        let part = moved.slice_mut(..half).map_err(failed)?;
+        self.peer[there].fill(part, value).map_err(failed)?;
+        let buffer = moved.to_device(&self.streams[on]).map_err(failed)?;
+        self.slots[to] = Some(Pair { buffer, expected: Rc::new(RefCell::new(expected)) });
+        Ok(())
     }
 
     fn copy(

@@ -57,7 +57,14 @@ fn run_on_fake(fake: &Fake, seed: u64, ops: &[Op]) -> Result<(), String> {
     fake.set("seed", seed);
     fake.set("eager", [0, 2, 8, 64][seed as usize % 4]);
     let device = Device::cuda(0).map_err(|error| error.to_string())?;
-    let mut runner = Runner::new(&device)?.with_progress(|| {
+    let peer = Device::cuda(1).map_err(|error| error.to_string())?;
+    if seed % 16 == 9 {
+        // Direct from now on, where it went through the host before.
+        let enabled =
+            device.enable_peer_access(&peer).and_then(|()| peer.enable_peer_access(&device));
+        enabled.map_err(|error| error.to_string())?;
+    }
+    let mut runner = Runner::new(&device)?.with_peer(&peer)?.with_progress(|| {
         let _ = Fake::load().ask("run 3");
         std::thread::yield_now();
     });
@@ -74,6 +81,8 @@ fn run_on_fake(fake: &Fake, seed: u64, ops: &[Op]) -> Result<(), String> {
 fn any_order_of_the_fake_driver_agrees_with_the_oracle() {
     let name = "fuzz::any_order_of_the_fake_driver_agrees_with_the_oracle";
     let Some(fake) = isolated(name, &[]) else { return };
+    fake.set("devices", 2);
+    fake.set("peers", 1);
     let start = Instant::now();
     let dog = watchdog(Duration::from_secs(30));
     let is_enough = || start.elapsed() > limit(10);
@@ -90,7 +99,9 @@ fn random_work_on_a_gpu_agrees_with_the_oracle() {
     let Some(device) = gpu("random_work_on_a_gpu_agrees_with_the_oracle (1 test)") else { return };
     let start = Instant::now();
     let is_enough = || start.elapsed() > limit(60);
-    let mut run = |_: u64, ops: &[Op]| Runner::new(&device)?.run(ops);
+    // The second GPU, where there is one.
+    let peer = Device::cuda(1).unwrap_or_else(|_| device.clone());
+    let mut run = |_: u64, ops: &[Op]| Runner::new(&device)?.with_peer(&peer)?.run(ops);
     let count = fuzz(seeds(u64::MAX), LEN, &is_enough, &mut run);
     report(&device.to_string(), count, start);
 }

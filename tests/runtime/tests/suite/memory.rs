@@ -267,3 +267,37 @@ fn managed_memory_needs_a_device_that_shares_it() {
     assert!(matches!(error, Error::WrongMemory { .. }), "{error}");
     check_clean(&fake);
 }
+
+#[test]
+fn a_peer_copy_from_a_device_that_is_lost_is_an_error() {
+    let name = "memory::a_peer_copy_from_a_device_that_is_lost_is_an_error";
+    let Some(fake) = isolated(name, &[]) else { return };
+    fake.set("devices", 2);
+    fake.set("peers", 1);
+    let [here, there] = [0, 1].map(|ordinal| Device::cuda(ordinal).unwrap());
+    let (stream, lender) = (here.stream().unwrap(), there.stream().unwrap());
+    let (none, mut source) = (lender.zeros::<u32>(0).unwrap(), lender.zeros::<u32>(64).unwrap());
+    source.device().stream().unwrap().synchronize().unwrap();
+    fake.set("held", 1);
+    fake.ask("fault churn 0 719");
+    lender.launch(Grid::cover(64, 32), churn(0, &mut source, [&none; 3], 1)).unwrap();
+    let moved = source.to_device(&stream).unwrap();
+    let awaited = stream.done();
+    fake.set("held", 0);
+    let is_told = |result: Result<(), Error>| match result {
+        Err(Error::DeviceLost { device, source, .. }) => {
+            assert!(device.starts_with("cuda:1"), "{device}");
+            assert!(source.to_string().contains("CUDA_ERROR_LAUNCH_FAILED"), "{source}");
+        }
+        other => panic!("a lost device was expected, found {other:?}"),
+    };
+    is_told(awaited.wait());
+    is_told(source.to_device(&stream).map(|_| ()));
+    is_told(lender.synchronize());
+    // This device has lost nothing.
+    assert!(there.is_lost() && !here.is_lost());
+    stream.synchronize().unwrap();
+    assert_eq!(moved.len(), 64);
+    assert_eq!(stream.upload(&[3u32; 9]).unwrap().to_vec().unwrap(), [3; 9]);
+    check_clean(&fake);
+}
