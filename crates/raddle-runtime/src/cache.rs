@@ -2,7 +2,7 @@
 //! not once for each start.
 //!
 //! A file is named by a hash of all that decides its content (PTX, capability,
-//! driver, options, format) and begins with a checksum of its body. It appears
+//! driver, assembler, options, format) and begins with a checksum of its body. It appears
 //! by renaming, so that other processes see all of it or nothing; a file that is
 //! cut or damaged is removed and made anew. The cache never makes a load fail:
 //! where it cannot be read or written, kernels are assembled each time.
@@ -58,11 +58,11 @@ impl Cache {
         Self { folder: if is_off { None } else { folder() }, bytes_max, identity }
     }
 
-    /// The name under which the cubin of `ptx` is kept; `None` when the cache is
-    /// off.
-    pub(crate) fn key(&self, ptx: &str) -> Option<Key> {
+    /// The name under which the cubin of `ptx` is kept that the driver's linker makes,
+    /// or `assembler` if that is not empty; `None` when the cache is off.
+    pub(crate) fn key(&self, ptx: &str, assembler: &str) -> Option<Key> {
         self.folder.as_ref()?;
-        Some(key_of(&self.identity, ptx))
+        Some(key_of(&self.identity, assembler, ptx))
     }
 
     /// The cubin, if it is there and whole.
@@ -88,6 +88,13 @@ impl Cache {
         }
     }
 
+    /// A folder that only its owner can write, for files on the way to the cache.
+    pub(crate) fn drafts(&self) -> Option<PathBuf> {
+        let folder = self.folder.as_ref()?.join("cubin");
+        make_private_folder(&folder).ok()?;
+        Some(folder)
+    }
+
     /// Forgets a cubin.
     pub(crate) fn remove(&self, key: &Key) {
         if let Some(path) = self.path(key) {
@@ -100,9 +107,9 @@ impl Cache {
     }
 }
 
-fn key_of(identity: &str, ptx: &str) -> Key {
+fn key_of(identity: &str, assembler: &str, ptx: &str) -> Key {
     let mut hash = Sha256::new();
-    for part in ["raddle cubin, format 1, options: line tables", identity, ptx] {
+    for part in ["raddle cubin, format 2, options: line tables", identity, assembler, ptx] {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -216,7 +223,7 @@ mod tests {
     fn what_was_written_is_read_and_damage_is_found() {
         let folder = Folder::new("damage");
         let cache = folder.cache(1 << 20);
-        let key = cache.key("ptx").unwrap();
+        let key = cache.key("ptx", "").unwrap();
         assert_eq!(cache.read(&key), None);
         cache.write(&key, b"\x7fELF and more");
         assert_eq!(cache.read(&key).as_deref(), Some(&b"\x7fELF and more"[..]));
@@ -240,11 +247,12 @@ mod tests {
     #[test]
     fn everything_that_decides_the_content_is_in_the_key() {
         let keys = [
-            key_of("sm_90 for 13.0", "ptx"),
-            key_of("sm_80 for 13.0", "ptx"),
-            key_of("sm_90 for 13.1", "ptx"),
-            key_of("sm_90 for 13.0", "ptx2"),
-            key_of("sm_90 for 13.0p", "tx"),
+            key_of("sm_90 for 13.0", "", "ptx"),
+            key_of("sm_80 for 13.0", "", "ptx"),
+            key_of("sm_90 for 13.1", "", "ptx"),
+            key_of("sm_90 for 13.0", "", "ptx2"),
+            key_of("sm_90 for 13.0p", "", "tx"),
+            key_of("sm_90 for 13.0", "ptxas", "ptx"),
         ];
         for (i, key) in keys.iter().enumerate() {
             assert!(keys[..i].iter().all(|other| other != key));
@@ -256,7 +264,7 @@ mod tests {
         let folder = Folder::new("size");
         let cache = folder.cache(10_000);
         let body = vec![7u8; 1000];
-        let keys: Vec<Key> = (0..30).map(|i| key_of("d", &i.to_string())).collect();
+        let keys: Vec<Key> = (0..30).map(|i| key_of("d", "", &i.to_string())).collect();
         for (i, key) in keys.iter().enumerate() {
             cache.write(key, &body);
             let file = fs::File::options().append(true).open(cache.path(key).unwrap()).unwrap();
@@ -272,7 +280,7 @@ mod tests {
     fn threads_that_write_the_same_key_never_show_a_torn_file() {
         let folder = Folder::new("race");
         let cache = folder.cache(1 << 30);
-        let key = key_of("d", "p");
+        let key = key_of("d", "", "p");
         let body = vec![3u8; 100_000];
         std::thread::scope(|scope| {
             for _ in 0..2 {

@@ -173,6 +173,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// The assembler that `RADDLE_PTXAS` names did not assemble a kernel: name one that
+    /// knows the kernel's target, or none.
+    Assembler {
+        /// The program.
+        program: std::path::PathBuf,
+        /// What it said, or why it did not run.
+        reason: String,
+    },
     /// A range that does not lie in a buffer.
     Range {
         /// Its start.
@@ -411,6 +419,9 @@ impl fmt::Display for Error {
                 "{bytes} bytes of {from} at address {address:#x} are no whole number of aligned {to}"
             ),
             Self::TensorMap { reason } => write!(f, "tensor map: {reason}"),
+            Self::Assembler { program, reason } => {
+                write!(f, "{} (named by RADDLE_PTXAS): {reason}", program.display())
+            }
             Self::Range { start, end, len } => {
                 write!(f, "range {start}..{end} does not lie in a buffer of {len} elements")
             }

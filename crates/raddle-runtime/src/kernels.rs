@@ -4,9 +4,10 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
-use raddle_cuda::{Function, FunctionAttribute, Module};
+use raddle_cuda::{Function, FunctionAttribute};
 use raddle_device::kernel::{FORMATTING_MARK, Image, Kernel, RECURSION_MARK};
 
+use crate::assembler;
 use crate::cuda::CudaDevice;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -216,7 +217,7 @@ fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> R
     } else if image.ptx.starts_with(FORMATTING_MARK) {
         cuda.context().raise_stack_limit(FORMATTING_STACK_BYTES)?;
     }
-    let module = load_module(cuda, kernel.name, image)?;
+    let module = assembler::load_module(cuda, kernel.name, image)?;
     let function = module.function(image.entry)?;
     let index = cuda.board.add_kernel(kernel.name)?;
     loaded(device, kernel, function, index)
@@ -242,38 +243,6 @@ pub(crate) fn loaded(
         index,
         function,
     })
-}
-
-/// Loads an image: from the cache of cubins, or assembled now and kept there.
-fn load_module(
-    cuda: &CudaDevice,
-    name: &'static str,
-    image: &Image,
-) -> Result<std::sync::Arc<Module>> {
-    let context = cuda.context();
-    // What gives a cubin is the driver's linker, which compiles for calls from other
-    // modules: it then ignores `setmaxnreg` and waits after each `wgmma`. Kernels for
-    // one capability are there for such instructions: they are compiled whole, and the
-    // driver keeps them in its own cache.
-    let is_specific = Target::parse(image.target).is_some_and(|target| target.suffix.is_some());
-    let key = if is_specific { None } else { cuda.cache.key(image.ptx) };
-    let Some(key) = key else {
-        return Ok(Module::from_ptx(context, image.ptx)?);
-    };
-    if let Some(cubin) = cuda.cache.read(&key) {
-        // SAFETY: the checksum says that these are the bytes that the driver
-        // made, whole.
-        match unsafe { Module::from_cubin(context, &cubin) } {
-            Ok(module) => return Ok(module),
-            // A driver that refuses what it made: make it anew.
-            Err(error) if !error.is_sticky() => cuda.cache.remove(&key),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let cubin = raddle_cuda::assemble(context, name, image.ptx)?;
-    cuda.cache.write(&key, &cubin);
-    // SAFETY: the driver made this cubin just now.
-    Ok(unsafe { Module::from_cubin(context, &cubin)? })
 }
 
 fn no_image(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Error {

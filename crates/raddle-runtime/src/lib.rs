@@ -34,6 +34,7 @@
 
 mod anchor;
 mod args;
+mod assembler;
 mod buffer;
 mod cache;
 pub mod call;
