@@ -24,7 +24,7 @@ mod per_thread;
 mod per_warp;
 
 pub use per_block::{BlockChunk, PerBlock, PerBlockIter, RawChunks};
-pub use per_block_tile::{BlockTile, PerBlockTile, PerBlockTileIter, RawMatrix};
+pub use per_block_tile::{BlockTile, BlockTileIter, PerBlockTile, PerBlockTileIter, RawMatrix};
 pub use per_thread::{PerThread, PerThreadChunks, PerThreadChunksIter, PerThreadIter};
 pub use per_warp::{PerWarp, PerWarpIter, WarpChunk};
 
