@@ -2,6 +2,7 @@
 
 use raddle_device::float::{bf16, f16, tf32};
 use raddle_device::param::DeviceType;
+use raddle_device::vector::{Vector, VectorElement};
 
 use crate::error::{Error, Result};
 
@@ -24,6 +25,10 @@ plain!(f16, bf16, tf32);
 
 // SAFETY: arrays lay their elements out with no padding between.
 unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
+
+// SAFETY: a vector is its elements, aligned to their whole size, which is no more than
+// they take.
+unsafe impl<T: Plain + VectorElement<N>, const N: usize> Plain for Vector<T, N> {}
 
 /// How many `U`s the bytes of `len` `T`s at `address` are.
 pub(crate) fn reinterpreted_len<T: Plain, U: Plain>(address: u64, len: usize) -> Result<usize> {

@@ -1,10 +1,10 @@
 //! 03: the kernel language is Rust: generics, traits with constants, closures,
-//! iterators, enums that carry data, `match`, `?`.
+//! iterators.
 //!
-//! Two programs. The first integrates curves: one generic kernel, compiled for each
-//! curve, whose closures and iterators vanish in the process. The second evaluates
-//! an expression that is not known before it runs, as an interpreter over an enum.
-//! Both are functions that the host can call as well, and does, to compare.
+//! One generic kernel integrates curves. It is compiled for each curve, and closures
+//! and iterators vanish in the process. What it computes with are functions that the
+//! host can call as well, and does, to compare. Enums that carry data, `match` and `?`
+//! are in [`interpreter`](interpreter.rs).
 //!
 //! ```text
 //! cargo run --release -p raddle-examples --bin ex03_language
@@ -12,7 +12,7 @@
 
 use std::process::ExitCode;
 
-use kernels::{Curve, Ellipse, Polynomial, Token};
+use kernels::{Curve, Ellipse, Polynomial};
 use raddle::prelude::*;
 use raddle_examples::{
     Outcome, Sizes, expect_equal, gflop_per_s, median_ms, on_best_device, print_rate,
@@ -84,69 +84,6 @@ mod kernels {
             *out = part(&curve, i, count);
         }
     }
-
-    /// A step of an expression as it lies in memory, where layouts are fixed.
-    #[repr(C)]
-    #[derive(Clone, Copy, DeviceType)]
-    pub struct Token {
-        pub code: u8,
-        pub number: f32,
-    }
-
-    /// A step of an expression in postfix order.
-    enum Step {
-        Number(f32),
-        X,
-        Apply(fn(f32, f32) -> f32),
-    }
-
-    impl TryFrom<Token> for Step {
-        type Error = Invalid;
-        fn try_from(token: Token) -> Result<Self, Invalid> {
-            Ok(match token.code {
-                b'#' => Self::Number(token.number),
-                b'x' => Self::X,
-                b'+' => Self::Apply(|a, b| a + b),
-                b'*' => Self::Apply(|a, b| a * b),
-                b'>' => Self::Apply(f32::max),
-                _ => return Err(Invalid::Code),
-            })
-        }
-    }
-
-    /// Why an expression has no value.
-    #[derive(Debug)]
-    pub enum Invalid {
-        /// A token that means nothing.
-        Code,
-        /// Too few numbers on the stack, or too many.
-        Stack,
-    }
-
-    /// The expression's value at `x`.
-    pub fn evaluate(program: &[Token], x: f32) -> Result<f32, Invalid> {
-        let (mut stack, mut len) = ([0.0f32; 8], 0usize);
-        for &token in program {
-            let value = match token.try_into()? {
-                Step::Number(number) => number,
-                Step::X => x,
-                Step::Apply(operator) => {
-                    len = len.checked_sub(2).ok_or(Invalid::Stack)?;
-                    operator(stack[len], stack[len + 1])
-                }
-            };
-            *stack.get_mut(len).ok_or(Invalid::Stack)? = value;
-            len += 1;
-        }
-        if len == 1 { Ok(stack[0]) } else { Err(Invalid::Stack) }
-    }
-
-    #[kernel]
-    pub fn plot(program: &[Token], x: &[f32], mut y: PerThread<f32>) {
-        for (i, y) in y.iter_mut() {
-            *y = evaluate(program, x[i]).expect("the expression is valid");
-        }
-    }
 }
 
 fn main() -> ExitCode {
@@ -171,28 +108,7 @@ fn run(device: &Device, n: usize) -> Outcome {
     let flops = n as f64 * f64::from(Polynomial::<3>::INTERVALS) * (3.0 * 4.0 + 6.0);
     print_rate("integrate a polynomial", ms, gflop_per_s(flops, ms), "GFLOP/s");
     stream.launch(grid, kernels::integrate(ellipse, &mut parts))?;
-    check_area("ellipse", ellipse, &parts.to_vec()?, std::f64::consts::PI / 4.0)?;
-
-    // (x * x + -0.25) > 0.5 * x, in postfix order; `>` is the larger of two.
-    let program: Vec<Token> = [
-        ('x', 0.0),
-        ('x', 0.0),
-        ('*', 0.0),
-        ('#', -0.25),
-        ('+', 0.0),
-        ('#', 0.5),
-        ('x', 0.0),
-        ('*', 0.0),
-        ('>', 0.0),
-    ]
-    .map(|(code, number)| Token { code: code as u8, number })
-    .to_vec();
-    let x: Vec<f32> = (0..n).map(|i| i as f32 / n as f32 * 2.0 - 1.0).collect();
-    let (program, x_device) = (stream.upload(&program)?, stream.upload(&x)?);
-    let mut y = stream.zeros::<f32>(n)?;
-    stream.launch(grid, kernels::plot(&program, &x_device, &mut y))?;
-    let expected: Vec<f32> = x.iter().map(|x| (x * x - 0.25).max(0.5 * x)).collect();
-    expect_equal("expression", &y.to_vec()?, &expected)
+    check_area("ellipse", ellipse, &parts.to_vec()?, std::f64::consts::PI / 4.0)
 }
 
 /// Each part is, bit for bit, what the host computes with the same function, and
@@ -209,7 +125,7 @@ fn check_area<C: Curve>(what: &str, curve: C, parts: &[f32], area: f64) -> Outco
 #[cfg(test)]
 mod tests {
     #[test]
-    fn curves_and_expressions_are_what_the_host_computes() {
+    fn curves_are_what_the_host_computes() {
         raddle_examples::on_every_device(&[64, 3000], super::run);
     }
 }

@@ -1,4 +1,4 @@
-//! 07: a matrix product in four levels, without tensor cores.
+//! 07: a matrix product in three levels, without tensor cores.
 //!
 //! All levels compute `c = a * b` in `f32`. They differ in how often an element is
 //! fetched before it is used up:
@@ -7,10 +7,9 @@
 //! |---|---|--:|
 //! | `one_by_one`: a thread computes an element | global memory | 1/2 |
 //! | `shared_tiles`: a block stages 16 by 16 tiles | shared memory | 1/2 |
-//! | `register_tiles`: a thread computes 4 by 4 | shared memory | 2 |
-//! | `large_tiles`: 16 by 4, the next tiles on their way | shared memory | 3.2 |
+//! | `register_tiles`: 16 by 4, the next tiles on their way | shared memory | 3.2 |
 //!
-//! Fetches of the last two are vectors of four elements.
+//! Fetches of the last are vectors of four elements.
 //!
 //! ```text
 //! cargo run --release -p raddle-examples --bin ex07_gemm
@@ -19,7 +18,7 @@
 use std::process::ExitCode;
 
 use raddle::prelude::*;
-use raddle_examples::{Outcome, Sizes, expect_close, gflop_per_s, median_ms, on_best_device};
+use raddle_examples::{Levels, Outcome, Sizes, noise, on_best_device, product_rows};
 
 mod kernels {
     use raddle::prelude::*;
@@ -65,55 +64,11 @@ mod kernels {
         *sum = F32x4::new(core::array::from_fn(|i| a.mul_add(b[i], sum[i])));
     }
 
-    /// A block of 256 threads computes 64 by 64 elements, a thread four vectors:
-    /// those in rows `t / 16 + 16 i` at columns `4 (t % 16)`, which are the ones
-    /// that `PerBlockTile` gives it. Matrices lie in rows of `n / 4` vectors.
-    #[kernel(block = 256)]
-    pub fn register_tiles(a: &[F32x4], b: &[F32x4], n: u32, mut c: PerBlockTile<f32, 64, 64, 4>) {
-        let vectors = n as usize / 4;
-        let mut a_tile = shared!([F32x4; 64 * 4]);
-        let mut b_tile = shared!([F32x4; 16 * 16]);
-        let (row, col) = (thread_x() as usize / 16, thread_x() as usize % 16);
-        for mut tile in c.iter_mut() {
-            let (first_row, first_col) = (tile.first_row(), tile.first_col() / 4);
-            let mut sums = [F32x4::splat(0.0); 4];
-            for k in (0..vectors).step_by(4) {
-                let (a_tile, b_tile) = a_tile.fill_both(
-                    |i| {
-                        a.get((first_row + i / 4) * vectors + k + i % 4)
-                            .copied()
-                            .unwrap_or_default()
-                    },
-                    &mut b_tile,
-                    |i| {
-                        let place = (4 * k + i / 16) * vectors + first_col + i % 16;
-                        b.get(place).copied().unwrap_or_default()
-                    },
-                );
-                for k in 0..4 {
-                    let a: [F32x4; 4] = core::array::from_fn(|i| a_tile[(row + 16 * i) * 4 + k]);
-                    for j in 0..4 {
-                        let b = b_tile[(4 * k + j) * 16 + col];
-                        for i in 0..4 {
-                            multiply_add(&mut sums[i], a[i][j], b);
-                        }
-                    }
-                }
-            }
-            // By constant indices, since arrays in registers have no others.
-            unroll::<4>(|i| {
-                if let Some(c) = tile.get_mut(row + 16 * i, 4 * col) {
-                    *c = sums[i].to_array();
-                }
-            });
-        }
-    }
-
     /// A block computes 128 by 128 elements, a thread sixteen vectors in rows
     /// `t / 32 + 8 i` at columns `4 (t % 32)`. While it works on one pair of
     /// tiles, the next pair is on its way from global memory to registers.
     #[kernel(block = 256)]
-    pub fn large_tiles(a: &[F32x4], b: &[F32x4], n: u32, mut c: PerBlockTile<f32, 128, 128, 4>) {
+    pub fn register_tiles(a: &[F32x4], b: &[F32x4], n: u32, mut c: PerBlockTile<f32, 128, 128, 4>) {
         let vectors = n as usize / 4;
         let mut a_tile = shared!([F32x4; 128 * 2]);
         let mut b_tile = shared!([F32x4; 8 * 32]);
@@ -158,68 +113,25 @@ fn main() -> ExitCode {
 /// Multiplies matrices of `n` by `n` elements, `n` a multiple of 16.
 fn run(device: &Device, n: usize) -> Outcome {
     let stream = device.stream()?;
-    let value =
-        |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
-    let a: Vec<f32> = (0..n * n).map(value).collect();
-    let b: Vec<f32> = (0..n * n).map(|i| value(i + 12345)).collect();
-    let (a_device, b_device) = (stream.upload(&a)?, stream.upload(&b)?);
-    let (a_vectors, b_vectors) = (stream.upload(&vectors(&a))?, stream.upload(&vectors(&b))?);
-    let mut c = stream.zeros::<f32>(n * n)?;
+    let (a, b) = (noise(n * n, 0), noise(n * n, 12345));
+    let expected = product_rows(&a, [n; 3], |k, col| b[k * n + col]);
+    let (a, b, mut c) = (stream.upload(&a)?, stream.upload(&b)?, stream.zeros::<f32>(n * n)?);
+    let (a_vectors, b_vectors) = (a.as_slice().reinterpret()?, b.as_slice().reinterpret()?);
     let width = n as u32;
     let tiles = |edge: usize| Grid::new([n.div_ceil(edge) as u32; 2], 256);
+    // One rounding for each of n steps, of sums up to the largest.
+    let levels = Levels::new(&stream, 2.0 * (n as f64).powi(3), n as f32 * f32::EPSILON);
 
-    println!("{:<16} {:>10} {:>12}", "level", "ms", "GFLOP/s");
-    let mut level = |name: &str, launch: &mut dyn FnMut(&mut Buffer<f32>) -> Outcome| -> Outcome {
-        stream.fill(&mut c, f32::NAN)?;
-        launch(&mut c)?;
-        check(name, &a, &b, &c.to_vec()?, n)?;
-        let ms = median_ms(&stream, || launch(&mut c))?;
-        println!("{name:<16} {ms:>10.3} {:>12.1}", gflop_per_s(2.0 * (n as f64).powi(3), ms));
-        Ok(())
-    };
-    level("one by one", &mut |c| {
-        let grid = Grid::cover(n * n, 256);
-        stream.launch(grid, kernels::one_by_one(&a_device, &b_device, width, c))?;
-        Ok(())
+    levels.run("one by one", (&mut c, f32::NAN), &expected, |c| {
+        stream.launch(Grid::cover(n * n, 256), kernels::one_by_one(&a, &b, width, c))
     })?;
-    level("shared tiles", &mut |c| {
-        let c = c.matrix_mut(n, n);
-        stream.launch(tiles(16), kernels::shared_tiles(&a_device, &b_device, width, c))?;
-        Ok(())
+    levels.run("shared tiles", (&mut c, f32::NAN), &expected, |c| {
+        stream.launch(tiles(16), kernels::shared_tiles(&a, &b, width, c.matrix_mut(n, n)))
     })?;
-    level("register tiles", &mut |c| {
+    levels.run("register tiles", (&mut c, f32::NAN), &expected, |c| {
         let c = c.matrix_mut(n, n);
-        stream.launch(tiles(64), kernels::register_tiles(&a_vectors, &b_vectors, width, c))?;
-        Ok(())
-    })?;
-    level("large tiles", &mut |c| {
-        let c = c.matrix_mut(n, n);
-        stream.launch(tiles(128), kernels::large_tiles(&a_vectors, &b_vectors, width, c))?;
-        Ok(())
+        stream.launch(tiles(128), kernels::register_tiles(a_vectors, b_vectors, width, c))
     })
-}
-
-fn vectors(elements: &[f32]) -> Vec<F32x4> {
-    elements.chunks_exact(4).map(|four| F32x4::new([four[0], four[1], four[2], four[3]])).collect()
-}
-
-/// Compares rows spread over the matrix with a plain loop in `f64`: all of them
-/// where the matrix is small.
-fn check(what: &str, a: &[f32], b: &[f32], c: &[f32], n: usize) -> Outcome {
-    let rows = n.min(32);
-    for row in (0..rows).map(|i| i * (n - 1) / (rows - 1)) {
-        let mut sums = vec![0.0f64; n];
-        for (k, &a) in a[row * n..][..n].iter().enumerate() {
-            for (sum, &b) in sums.iter_mut().zip(&b[k * n..][..n]) {
-                *sum += f64::from(a) * f64::from(b);
-            }
-        }
-        let expected: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
-        // One rounding for each of n steps, of sums up to the largest.
-        let tolerance = n as f32 * f32::EPSILON;
-        expect_close(what, &c[row * n..][..n], &expected, tolerance)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,11 +5,6 @@
 //! from global memory. The others compute 128 by 128 elements with four warps, from
 //! tiles in shared memory that asynchronous copies keep filling, one or two steps
 //! ahead. The last adds a bias and cuts off negative numbers before it stores.
-//!
-//! ```text
-//! a: [m, k]   b: [n, k]   c: [m, n]      f16, sums in f32
-//! ```
-//!
 //! All of it is safe Rust: `TileMut` hands out its elements as the tensor core does.
 //!
 //! ```text
@@ -19,7 +14,7 @@
 use std::process::ExitCode;
 
 use raddle::prelude::*;
-use raddle_examples::{Outcome, Sizes, expect_close, gflop_per_s, median_ms, on_best_device};
+use raddle_examples::{Levels, Outcome, Sizes, noise, on_best_device, product_rows};
 
 mod kernels {
     use raddle::device::tile::{
@@ -112,78 +107,39 @@ fn main() -> ExitCode {
 fn run(device: &Device, k: usize) -> Outcome {
     let stream = device.stream()?;
     let (m, n) = (k, k + k / 2);
-    let value =
-        |i: usize| (i as u32).wrapping_mul(2_654_435_761) as f32 / (1u64 << 31) as f32 - 1.0;
-    let values = |len: usize, seed| (seed..seed + len).map(|i| f16::from_f32(value(i))).collect();
-    let a: Vec<f16> = values(m * k, 0);
-    let b: Vec<f16> = values(n * k, 77);
-    let bias: Vec<f16> = values(n, 5);
-    let (a_device, b_device) = (stream.upload(&a)?, stream.upload(&b)?);
-    let (a_pairs, b_pairs) = (stream.upload(&pairs(&a))?, stream.upload(&pairs(&b))?);
-    let bias_device = stream.upload(&bias)?;
-    // What the host computes with.
-    let [a, b, bias] = [a, b, bias].map(|x| x.into_iter().map(f16::to_f32).collect::<Vec<f32>>());
+    let halves = |x: Vec<f32>| x.into_iter().map(f16::from_f32).collect::<Vec<f16>>();
+    let [a, b, bias] = [noise(m * k, 0), noise(n * k, 77), noise(n, 5)].map(halves);
+    let product = {
+        let a: Vec<f32> = a.iter().map(|a| a.to_f32()).collect();
+        product_rows(&a, [m, k, n], |k_at, col| b[col * k + k_at].to_f32())
+    };
+    let mut layer = product.clone();
+    for (_, row) in &mut layer {
+        row.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum = (*sum + bias.to_f32()).max(0.0));
+    }
+    let (a, b, bias) = (stream.upload(&a)?, stream.upload(&b)?, stream.upload(&bias)?);
+    let (a_pairs, b_pairs) = (a.as_slice().reinterpret()?, b.as_slice().reinterpret()?);
     let mut c = stream.filled(m * n, f16::NAN)?;
     let tiles = |rows: usize, cols: usize| [n.div_ceil(cols) as u32, m.div_ceil(rows) as u32];
     let blocks = Grid::new(tiles(128, 128), kernels::Block::THREADS);
     let width = k as u32;
+    // The result is rounded to eleven bits; sums lose far less on their way.
+    let levels = Levels::new(&stream, 2.0 * (m * n) as f64 * k as f64, 1.0 / 2048.0);
 
-    println!("{:<34} {:>10} {:>12}", "level", "ms", "GFLOP/s");
-    let mut level =
-        |name: &str, bias: Option<&[f32]>, launch: &mut dyn FnMut(&mut Buffer<f16>) -> Outcome| {
-            stream.fill(&mut c, f16::NAN)?;
-            launch(&mut c)?;
-            check(name, &a, &b, bias, &c.to_vec()?, k)?;
-            let ms = median_ms(&stream, || launch(&mut c))?;
-            let rate = gflop_per_s(2.0 * (m * n) as f64 * k as f64, ms);
-            println!("{name:<34} {ms:>10.3} {rate:>12.1}");
-            Outcome::Ok(())
-        };
-    level("fragments from global memory", None, &mut |c| {
+    levels.run("fragments from global memory", (&mut c, f16::NAN), &product, |c| {
         let grid = Grid::new(tiles(16, 8), kernels::Single::THREADS);
-        let call = kernels::from_global(&a_pairs, &b_pairs, c.matrix_mut(m, n), width / 2);
-        stream.launch(grid, call)?;
-        Ok(())
-    })?;
-    level("tiles, copied a step ahead", None, &mut |c| {
         let c = c.matrix_mut(m, n);
-        stream.launch(blocks, kernels::from_shared::<2>(&a_device, &b_device, c, width))?;
-        Ok(())
+        stream.launch(grid, kernels::from_global(a_pairs, b_pairs, c, width / 2))
     })?;
-    level("tiles, copied two steps ahead", None, &mut |c| {
-        let c = c.matrix_mut(m, n);
-        stream.launch(blocks, kernels::from_shared::<3>(&a_device, &b_device, c, width))?;
-        Ok(())
+    levels.run("tiles, copied a step ahead", (&mut c, f16::NAN), &product, |c| {
+        stream.launch(blocks, kernels::from_shared::<2>(&a, &b, c.matrix_mut(m, n), width))
     })?;
-    level("the same with bias and ReLU", Some(&bias[..]), &mut |c| {
-        let c = c.matrix_mut(m, n);
-        stream.launch(blocks, kernels::layer(&a_device, &b_device, &bias_device, c, width))?;
-        Ok(())
+    levels.run("tiles, copied two steps ahead", (&mut c, f16::NAN), &product, |c| {
+        stream.launch(blocks, kernels::from_shared::<3>(&a, &b, c.matrix_mut(m, n), width))
+    })?;
+    levels.run("the same with bias and ReLU", (&mut c, f16::NAN), &layer, |c| {
+        stream.launch(blocks, kernels::layer(&a, &b, &bias, c.matrix_mut(m, n), width))
     })
-}
-
-fn pairs(elements: &[f16]) -> Vec<u32> {
-    let pair = |two: &[f16]| u32::from(two[0].to_bits()) | u32::from(two[1].to_bits()) << 16;
-    elements.chunks_exact(2).map(pair).collect()
-}
-
-/// Compares rows spread over the matrix with a plain loop in `f64`.
-fn check(what: &str, a: &[f32], b: &[f32], bias: Option<&[f32]>, c: &[f16], k: usize) -> Outcome {
-    let (m, n) = (a.len() / k, b.len() / k);
-    let rows = m.min(16);
-    for row in (0..rows).map(|i| i * (m - 1) / (rows - 1)) {
-        let a = &a[row * k..][..k];
-        let dot = |b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        let mut expected: Vec<f32> =
-            b.chunks_exact(k).map(dot).map(|sum: f64| sum as f32).collect();
-        for (sum, bias) in expected.iter_mut().zip(bias.into_iter().flatten()) {
-            *sum = (*sum + bias).max(0.0);
-        }
-        let found: Vec<f32> = c[row * n..][..n].iter().map(|c| c.to_f32()).collect();
-        // The result is rounded to eleven bits; sums lose far less on their way.
-        expect_close(what, &found, &expected, 1.0 / 2048.0)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
