@@ -265,9 +265,18 @@ fn outputs(ctx: &InferContext<'_>) -> Result<Vec<Option<TensorInfo>>> {
     {
         let elements = rule(ctx, &shape);
         let is_small = |all: &Vec<Expr>| all.iter().all(|x| x.size() <= EXPR_SIZE_MAX);
-        first.known = elements.filter(is_small).map(Known::Elements);
+        first.known = elements.filter(is_small).and_then(|all| known(first.dtype, &shape, all));
     }
     Ok(infos)
+}
+
+/// Elements as a tensor if they are numbers, so that any operation can go on with them.
+fn known(dtype: DType, shape: &[usize], elements: Vec<Expr>) -> Option<Known> {
+    let numbers: Option<Vec<i64>> = elements.iter().map(Expr::number).collect();
+    match numbers {
+        Some(numbers) => Tensor::computed(shape, dtype, numbers).ok().map(Known::Tensor),
+        None => Some(Known::Elements(elements)),
+    }
 }
 
 /// Element type of the first output as the row says it.
@@ -329,3 +338,6 @@ fn run(node: &Node, inputs: Vec<Option<&Tensor>>) -> Option<Vec<Value>> {
     let inputs = inputs.into_iter().map(|tensor| tensor.cloned().map(Value::from)).collect();
     evaluate(node, inputs).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod error;
 mod exec;
 pub mod graph;
 pub mod infer;
+pub mod memory_plan;
 pub mod minifloat;
 pub mod movement;
 mod op;
@@ -33,7 +34,8 @@ pub use dtype::{Class, DType};
 pub use error::{Error, Result};
 pub use exec::{Plan, evaluate};
 pub use op::{
-    DTypeRule, ElementsRule, InferRule, Kind, LATEST, MANY, Op, Reference, ShapeRule, full_name, op,
+    DTypeRule, ElementsRule, InferRule, Kind, LATEST, MANY, Op, Placement, Reference, ShapeRule,
+    full_name, op,
 };
 pub use tensor::Tensor;
 pub use value::{Sequence, Value};

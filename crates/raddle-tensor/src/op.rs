@@ -43,6 +43,8 @@ pub struct Op {
     pub infer: InferRule,
     /// Elements of the first output, which shapes may be made of.
     pub elements: Option<ElementsRule>,
+    /// Where the first output may lie.
+    pub placement: Placement,
     /// Whether equal inputs give equal outputs, so that it can be computed ahead.
     pub is_pure: bool,
     /// Computes it on the CPU.
@@ -107,6 +109,18 @@ pub enum InferRule {
     All(fn(&InferContext<'_>) -> Result<Vec<Option<TensorInfo>>>),
 }
 
+/// Where the first output of an operation may lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placement {
+    /// In memory of its own.
+    Own,
+    /// Where the first input lies: the same elements under another shape.
+    View,
+    /// Over any input of its size that nobody needs afterwards: each element
+    /// depends on the elements in the same place only.
+    Over,
+}
+
 /// Whole numbers in an output of this shape, if they follow from what is known.
 pub type ElementsRule = fn(&InferContext<'_>, &[usize]) -> Option<Vec<Expr>>;
 
@@ -123,6 +137,7 @@ pub const fn op(name: &'static str, opsets: RangeInclusive<u32>) -> Op {
         shape: ShapeRule::Computed,
         infer: InferRule::Columns,
         elements: None,
+        placement: Placement::Own,
         is_pure: true,
         reference: |_| Err(Error::Invalid(String::new())),
     }
@@ -178,6 +193,18 @@ impl Op {
     /// The rule for elements of the first output.
     pub const fn elements(mut self, rule: ElementsRule) -> Self {
         self.elements = Some(rule);
+        self
+    }
+
+    /// The first output is the first input under another shape.
+    pub const fn view(mut self) -> Self {
+        self.placement = Placement::View;
+        self
+    }
+
+    /// The first output may be written over an input.
+    pub const fn over(mut self) -> Self {
+        self.placement = Placement::Over;
         self
     }
 

@@ -1,7 +1,12 @@
 //! Every model is a file that loads and runs at several batch sizes, its bytes
 //! are the same everywhere, and trained weights land where they belong.
 
+use std::collections::HashMap;
+
 use raddle_onnx::{Model as Loaded, Outline, Tensor, Value};
+use raddle_tensor::graph::ValueId;
+use raddle_tensor::infer::{self, Expr};
+use raddle_tensor::memory_plan;
 use raddle_weights::{Array, Weights};
 use raddle_zoo::{Error, MODELS, Source, find};
 
@@ -75,10 +80,39 @@ fn every_model_is_a_file_that_is_read() {
         let outline = Outline::read(&file).unwrap();
         assert_eq!((outline.inputs.len(), outline.outputs.len()), (1, 1), "{}", model.name);
         assert!(outline.ops.len() > 4, "{}", model.name);
+        check_types_and_memory(model.name, &file);
         if let Some((_, expected)) = counts.iter().find(|(name, _)| *name == model.name) {
             let count: usize = parameters(&file).arrays.iter().map(|(_, array)| array.len()).sum();
             assert_eq!(count, *expected, "{}", model.name);
         }
+    }
+}
+
+/// Types with an open batch, and an arena as small as can be for some batches.
+fn check_types_and_memory(model: &str, file: &[u8]) {
+    let loaded = Loaded::from_bytes(file).unwrap();
+    let graph = loaded.plan().graph();
+    let infos = infer::types(graph, &[]).unwrap();
+    let read: Vec<ValueId> = graph.nodes.iter().flat_map(|it| it.reads()).collect();
+    for id in read.iter().chain(&graph.outputs) {
+        let dims = infos[id.index()].as_ref().and_then(|info| info.dims.as_ref());
+        let dims = dims.unwrap_or_else(|| panic!("{model}: {}", graph.name_of(*id)));
+        assert!(!dims.iter().any(Expr::is_open), "{model}: {} {dims:?}", graph.name_of(*id));
+    }
+    let outputs = infos[graph.outputs[0].index()].as_ref().unwrap();
+    assert_eq!(outputs.dims.as_ref().unwrap()[0], Expr::symbol("n"), "{model}");
+    for batch in [1, 7, 64] {
+        // Texts of 33 tokens.
+        let symbols = HashMap::from([("n".into(), batch), ("t".into(), 33)]);
+        let bytes = |id: ValueId| {
+            let info = infos[id.index()].as_ref()?;
+            memory_plan::bytes_of(info, &info.shape_with(&symbols)?)
+        };
+        let requests = memory_plan::requests(graph, bytes).unwrap();
+        assert_eq!(requests.open, [], "{model}");
+        let plan = memory_plan::plan(&requests.requests, 256);
+        let (peak, bound) = (plan.peak_bytes, plan.bound_bytes);
+        assert!(peak * 20 <= bound * 21, "{model}: {peak} bytes of {bound}");
     }
 }
 

@@ -11,6 +11,7 @@ use super::linear::gemm;
 use super::real::{Real, softmax};
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int};
+use crate::infer::rules;
 use crate::movement::{concat, transpose};
 use crate::shape::{broadcast, broadcast_strides, element_count};
 use crate::{
@@ -31,6 +32,7 @@ pub const ROWS: &[Op] = &[op("Attention", 23..=LATEST)
         ("softmax_precision", Int),
     ])
     .result(Like(0), ShapeRule::Computed)
+    .infer(rules::attention)
     .run(attention)];
 
 /// Queries whose scores exist at the same time.

@@ -34,7 +34,7 @@ pub const ROWS: &[Op] = &[
         .infer(rules::constant_of_shape)
         .elements(rules::constant_fill)
         .run(constant_of_shape),
-    op("Identity", 1..=LATEST).infer(rules::identity).run(|ctx| Ok(vec![ctx.take(0)?])),
+    op("Identity", 1..=LATEST).infer(rules::identity).view().run(|ctx| Ok(vec![ctx.take(0)?])),
     op("Range", 11..=LATEST)
         .inputs(3, 3)
         .result(Like(0), ShapeRule::Computed)
@@ -54,6 +54,7 @@ pub const ROWS: &[Op] = &[
     op("EyeLike", 9..=LATEST)
         .attributes(&[("dtype", Int), ("k", Int)])
         .result(Computed, ShapeRule::Like(0))
+        .infer(rules::eye_like)
         .run(eye_like),
 ];
 

@@ -7,6 +7,7 @@
 use crate::Kind::{Graph, Int, Ints};
 use crate::convert::Compute;
 use crate::graph::{Dim, ValueType};
+use crate::infer::rules;
 use crate::movement::{concat, slice};
 use crate::{Error, LATEST, MANY, Op, OpContext, Result, Tensor, Value, op, shape};
 
@@ -15,16 +16,19 @@ pub const ROWS: &[Op] = &[
     op("If", 1..=LATEST)
         .outputs(1, MANY)
         .attributes(&[("then_branch", Graph), ("else_branch", Graph)])
+        .infer(rules::branch)
         .run(branch),
     op("Loop", 1..=LATEST)
         .inputs(2, MANY)
         .outputs(1, MANY)
         .attributes(&[("body", Graph)])
+        .infer(rules::repeat)
         .run(repeat),
     op("Scan", 8..=8)
         .inputs(2, MANY)
         .outputs(1, MANY)
         .attributes(&[("body", Graph), ("directions", Ints), ("num_scan_inputs", Int)])
+        .infer(rules::scan)
         .run(scan_batches),
     op("Scan", 9..=LATEST)
         .inputs(1, MANY)
@@ -37,6 +41,7 @@ pub const ROWS: &[Op] = &[
             ("scan_output_axes", Ints),
             ("scan_output_directions", Ints),
         ])
+        .infer(rules::scan)
         .run(scan),
 ];
 

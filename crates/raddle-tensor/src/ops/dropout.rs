@@ -21,6 +21,7 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Like(0))
         .impure()
         .infer(rules::dropout)
+        .over()
         .run(|ctx| {
             let is_training = !ctx.flag("is_test", false)?;
             let ratio = ctx.float("ratio", 0.5)?;
@@ -31,6 +32,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("ratio", Float)])
         .result(Like(0), ShapeRule::Like(0))
         .infer(rules::dropout)
+        .over()
         .run(|ctx| dropout(ctx, 0.0, false)),
     op("Dropout", 12..=LATEST)
         .inputs(1, 3)
@@ -39,6 +41,7 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Like(0))
         .impure()
         .infer(rules::dropout)
+        .over()
         .run(|ctx| {
             let ratio = match ctx.optional_tensor(1)? {
                 Some(ratio) => single(1, ratio)?,

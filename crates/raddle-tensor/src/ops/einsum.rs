@@ -10,6 +10,8 @@ use super::real::Real;
 use crate::DTypeRule::Like;
 use crate::Kind::String as Text;
 use crate::convert::Compute;
+use crate::infer::rules;
+use crate::infer::{Dims, Expr, InferContext};
 use crate::movement::{View, gather_view, transpose};
 use crate::{
     Class, DType, Error, LATEST, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -22,8 +24,9 @@ pub const ROWS: &[Op] = &[
         .inputs(1, MANY)
         .attributes(&[("equation", Text)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(result_dims)
         .run(einsum),
-    op("Det", 11..=LATEST).result(Like(0), ShapeRule::Computed).run(det),
+    op("Det", 11..=LATEST).result(Like(0), ShapeRule::Computed).dims(rules::det).run(det),
 ];
 
 /// A dimension's name: a letter, or a place within the ellipsis counted from
@@ -89,6 +92,42 @@ fn einsum(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     }
     let joined = join_all(operands, &output)?;
     one(convert(&joined, dtype))
+}
+
+/// The dimensions of the result, by the same labels.
+fn result_dims(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let bad = |why: String| Error::Attribute { name: "equation".into(), why };
+    let equation = ctx.node.text("equation", "")?.replace(' ', "");
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (&equation[..], None),
+    };
+    let terms: Vec<&str> = left.split(',').collect();
+    let mut lens: Vec<(Label, Expr)> = Vec::new();
+    let mut ellipsis_len = 0;
+    for (at, term) in terms.iter().enumerate() {
+        let Some(dims) = ctx.dims(at) else { return Ok(None) };
+        let labels = labels(term, Some(dims.len())).map_err(bad)?;
+        for (label, dim) in labels.into_iter().zip(dims) {
+            if let Label::Ellipsis(at) = label {
+                ellipsis_len = ellipsis_len.max(at.0 + 1);
+            }
+            match lens.iter_mut().find(|(own, _)| *own == label) {
+                Some((_, len)) => *len = len.broadcast(dim).unwrap_or_else(|| dim.clone()),
+                None => lens.push((label, dim.clone())),
+            }
+        }
+    }
+    let output = match right {
+        Some(text) => {
+            let letters = text.replace("...", "").chars().count();
+            let rank = letters + if text.contains("...") { ellipsis_len } else { 0 };
+            labels(text, Some(rank)).map_err(bad)?
+        }
+        None => implicit_output(&terms, ellipsis_len),
+    };
+    let len = |label| Some(lens.iter().find(|(own, _)| *own == label)?.1.clone());
+    Ok(output.into_iter().map(len).collect())
 }
 
 /// The tensor as elements of `dtype`.

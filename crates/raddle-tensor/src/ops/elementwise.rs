@@ -13,11 +13,11 @@ use crate::{
 };
 
 const fn unary(name: &'static str, since: u32) -> Op {
-    op(name, since..=LATEST).result(Like(0), ShapeRule::Like(0))
+    op(name, since..=LATEST).result(Like(0), ShapeRule::Like(0)).over()
 }
 
 const fn binary(name: &'static str, since: u32) -> Op {
-    op(name, since..=LATEST).inputs(2, 2).result(Like(0), ShapeRule::Broadcast)
+    op(name, since..=LATEST).inputs(2, 2).result(Like(0), ShapeRule::Broadcast).over()
 }
 
 const fn compare(name: &'static str, since: u32) -> Op {
@@ -25,7 +25,7 @@ const fn compare(name: &'static str, since: u32) -> Op {
 }
 
 const fn variadic(name: &'static str, since: u32) -> Op {
-    op(name, since..=LATEST).inputs(1, MANY).result(Like(0), ShapeRule::Broadcast)
+    op(name, since..=LATEST).inputs(1, MANY).result(Like(0), ShapeRule::Broadcast).over()
 }
 
 /// A unary operation of floats from the same formula in `f32` and `f64`.
@@ -119,10 +119,10 @@ pub const ROWS: &[Op] = &[
     compare("Greater", 7).run(comparison!(|a, b| a > b)),
     compare("LessOrEqual", 12).run(comparison!(|a, b| a <= b)),
     compare("GreaterOrEqual", 12).run(comparison!(|a, b| a >= b)),
-    compare("And", 7).run(|ctx| logic(ctx, |a, b| a & b)),
+    compare("And", 7).elements(rules::products).run(|ctx| logic(ctx, |a, b| a & b)),
     compare("Or", 7).run(|ctx| logic(ctx, |a, b| a | b)),
     compare("Xor", 7).run(|ctx| logic(ctx, |a, b| a ^ b)),
-    unary("Not", 1).run(not),
+    unary("Not", 1).elements(rules::complement).run(not),
     variadic("Max", 8).elements(rules::maxima).run(|ctx| fold(ctx, &MAX)),
     variadic("Min", 8).elements(rules::minima).run(|ctx| fold(ctx, &MIN)),
     variadic("Sum", 8).run(|ctx| fold(ctx, &ADD)),
@@ -201,6 +201,7 @@ pub const ROWS: &[Op] = &[
         .inputs(3, 3)
         .result(Like(1), ShapeRule::Broadcast)
         .elements(rules::selected)
+        .over()
         .run(select),
 ];
 

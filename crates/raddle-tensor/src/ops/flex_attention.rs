@@ -6,6 +6,7 @@ use super::real::{Real, softmax};
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Graph, Int};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::movement::transpose;
 use crate::{
     Class, DType, Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel,
@@ -22,6 +23,7 @@ pub const ROWS: &[Op] = &[op("FlexAttention", 1..=1)
         ("softmax_precision", Int),
     ])
     .result(Like(2), ShapeRule::Computed)
+    .dims(rules::flex_attention)
     .run(flex_attention)];
 
 /// `prob_mod(softmax(score_mod(scale Q K^T))) V`; groups of query heads share a

@@ -8,10 +8,11 @@ use crate::{Class, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one,
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
-    op("Erf", 9..=LATEST).result(Like(0), ShapeRule::Like(0)).run(erf),
+    op("Erf", 9..=LATEST).result(Like(0), ShapeRule::Like(0)).over().run(erf),
     op("Gelu", 20..=LATEST)
         .attributes(&[("approximate", Text)])
         .result(Like(0), ShapeRule::Like(0))
+        .over()
         .run(gelu),
 ];
 

@@ -4,6 +4,7 @@
 use super::elementwise::unsupported;
 use crate::Kind::{Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::movement::{View, gather_view, transpose};
 use crate::shape::{axes, dims, element_count, strides};
 use crate::{
@@ -15,20 +16,24 @@ pub const ROWS: &[Op] = &[
     op("DepthToSpace", 1..=LATEST)
         .attributes(&[("blocksize", Int), ("mode", Text)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::blocks)
         .run(depth_to_space),
     op("SpaceToDepth", 1..=LATEST)
         .attributes(&[("blocksize", Int)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::blocks)
         .run(space_to_depth),
     op("CenterCropPad", 18..=LATEST)
         .inputs(2, 2)
         .attributes(&[("axes", Ints)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::center_crop_pad)
         .run(center_crop_pad),
     op("NonMaxSuppression", 10..=LATEST)
         .inputs(2, 5)
         .attributes(&[("center_point_box", Int)])
         .result(DTypeRule::Is(DType::I64), ShapeRule::Computed)
+        .dims(rules::kept_boxes)
         .run(non_max_suppression),
 ];
 

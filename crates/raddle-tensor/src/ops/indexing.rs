@@ -29,12 +29,17 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 2)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .dims(rules::compress)
         .run(compress),
-    op("NonZero", 9..=LATEST).result(Is(DType::I64), ShapeRule::Computed).run(non_zero),
+    op("NonZero", 9..=LATEST)
+        .result(Is(DType::I64), ShapeRule::Computed)
+        .dims(rules::non_zero)
+        .run(non_zero),
     op("OneHot", 9..=LATEST)
         .inputs(3, 3)
         .attributes(&[("axis", Int)])
         .result(Like(2), ShapeRule::Computed)
+        .dims(rules::one_hot)
         .run(one_hot),
 ];
 

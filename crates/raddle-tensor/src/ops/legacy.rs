@@ -8,7 +8,8 @@ use super::constants::convert;
 use crate::DTypeRule::{Computed, Is, Like};
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::{Compute, Overflow};
-use crate::infer::rules;
+use crate::graph::Node;
+use crate::infer::{InferContext, TensorInfo, rules};
 use crate::{
     DType, Error, Kind, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
 };
@@ -110,6 +111,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("consumed_inputs", Ints), ("shape", Ints)])
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::reshape)
+        .view()
         .run(reshape),
     op("Concat", 1..=3)
         .inputs(1, MANY)
@@ -125,7 +127,11 @@ pub const ROWS: &[Op] = &[
         .infer(rules::split)
         .run(|ctx| modern(ctx, 2)),
     op("Tile", 1..=5).inputs(3, 3).result(Like(0), ShapeRule::Computed).dims(rules::tile).run(tile),
-    op("Cast", 1..=5).attributes(&[("to", Text)]).result(Computed, ShapeRule::Like(0)).run(cast),
+    op("Cast", 1..=5)
+        .attributes(&[("to", Text)])
+        .result(Computed, ShapeRule::Like(0))
+        .infer(cast_type)
+        .run(cast),
 ];
 
 /// Runs the operation as it is since opset `since`.
@@ -222,9 +228,18 @@ fn tile(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     modern(ctx, 6)
 }
 
-/// The type is named as in `TensorProto.DataType`.
 fn cast(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
-    let to = match ctx.text("to", "")? {
+    one(convert(ctx.tensor(0)?, named_type(ctx.node)?, Overflow::Saturate))
+}
+
+fn cast_type(ctx: &InferContext<'_>) -> Result<rules::Infos> {
+    let dims = ctx.dims(0).map(<[_]>::to_vec);
+    Ok(vec![Some(TensorInfo::new(named_type(ctx.node)?, dims))])
+}
+
+/// The type is named as in `TensorProto.DataType`.
+fn named_type(node: &Node) -> Result<DType> {
+    Ok(match node.text("to", "")? {
         "FLOAT" => DType::F32,
         "UINT8" => DType::U8,
         "INT8" => DType::I8,
@@ -237,7 +252,6 @@ fn cast(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         "DOUBLE" => DType::F64,
         "UINT32" => DType::U32,
         "UINT64" => DType::U64,
-        other => return Err(ctx.bad_attribute("to", format!("names no type: {other:?}"))),
-    };
-    one(convert(ctx.tensor(0)?, to, Overflow::Saturate))
+        other => return Err(node.bad_attribute("to", format!("names no type: {other:?}"))),
+    })
 }

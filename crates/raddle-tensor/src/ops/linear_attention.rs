@@ -8,6 +8,7 @@ use super::elementwise::unsupported;
 use super::real::{Real, silu};
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, String as Text};
+use crate::infer::rules;
 use crate::movement::{concat, slice, transpose};
 use crate::shape::element_count;
 use crate::{Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, op, parallel};
@@ -25,12 +26,14 @@ pub const ROWS: &[Op] = &[
             ("update_rule", Text),
         ])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::linear_attention)
         .run(linear_attention),
     op("CausalConvWithState", 27..=LATEST)
         .inputs(2, 4)
         .outputs(1, 2)
         .attributes(&[("activation", Text)])
         .result(Like(0), ShapeRule::Like(0))
+        .infer(rules::causal_conv)
         .run(causal_conv),
 ];
 

@@ -4,6 +4,7 @@ use super::elementwise::unsupported;
 use crate::DTypeRule::Like;
 use crate::Kind::{Int, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::{Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, op, parallel};
 
 /// Rows of this family.
@@ -12,12 +13,14 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 3)
         .attributes(&[("ignore_index", Int), ("reduction", Text)])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::loss)
         .run(negative_log_likelihood),
     op("SoftmaxCrossEntropyLoss", 12..=LATEST)
         .inputs(2, 3)
         .outputs(1, 2)
         .attributes(&[("ignore_index", Int), ("reduction", Text)])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::loss)
         .run(softmax_cross_entropy),
 ];
 

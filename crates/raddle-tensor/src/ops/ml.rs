@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::elementwise::unsupported;
 use crate::Kind::{Float, Floats, Int, Ints, String as Text, Strings, Tensor as TensorKind};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::element_count;
 use crate::{
     Class, DType, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one,
@@ -19,6 +20,7 @@ pub const ROWS: &[Op] = &[
         .domain(DOMAIN)
         .inputs(2, 2)
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::extract_features)
         .run(extract_features),
     op("Binarizer", 1..=LATEST)
         .domain(DOMAIN)
@@ -42,6 +44,7 @@ pub const ROWS: &[Op] = &[
             ("values_tensor", TensorKind),
         ])
         .result(DTypeRule::Computed, ShapeRule::Like(0))
+        .infer(rules::encode_labels)
         .run(encode_labels),
     op("TreeEnsemble", 5..=LATEST)
         .domain(DOMAIN)
@@ -64,6 +67,7 @@ pub const ROWS: &[Op] = &[
             ("tree_roots", Ints),
         ])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::tree_ensemble)
         .run(tree_ensemble),
 ];
 

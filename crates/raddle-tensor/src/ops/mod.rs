@@ -137,6 +137,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_row_says_what_its_types_are() {
+        let silent: Vec<_> = all().filter(|row| !row.can_infer()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+
+    #[test]
     fn rows_of_one_name_do_not_overlap() {
         for rows in BY_NAME.values() {
             for (at, row) in rows.iter().enumerate() {

@@ -22,6 +22,7 @@ pub const ROWS: &[Op] = &[
         ])
         .result(Like(0), ShapeRule::Like(0))
         .infer(rules::batch_norm)
+        .over()
         .run(batch_normalization),
     op("LayerNormalization", 17..=LATEST)
         .inputs(2, 3)

@@ -4,6 +4,7 @@
 
 use crate::Kind::{Float, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::{Error, MANY, Op, OpContext, Result, Tensor, Value, op};
 
 const DOMAIN: &str = "ai.onnx.preview.training";
@@ -15,6 +16,7 @@ pub const ROWS: &[Op] = &[
         .inputs(3, MANY)
         .outputs(1, MANY)
         .attributes(&[("decay_factor", Float), ("epsilon", Float), ("norm_coefficient", Float)])
+        .infer(rules::optimizer)
         .run(adagrad),
     op("Adam", 1..=1)
         .domain(DOMAIN)
@@ -27,6 +29,7 @@ pub const ROWS: &[Op] = &[
             ("norm_coefficient", Float),
             ("norm_coefficient_post", Float),
         ])
+        .infer(rules::optimizer)
         .run(adam),
     op("Momentum", 1..=1)
         .domain(DOMAIN)
@@ -38,6 +41,7 @@ pub const ROWS: &[Op] = &[
             ("mode", Text),
             ("norm_coefficient", Float),
         ])
+        .infer(rules::optimizer)
         .run(momentum),
 ];
 

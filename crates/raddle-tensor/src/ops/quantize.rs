@@ -6,13 +6,14 @@ use super::real::Real;
 use crate::DTypeRule::{Computed, Is};
 use crate::Kind::Int;
 use crate::convert::Overflow;
+use crate::infer::rules;
 use crate::{
     Class, DType, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
     parallel, shape,
 };
 
 const fn row(name: &'static str, since: u32, until: u32) -> Op {
-    op(name, since..=until).inputs(2, 3).result(Computed, ShapeRule::Like(0))
+    op(name, since..=until).inputs(2, 3).result(Computed, ShapeRule::Like(0)).infer(rules::quantize)
 }
 
 /// Rows of this family.
@@ -43,6 +44,7 @@ pub const ROWS: &[Op] = &[
     op("DynamicQuantizeLinear", 11..=LATEST)
         .outputs(3, 3)
         .result(Is(DType::U8), ShapeRule::Like(0))
+        .infer(rules::dynamic_quantize)
         .run(dynamic_quantize),
 ];
 

@@ -34,6 +34,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("dtype", Int), ("high", Float), ("low", Float), ("seed", Float)])
         .result(DTypeRule::Computed, ShapeRule::Like(0))
         .impure()
+        .infer(rules::random_like)
         .run(|ctx| sample(ctx, uniform)),
     op("RandomNormal", 1..=LATEST)
         .inputs(0, 0)
@@ -51,15 +52,18 @@ pub const ROWS: &[Op] = &[
         .attributes(&[("dtype", Int), ("mean", Float), ("scale", Float), ("seed", Float)])
         .result(DTypeRule::Computed, ShapeRule::Like(0))
         .impure()
+        .infer(rules::random_like)
         .run(|ctx| sample(ctx, normal)),
     op("Bernoulli", 15..=LATEST)
         .attributes(&[("dtype", Int), ("seed", Float)])
         .result(DTypeRule::Computed, ShapeRule::Like(0))
         .impure()
+        .infer(rules::random_like)
         .run(bernoulli),
     op("Multinomial", 7..=LATEST)
         .attributes(&[("dtype", Int), ("sample_size", Int), ("seed", Float)])
         .impure()
+        .infer(rules::multinomial)
         .run(multinomial),
 ];
 

@@ -10,6 +10,7 @@ use super::activation::Activation;
 use super::elementwise::unsupported;
 use super::linear::{Scalar, gemm};
 use crate::Kind::{Float, Floats, Int, String as Text, Strings};
+use crate::infer::rules;
 use crate::movement::{slice, transpose};
 use crate::{
     Class, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, op, shape,
@@ -30,6 +31,7 @@ pub const ROWS: &[Op] = &[
             ("layout", Int),
         ])
         .result(DTypeRule::Computed, ShapeRule::Computed)
+        .infer(rules::recurrent)
         .run(|ctx| recurrent(ctx, Cell::Rnn)),
     op("GRU", 3..=LATEST)
         .inputs(3, 6)
@@ -45,6 +47,7 @@ pub const ROWS: &[Op] = &[
             ("linear_before_reset", Int),
         ])
         .result(DTypeRule::Computed, ShapeRule::Computed)
+        .infer(rules::recurrent)
         .run(|ctx| recurrent(ctx, Cell::Gru)),
     op("LSTM", 1..=LATEST)
         .inputs(3, 8)
@@ -60,6 +63,7 @@ pub const ROWS: &[Op] = &[
             ("layout", Int),
         ])
         .result(DTypeRule::Computed, ShapeRule::Computed)
+        .infer(rules::recurrent)
         .run(|ctx| recurrent(ctx, Cell::Lstm)),
 ];
 

@@ -6,6 +6,7 @@ use super::linear::gemm;
 use super::window::{Window, coordinates};
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::{dims, element_count, strides};
 use crate::{
     DType, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -18,11 +19,13 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 2)
         .attributes(&[("align_corners", Int), ("mode", Text), ("padding_mode", Text)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::grid_sample)
         .run(grid_sample),
     op("AffineGrid", 20..=LATEST)
         .inputs(2, 2)
         .attributes(&[("align_corners", Int)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::affine_grid)
         .run(affine_grid),
     op("RoiAlign", 10..=LATEST)
         .inputs(3, 3)
@@ -35,6 +38,7 @@ pub const ROWS: &[Op] = &[
             ("spatial_scale", Float),
         ])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::roi_align)
         .run(roi_align),
     op("DeformConv", 19..=LATEST)
         .inputs(3, 5)
@@ -47,6 +51,7 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::deform_conv)
         .run(deform_conv),
 ];
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::elementwise::unsupported;
 use crate::Kind::{Graph, Int, Type};
 use crate::graph::ValueType;
+use crate::infer::rules;
 use crate::movement::{concat, slice};
 use crate::ops::control::stack;
 use crate::{
@@ -13,27 +14,41 @@ use crate::{
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
-    op("SequenceEmpty", 11..=LATEST).inputs(0, 0).attributes(&[("dtype", Int)]).run(empty),
-    op("SequenceConstruct", 11..=LATEST).inputs(1, MANY).run(construct),
-    op("SequenceInsert", 11..=LATEST).inputs(2, 3).run(insert),
-    op("SequenceErase", 11..=LATEST).inputs(1, 2).run(erase),
-    op("SequenceAt", 11..=LATEST).inputs(2, 2).run(at),
-    op("SequenceLength", 11..=LATEST).run(length),
+    op("SequenceEmpty", 11..=LATEST)
+        .inputs(0, 0)
+        .attributes(&[("dtype", Int)])
+        .infer(rules::opaque)
+        .run(empty),
+    op("SequenceConstruct", 11..=LATEST).inputs(1, MANY).infer(rules::opaque).run(construct),
+    op("SequenceInsert", 11..=LATEST).inputs(2, 3).infer(rules::opaque).run(insert),
+    op("SequenceErase", 11..=LATEST).inputs(1, 2).infer(rules::opaque).run(erase),
+    op("SequenceAt", 11..=LATEST).inputs(2, 2).infer(rules::opaque).run(at),
+    op("SequenceLength", 11..=LATEST).infer(rules::single::<false>).run(length),
     op("ConcatFromSequence", 11..=LATEST)
         .attributes(&[("axis", Int), ("new_axis", Int)])
+        .infer(rules::opaque)
         .run(concat_from),
     op("SplitToSequence", 11..=LATEST)
         .inputs(1, 2)
         .attributes(&[("axis", Int), ("keepdims", Int)])
+        .infer(rules::opaque)
         .run(split_to),
     op("SequenceMap", 17..=LATEST)
         .inputs(1, MANY)
         .outputs(1, MANY)
         .attributes(&[("body", Graph)])
+        .infer(rules::opaque)
         .run(map),
-    op("Optional", 15..=LATEST).inputs(0, 1).attributes(&[("type", Type)]).run(optional),
-    op("OptionalHasElement", 15..=LATEST).inputs(0, 1).run(has_element),
-    op("OptionalGetElement", 15..=LATEST).run(get_element),
+    op("Optional", 15..=LATEST)
+        .inputs(0, 1)
+        .attributes(&[("type", Type)])
+        .infer(rules::opaque)
+        .run(optional),
+    op("OptionalHasElement", 15..=LATEST)
+        .inputs(0, 1)
+        .infer(rules::single::<true>)
+        .run(has_element),
+    op("OptionalGetElement", 15..=LATEST).infer(rules::unwrapped).run(get_element),
 ];
 
 fn sequence(dtype: DType, items: Vec<Value>) -> Vec<Value> {

@@ -15,11 +15,13 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::reshape)
         .elements(rules::same)
+        .view()
         .run(reshape),
     op("Flatten", 1..=LATEST)
         .attributes(&[("axis", Int)])
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::flatten)
+        .view()
         .run(flatten),
     op("Squeeze", 1..=LATEST)
         .inputs(1, 2)
@@ -27,6 +29,7 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::squeeze)
         .elements(rules::same)
+        .view()
         .run(squeeze),
     op("Unsqueeze", 1..=LATEST)
         .inputs(1, 2)
@@ -34,6 +37,7 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::unsqueeze)
         .elements(rules::same)
+        .view()
         .run(unsqueeze),
     op("Transpose", 1..=LATEST)
         .attributes(&[("perm", Ints)])

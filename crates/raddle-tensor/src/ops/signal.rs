@@ -7,6 +7,7 @@ use super::elementwise::unsupported;
 use super::fourier::{C, transform};
 use crate::Kind::Int;
 use crate::convert::Compute;
+use crate::infer::rules;
 use crate::shape::element_count;
 use crate::{
     DType, DTypeRule, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op,
@@ -19,6 +20,7 @@ pub const ROWS: &[Op] = &[
         .inputs(1, 2)
         .attributes(&[("axis", Int), ("inverse", Int), ("onesided", Int)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::dft)
         .run(|ctx| {
             let axis = ctx.int("axis", 1)?;
             dft(ctx, axis)
@@ -27,6 +29,7 @@ pub const ROWS: &[Op] = &[
         .inputs(1, 3)
         .attributes(&[("inverse", Int), ("onesided", Int)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::dft)
         .run(|ctx| {
             let axis = if ctx.has(2) { ctx.i64(2)? } else { -2 };
             dft(ctx, axis)
@@ -35,19 +38,24 @@ pub const ROWS: &[Op] = &[
         .inputs(2, 4)
         .attributes(&[("onesided", Int)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::stft)
         .run(stft),
     op("HannWindow", 17..=LATEST)
         .attributes(&[("output_datatype", Int), ("periodic", Int)])
+        .infer(rules::window_of)
         .run(|ctx| window(ctx, [0.5, 0.5, 0.0])),
     op("HammingWindow", 17..=LATEST)
         .attributes(&[("output_datatype", Int), ("periodic", Int)])
+        .infer(rules::window_of)
         .run(|ctx| window(ctx, [25.0 / 46.0, 21.0 / 46.0, 0.0])),
     op("BlackmanWindow", 17..=LATEST)
         .attributes(&[("output_datatype", Int), ("periodic", Int)])
+        .infer(rules::window_of)
         .run(|ctx| window(ctx, [0.42, 0.5, 0.08])),
     op("MelWeightMatrix", 17..=LATEST)
         .inputs(5, 5)
         .attributes(&[("output_datatype", Int)])
+        .infer(rules::mel_weights)
         .run(mel_weights),
 ];
 

@@ -33,6 +33,7 @@ pub const ROWS: &[Op] = &[
         .outputs(1, 4)
         .attributes(&[("axis", Int), ("sorted", Int)])
         .result(Like(0), ShapeRule::Computed)
+        .infer(rules::unique)
         .run(unique),
 ];
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::elementwise::unsupported;
 use crate::Kind::{Floats, Int, Ints, String as Text, Strings};
+use crate::infer::rules;
 use crate::movement::expand;
 use crate::shape::{broadcast, element_count};
 use crate::{
@@ -21,6 +22,7 @@ pub const ROWS: &[Op] = &[
         .outputs(1, 2)
         .attributes(&[("delimiter", Text), ("maxsplit", Int)])
         .result(DTypeRule::Is(DType::String), ShapeRule::Computed)
+        .infer(rules::string_split)
         .run(string_split),
     op("StringNormalizer", 10..=LATEST)
         .attributes(&[
@@ -30,6 +32,7 @@ pub const ROWS: &[Op] = &[
             ("stopwords", Strings),
         ])
         .result(DTypeRule::Is(DType::String), ShapeRule::Computed)
+        .dims(rules::string_normalizer)
         .run(normalize),
     op("RegexFullMatch", 20..=LATEST)
         .attributes(&[("pattern", Text)])
@@ -48,6 +51,7 @@ pub const ROWS: &[Op] = &[
             ("weights", Floats),
         ])
         .result(DTypeRule::Is(DType::F32), ShapeRule::Computed)
+        .dims(rules::tf_idf)
         .run(tf_idf),
 ];
 

@@ -5,6 +5,7 @@ use super::elementwise::unsupported;
 use super::linear::{Scalar, gemm};
 use super::window::coordinates;
 use crate::Kind::{Int, Ints, String as Text};
+use crate::infer::rules;
 use crate::movement::transpose;
 use crate::shape::{dims, element_count, strides};
 use crate::{
@@ -27,16 +28,19 @@ pub const ROWS: &[Op] = &[
             ("strides", Ints),
         ])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::conv_transpose)
         .run(conv_transpose),
     op("Col2Im", 18..=LATEST)
         .inputs(3, 3)
         .attributes(&[("dilations", Ints), ("pads", Ints), ("strides", Ints)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::col2im)
         .run(col2im),
     op("MaxUnpool", 9..=LATEST)
         .inputs(2, 3)
         .attributes(&[("kernel_shape", Ints), ("pads", Ints), ("strides", Ints)])
         .result(DTypeRule::Like(0), ShapeRule::Computed)
+        .dims(rules::max_unpool)
         .run(max_unpool),
 ];
 

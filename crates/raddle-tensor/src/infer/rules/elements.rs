@@ -114,7 +114,7 @@ pub fn differences(ctx: &InferContext<'_>, shape: &[usize]) -> Elements {
     pairwise(ctx, shape, |a, b| Some(a.minus(b)))
 }
 
-/// `Mul`.
+/// `Mul`, and `And` of truth values.
 pub fn products(ctx: &InferContext<'_>, shape: &[usize]) -> Elements {
     pairwise(ctx, shape, |a, b| Some(a.times(b)))
 }
@@ -151,6 +151,12 @@ pub fn equal(ctx: &InferContext<'_>, shape: &[usize]) -> Elements {
         () if a.differs(b) => Some(0usize.into()),
         () => None,
     })
+}
+
+/// `Not`.
+pub fn complement(ctx: &InferContext<'_>, _: &[usize]) -> Elements {
+    let one = Expr::from(1usize);
+    Some(ctx.elements(0)?.iter().map(|x| one.minus(x)).collect())
 }
 
 /// `Where`.

@@ -1,17 +1,22 @@
 //! Rules of inference, by what they are about. The op table names them; a row
 //! whose result has the shape of an input or of its broadcast inputs needs none.
 
+mod attention;
+mod control;
 mod elements;
 mod places;
 mod products;
 mod reduce;
 mod resize;
 mod shaping;
+mod signal;
 mod window;
 
+pub use attention::*;
+pub use control::*;
 pub use elements::{
-    cast, constant_fill, equal, gathered, joined, product_of_axis, range_elements, same, selected,
-    shape_elements, sliced, sums, total,
+    cast, complement, constant_fill, equal, gathered, joined, product_of_axis, range_elements,
+    same, selected, shape_elements, sliced, sums, total,
 };
 pub use elements::{differences, floors, maxima, minima, products, quotients, remainders};
 pub use places::{
@@ -24,7 +29,11 @@ pub use shaping::{
     constant, constant_of_shape, flatten, from_shape_attribute, identity, range, reshape, scalar,
     shape_of, squeeze, transpose, unsqueeze,
 };
-pub use window::{conv, conv_integer, global_pool, max_pool, packed_conv, pool, qlinear_conv};
+pub use signal::*;
+pub use window::{
+    col2im, conv, conv_integer, conv_transpose, deform_conv, global_pool, max_pool, max_unpool,
+    packed_conv, pool, qlinear_conv,
+};
 
 use std::ops::Range;
 

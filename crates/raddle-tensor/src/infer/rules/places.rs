@@ -156,7 +156,13 @@ fn span(start: &Expr, end: &Expr, step: i64, len: &Expr) -> Option<(Expr, Expr)>
         _ if step < 0 && at.number().is_some_and(|at| at <= -i64::from(i32::MAX)) => {
             Some(low.clone())
         }
-        _ => Some(from_start(at)?.larger(&low).smaller(&high)),
+        _ => {
+            let at = from_start(at)?;
+            // Most bounds are seen to lie before the end.
+            let is_before = high.minus(&at).is_natural();
+            let at = at.larger(&low);
+            Some(if is_before { at } else { at.smaller(&high) })
+        }
     };
     let (start, end) = (clamp(start)?, clamp(end)?);
     let room = if step > 0 { end.minus(&start) } else { start.minus(&end) };

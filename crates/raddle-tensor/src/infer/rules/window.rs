@@ -159,3 +159,81 @@ pub fn global_pool(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
     out.iter_mut().skip(2).for_each(|dim| *dim = 1usize.into());
     Ok(Some(out))
 }
+
+/// `DeformConv`.
+pub fn deform_conv(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    convolution(ctx, 1)
+}
+
+/// A list attribute of whole numbers, 0 each if absent.
+fn amounts(ctx: &InferContext<'_>, name: &str, len: usize) -> Result<Vec<Expr>> {
+    let list = ctx.node.ints(name)?.map_or_else(|| vec![0; len], <[i64]>::to_vec);
+    if list.len() != len {
+        return Err(ctx.node.bad_attribute(name, format!("must be {len} numbers from 0")));
+    }
+    Ok(list.into_iter().map(Expr::from).collect())
+}
+
+/// `ConvTranspose`.
+pub fn conv_transpose(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let (Some([batch, _, input @ ..]), Some([_, outputs, taps @ ..])) = (ctx.dims(0), ctx.dims(1))
+    else {
+        return Ok(None);
+    };
+    let rank = input.len();
+    if taps.len() != rank {
+        return Err(Error::invalid("a convolution needs inputs of one rank, at least 3"));
+    }
+    let (steps, dilations) = (positive(ctx, "strides", rank)?, positive(ctx, "dilations", rank)?);
+    let (extra, one) = (amounts(ctx, "output_padding", rank)?, Expr::from(1usize));
+    let auto = ctx.node.text("auto_pad", "NOTSET")?;
+    let stated = ctx.node.ints("output_shape")?.filter(|list| list.len() >= rank);
+    let pads = match auto {
+        "NOTSET" | "" if stated.is_none() => amounts(ctx, "pads", 2 * rank)?,
+        _ => vec![Expr::default(); 2 * rank],
+    };
+    let groups = Expr::from(ctx.node.int("group", 1)?);
+    let mut out = vec![batch.clone(), outputs.times(&groups)];
+    for axis in 0..rank {
+        out.push(match stated {
+            Some(list) => list[list.len() - rank + axis].into(),
+            None if auto.starts_with("SAME") => input[axis].times(&steps[axis]),
+            None => {
+                let reach = taps[axis].minus(&one).times(&dilations[axis]).plus(&one);
+                let full = input[axis].minus(&one).times(&steps[axis]).plus(&reach);
+                full.plus(&extra[axis]).minus(&pads[axis]).minus(&pads[rank + axis])
+            }
+        });
+    }
+    Ok(Some(out))
+}
+
+/// `Col2Im`: the image that the second input gives.
+pub fn col2im(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some([images, rows, _]) = ctx.dims(0) else { return Ok(None) };
+    let (Some(image), Some(taps)) = (ctx.elements(1), ctx.elements(2)) else {
+        return Ok(ctx.list_len(1).map(|rank| ctx.unknowns(rank + 2)));
+    };
+    let mut out = vec![images.clone(), rows.floor_div(&super::count(&taps))];
+    out.extend(image);
+    Ok(Some(out))
+}
+
+/// `MaxUnpool`.
+pub fn max_unpool(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some(dims) = ctx.dims(0) else { return Ok(None) };
+    if ctx.has(2) {
+        return Ok(Some(ctx.elements(2).unwrap_or_else(|| ctx.unknowns(dims.len()))));
+    }
+    let [batch, channels, input @ ..] = dims else { return Ok(None) };
+    let rank = input.len();
+    let (kernel, steps) = (positive(ctx, "kernel_shape", rank)?, positive(ctx, "strides", rank)?);
+    let (pads, one) = (amounts(ctx, "pads", 2 * rank)?, Expr::from(1usize));
+    let len = |axis: usize| {
+        let full = input[axis].minus(&one).times(&steps[axis]).plus(&kernel[axis]);
+        full.minus(&pads[axis]).minus(&pads[rank + axis])
+    };
+    let mut out = vec![batch.clone(), channels.clone()];
+    out.extend((0..rank).map(len));
+    Ok(Some(out))
+}
