@@ -2,10 +2,10 @@
 //! run, as text, JSON, or a picture.
 //!
 //! The structure is read from the file alone, so that a model which cannot run is
-//! shown all the same. Shapes come from a run on zeros with every value kept,
-//! since each operation computes its shapes itself.
+//! shown all the same. Shapes and memory are inferred; nothing is run.
 
 mod cost;
+mod fused;
 mod layout;
 mod picture;
 mod report;
@@ -27,10 +27,10 @@ pub struct InspectOptions {
     /// Print JSON.
     #[arg(long)]
     json: bool,
-    /// Write a picture of the graph.
+    /// Write a picture of the graph, as it is written and as it runs.
     #[arg(long, value_name = "FILE.svg")]
     svg: Option<PathBuf>,
-    /// Write a page with the picture, the operations and all nodes.
+    /// Write a page with both pictures, the operations and all nodes.
     #[arg(long, value_name = "FILE.html")]
     html: Option<PathBuf>,
     /// The length of a dimension that the model leaves open; 1 if not given.
@@ -76,13 +76,13 @@ pub fn run(options: &InspectOptions) -> Result<(), ModelError> {
     let (bytes, loaded) = match name.strip_prefix("zoo:") {
         Some(network) => {
             let bytes = raddle_zoo::find(network)?.build(raddle_zoo::Source::Seed(0))?;
-            let loaded = Model::from_bytes(&bytes);
+            let loaded = raddle_onnx::read_graph(&bytes);
             (bytes, loaded)
         }
         None => {
             let path = PathBuf::from(name);
             let bytes = std::fs::read(&path).map_err(|source| ModelError::Io { path, source })?;
-            (bytes, Model::load(name))
+            (bytes, raddle_onnx::load_graph(name))
         }
     };
     let structure = structure::Structure::read(&bytes)

@@ -38,9 +38,7 @@ impl Model {
     }
 
     fn from_graph(graph: Graph) -> Result<Self> {
-        // Checked as it is written, so that errors name what the file names.
-        let plan = Plan::new(graph)?;
-        Ok(Self { plan: plan.optimised()? })
+        Ok(Self { plan: Plan::new(graph)?.optimised()? })
     }
 
     /// Runs the model with values for its inputs by name; returns its outputs by name.
@@ -63,7 +61,7 @@ impl Model {
     }
 }
 
-/// The graph of a model in a file, as it is written. Tensors that the model keeps in
+/// The graph of a model in a file as it is written, checked but before any pass. Tensors that the model keeps in
 /// other files are read from below its folder.
 ///
 /// ## Errors
@@ -79,7 +77,7 @@ pub fn load_graph(path: impl AsRef<Path>) -> Result<Graph> {
     decode(&bytes, Some(folder))
 }
 
-/// The graph of a model in memory, as it is written.
+/// The graph of a model in memory as it is written, checked but before any pass.
 ///
 /// ## Errors
 /// As [`Model::from_bytes`].
@@ -104,7 +102,8 @@ fn decode(bytes: &[u8], folder: Folder<'_>) -> Result<Graph> {
         }
     }
     let graph = graph.ok_or_else(|| Error::model("the model", "has no graph"))?;
-    importer.graph(graph)
+    // Checked as it is written, so that errors name what the file names.
+    Ok(Plan::new(importer.graph(graph)?)?.graph().clone())
 }
 
 /// An `OperatorSetIdProto`.

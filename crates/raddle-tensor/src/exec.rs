@@ -214,6 +214,17 @@ impl Plan {
     }
 }
 
+impl Graph {
+    /// Indices of nodes in an order in which each comes after those it reads
+    /// from: the order in which a plan runs them.
+    ///
+    /// ## Errors
+    /// [`Error::Cycle`], [`Error::Undefined`], [`Error::Duplicate`].
+    pub fn order(&self) -> Result<Vec<usize>> {
+        order(self, &producers(self, &[])?)
+    }
+}
+
 /// Which node makes each value; `usize::MAX` for values that are there from the start.
 pub fn producers(graph: &Graph, captured: &[ValueId]) -> Result<Vec<Option<usize>>> {
     let mut producers = vec![None; graph.values.len()];

@@ -11,7 +11,6 @@
 
 use std::cmp::Reverse;
 
-use crate::exec::{order, producers};
 use crate::graph::{Graph, Node, ValueId};
 use crate::infer::TensorInfo;
 use crate::op::Placement;
@@ -180,7 +179,7 @@ pub fn requests(
     graph: &Graph,
     bytes_of: impl Fn(ValueId) -> Option<usize>,
 ) -> Result<GraphRequests> {
-    let order = order(graph, &producers(graph, &[])?)?;
+    let order = graph.order()?;
     let mut last = vec![0usize; graph.values.len()];
     for (step, &at) in order.iter().enumerate() {
         graph.nodes[at].reads().for_each(|id| last[id.index()] = step);

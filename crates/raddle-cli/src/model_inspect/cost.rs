@@ -1,11 +1,11 @@
 //! What a model costs on given lengths of its free dimensions: shapes of all
-//! values, floating-point operations of each node, memory over time.
+//! values, floating-point operations of each node. Nothing is run.
 
 use std::collections::HashMap;
 
-use raddle_onnx::Model;
-use raddle_tensor::graph::{Dim, Graph, Node, ValueType};
-use raddle_tensor::{DType, Error, Plan, Tensor, Value};
+use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
+use raddle_tensor::infer::{self, TensorInfo};
+use raddle_tensor::{DType, Error};
 
 use crate::run::FreeDim;
 
@@ -21,101 +21,90 @@ impl Kind {
     pub fn len(&self) -> u64 {
         self.shape.iter().map(|&dim| dim as u64).product()
     }
-
-    /// Bytes of the elements; text counts as none.
-    pub fn bytes(&self) -> u64 {
-        self.len() * self.dtype.bits().div_ceil(8) as u64
-    }
 }
 
-/// What a run showed.
+/// What is known before a run.
 #[derive(Debug, Clone, Default)]
 pub struct Cost {
-    /// Tensors by name: inputs, constants and everything that is computed.
+    /// Tensors by name, for the lengths in `dims`: inputs, constants and
+    /// everything that is computed, where its shape does not depend on data.
     pub kinds: HashMap<String, Kind>,
+    /// Types by name with symbols for free dimensions.
+    pub symbolic: HashMap<String, String>,
     /// Floating-point operations of the node that makes a value, by the value's name.
     pub flops: HashMap<String, u64>,
     /// Lengths that were taken for free dimensions.
     pub dims: Vec<(String, usize)>,
 }
 
-/// Runs a model on zeros and keeps every value.
+/// Infers types of all values, with symbols and for lengths of them.
 ///
 /// ## Errors
-/// [`Error::Invalid`] if an input's type is open; whatever a node says about zeros.
-pub fn measure(model: &Model, dims: &[FreeDim]) -> Result<Cost, Error> {
-    let mut graph = model.plan().graph().clone();
+/// [`Error::Node`] for what a node's inputs cannot be.
+pub fn measure(graph: &Graph, dims: &[FreeDim]) -> Result<Cost, Error> {
     let mut cost = Cost::default();
-    let inputs = zeros(&graph, dims, &mut cost.dims)?;
-    let made = |node: &Node| node.outputs.iter().flatten().copied().collect::<Vec<_>>();
-    graph.outputs = graph.nodes.iter().flat_map(made).collect();
-    let names = |graph: &Graph| -> Vec<String> {
-        graph.outputs.iter().map(|&id| graph.name_of(id).to_owned()).collect()
-    };
-    let names = names(&graph);
-    for (id, tensor) in &graph.constants {
-        cost.kinds.insert(graph.name_of(*id).to_owned(), kind(tensor));
+    for (id, info) in infer::types(graph, &[])?.iter().enumerate() {
+        let Some(info) = info else { continue };
+        cost.symbolic.insert(graph.values[id].name.clone(), describe(info));
     }
-    for (name, value) in &inputs {
-        if let Value::Tensor(tensor) = value {
-            cost.kinds.insert(name.clone(), kind(tensor));
-        }
+    let given = lens(graph, dims, &mut cost.dims);
+    let infos = infer::types(graph, &given)?;
+    for (id, info) in infos.iter().enumerate() {
+        let Some((info, shape)) = info.as_ref().and_then(|info| Some((info, info.shape()?))) else {
+            continue;
+        };
+        cost.kinds.insert(graph.values[id].name.clone(), Kind { dtype: info.dtype, shape });
     }
-    let plan = Plan::new(graph)?;
-    for (name, value) in names.into_iter().zip(plan.run(inputs)?) {
-        if let Value::Tensor(tensor) = value {
-            cost.kinds.insert(name, kind(&tensor));
-        }
-    }
-    for node in &plan.graph().nodes {
-        let kinds = |ids: &[Option<raddle_tensor::graph::ValueId>]| -> Vec<Option<Kind>> {
-            let kind = |id| cost.kinds.get(plan.graph().name_of(id)).cloned();
+    for node in &graph.nodes {
+        let kinds = |ids: &[Option<ValueId>]| -> Vec<Option<Kind>> {
+            let kind = |id| cost.kinds.get(graph.name_of(id)).cloned();
             ids.iter().map(|id| id.and_then(kind)).collect()
         };
         let count = flops(node.op.name, &kinds(&node.inputs), &kinds(&node.outputs));
         for id in node.outputs.iter().flatten() {
-            cost.flops.insert(plan.graph().name_of(*id).to_owned(), count);
+            cost.flops.insert(graph.name_of(*id).to_owned(), count);
         }
     }
     Ok(cost)
 }
 
-fn kind(tensor: &Tensor) -> Kind {
-    Kind { dtype: tensor.dtype(), shape: tensor.shape().to_vec() }
+/// `float[n, 64, 2*h]`; an open length is `?`.
+pub fn describe(info: &TensorInfo) -> String {
+    match &info.dims {
+        Some(dims) => {
+            let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+            format!("{}[{}]", info.dtype, dims.join(", "))
+        }
+        None => format!("{} of any shape", info.dtype),
+    }
 }
 
-/// Zeros for all inputs that have no value of their own.
-fn zeros(
+/// Types of inputs with a length for each free dimension, 1 if none is asked for.
+pub fn lens(
     graph: &Graph,
     dims: &[FreeDim],
     taken: &mut Vec<(String, usize)>,
-) -> Result<Vec<(String, Value)>, Error> {
-    let mut inputs = Vec::new();
+) -> Vec<(ValueId, TensorInfo)> {
+    let mut given = Vec::new();
     for id in crate::run::required(graph) {
-        let name = graph.name_of(id);
         let declared = graph.values[id.index()].declared.as_ref();
-        let Some(ValueType::Tensor(dtype, Some(shape))) = declared else {
-            return Err(Error::invalid(format!("the shape of input {name} is open")));
-        };
-        let mut lens = Vec::with_capacity(shape.len());
-        for dim in shape {
+        let Some(ValueType::Tensor(dtype, Some(shape))) = declared else { continue };
+        let mut len = |dim: &Dim| {
             let symbol = match dim {
-                Dim::Fixed(len) => {
-                    lens.push(*len);
-                    continue;
-                }
+                Dim::Fixed(len) => return *len,
                 Dim::Symbol(symbol) => symbol.as_str(),
                 Dim::Unknown => "?",
             };
             let len = dims.iter().find(|dim| dim.name == symbol).map_or(1, |dim| dim.len);
-            lens.push(len);
             if !taken.iter().any(|(name, _)| name == symbol) {
                 taken.push((symbol.to_owned(), len));
             }
-        }
-        inputs.push((name.to_owned(), Value::Tensor(Tensor::zeros(&lens, *dtype)?)));
+            len
+        };
+        let lens: Vec<usize> = shape.iter().map(&mut len).collect();
+        given.push((id, TensorInfo::fixed(*dtype, &lens)));
     }
-    Ok(inputs)
+    given
 }
 
 /// Floating-point operations of a node: two for each multiplication with its

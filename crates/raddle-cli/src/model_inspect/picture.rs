@@ -1,8 +1,9 @@
-//! A report as a picture of the graph, alone (SVG) or on a page (HTML).
+//! A report as a picture of the graph before and after passes, alone (SVG) or on a page (HTML).
 
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use super::fused::{Fused, FusedNode};
 use super::layout::{self, Box, Layout};
 use super::report::Report;
 use super::show::{grouped, shape, text};
@@ -13,6 +14,8 @@ const BOX_HEIGHT: f64 = 36.0;
 const LAYER_HEIGHT: f64 = 62.0;
 /// Space around the picture.
 const MARGIN: f64 = 16.0;
+/// Room for a title.
+const TITLE_WIDTH: f64 = 120.0;
 /// Width of a character, and of the smallest box.
 const CHARACTER: f64 = 6.4;
 const BOX_WIDTH_MIN: f64 = 72.0;
@@ -25,38 +28,81 @@ struct Label {
     colour: &'static str,
 }
 
-/// The graph as SVG. Nodes that only make constants are left out.
+/// Both graphs side by side as SVG, the one as it is written on the left. Nodes
+/// that only make constants are left out.
 pub fn svg(report: &Report) -> String {
-    let (labels, boxes) = boxes(report);
-    let layout = layout::place(&boxes);
-    let width = layout.width + 2.0 * MARGIN;
-    let height = layout.layers as f64 * LAYER_HEIGHT + 2.0 * MARGIN;
+    let written = Drawing::of(written_boxes(report));
+    let runs = report.fused.as_ref().ok().map(|fused| Drawing::of(running_boxes(report, fused)));
+    let width = written.width() + runs.as_ref().map_or(0.0, Drawing::width);
+    let height = runs.iter().map(Drawing::height).fold(written.height(), f64::max);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" height=\"{height:.0}\" \
          viewBox=\"0 0 {width:.0} {height:.0}\" font-family=\"sans-serif\" font-size=\"11\" \
          text-anchor=\"middle\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
     );
-    draw_edges(&layout, &mut svg);
-    for ((label, node), (x, layer)) in labels.iter().zip(&boxes).zip(&layout.places) {
-        let (x, y) = (x + MARGIN, top(*layer));
-        writeln!(
-            svg,
-            "<g><title>{}</title><rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" \
-             height=\"{BOX_HEIGHT}\" rx=\"6\" fill=\"{}\"/><text x=\"{x:.1}\" y=\"{:.1}\" \
-             font-weight=\"bold\">{}</text><text x=\"{x:.1}\" y=\"{:.1}\" fill=\"#444\">{}</text></g>",
-            escape(&label.tooltip),
-            x - node.width / 2.0,
-            node.width,
-            label.colour,
-            y + 15.0,
-            escape(&label.title),
-            y + 29.0,
-            escape(&label.detail),
-        )
-        .expect("text takes all");
+    written.draw("as it is written", 0.0, &mut svg);
+    if let Some(runs) = &runs {
+        runs.draw("as it runs", written.width(), &mut svg);
     }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// A graph with places for its boxes.
+struct Drawing {
+    labels: Vec<Label>,
+    boxes: Vec<Box>,
+    layout: Layout,
+}
+
+impl Drawing {
+    fn of((labels, boxes): (Vec<Label>, Vec<Box>)) -> Self {
+        let layout = layout::place(&boxes);
+        Self { labels, boxes, layout }
+    }
+
+    fn width(&self) -> f64 {
+        self.layout.width.max(TITLE_WIDTH) + 2.0 * MARGIN
+    }
+
+    fn height(&self) -> f64 {
+        top(self.layout.layers) + MARGIN
+    }
+
+    /// Draws everything `x` to the right.
+    fn draw(&self, title: &str, x: f64, svg: &mut String) {
+        let middle = self.width() / 2.0;
+        writeln!(
+            svg,
+            "<g transform=\"translate({x:.1} 0)\"><text x=\"{middle:.1}\" y=\"{MARGIN}\" \
+             font-size=\"13\">{title}</text>"
+        )
+        .expect("text takes all");
+        draw_edges(&self.layout, svg);
+        let places = self.labels.iter().zip(&self.boxes).zip(&self.layout.places);
+        for ((label, node), (x, layer)) in places {
+            draw_box(label, node.width, (x + MARGIN, top(*layer)), svg);
+        }
+        svg.push_str("</g>\n");
+    }
+}
+
+fn draw_box(label: &Label, width: f64, (x, y): (f64, f64), svg: &mut String) {
+    writeln!(
+        svg,
+        "<g><title>{}</title><rect x=\"{:.1}\" y=\"{y:.1}\" width=\"{:.1}\" \
+         height=\"{BOX_HEIGHT}\" rx=\"6\" fill=\"{}\"/><text x=\"{x:.1}\" y=\"{:.1}\" \
+         font-weight=\"bold\">{}</text><text x=\"{x:.1}\" y=\"{:.1}\" fill=\"#444\">{}</text></g>",
+        escape(&label.tooltip),
+        x - width / 2.0,
+        width,
+        label.colour,
+        y + 15.0,
+        escape(&label.title),
+        y + 29.0,
+        escape(&label.detail),
+    )
+    .expect("text takes all");
 }
 
 /// A page with the picture and the report.
@@ -73,11 +119,51 @@ pub fn html(report: &Report) -> String {
 }
 
 fn top(layer: usize) -> f64 {
-    MARGIN + layer as f64 * LAYER_HEIGHT
+    1.5 * MARGIN + layer as f64 * LAYER_HEIGHT
+}
+
+/// A node for a picture: what it reads and makes, and its box.
+struct Drawn<'r> {
+    reads: Vec<&'r str>,
+    makes: Vec<&'r str>,
+    label: Label,
+}
+
+/// The graph as it is written.
+fn written_boxes(report: &Report) -> (Vec<Label>, Vec<Box>) {
+    let node = |at: usize| {
+        let node = &report.structure.nodes[at];
+        Drawn {
+            reads: node.inputs.iter().map(String::as_str).collect(),
+            makes: node.outputs.iter().map(String::as_str).collect(),
+            label: node_label(report, node),
+        }
+    };
+    boxes(report, report.live_nodes().into_iter().map(node))
+}
+
+/// The graph after all passes.
+fn running_boxes(report: &Report, fused: &Fused) -> (Vec<Label>, Vec<Box>) {
+    let node = |node: &'_ FusedNode| {
+        let mut tooltip = format!("{}\noutput {}", node.op, node.output_type);
+        for (op, name) in &node.made_of {
+            tooltip.push_str(&format!("\n{op}: {name}"));
+        }
+        let title = if node.made_of.len() > 1 { node.recipe() } else { node.op.clone() };
+        let first = node.made_of.first().map_or(node.op.as_str(), |(op, _)| op);
+        let colour = colour(first);
+        Label { title, detail: node.output_type.clone(), tooltip, colour }
+    };
+    let drawn = fused.nodes.iter().map(|fused| Drawn {
+        reads: fused.inputs.iter().map(String::as_str).collect(),
+        makes: fused.outputs.iter().map(String::as_str).collect(),
+        label: node(fused),
+    });
+    boxes(report, drawn)
 }
 
 /// Inputs, nodes and outputs as boxes.
-fn boxes(report: &Report) -> (Vec<Label>, Vec<Box>) {
+fn boxes<'r>(report: &'r Report, nodes: impl Iterator<Item = Drawn<'r>>) -> (Vec<Label>, Vec<Box>) {
     let structure = &report.structure;
     let mut labels = Vec::new();
     let mut boxes: Vec<Box> = Vec::new();
@@ -94,15 +180,14 @@ fn boxes(report: &Report) -> (Vec<Label>, Vec<Box>) {
         boxes.push(Box { width: 0.0, reads: Vec::new() });
         labels.push(edge(name, declared, "#d5e8d4"));
     }
-    for at in report.live_nodes() {
-        let node = &structure.nodes[at];
+    for node in nodes {
         let mut reads: Vec<usize> =
-            node.inputs.iter().filter_map(|name| makers.get(name.as_str()).copied()).collect();
+            node.reads.iter().filter_map(|name| makers.get(name).copied()).collect();
         reads.sort_unstable();
         reads.dedup();
-        makers.extend(node.outputs.iter().map(|name| (name.as_str(), boxes.len())));
+        makers.extend(node.makes.iter().map(|name| (*name, boxes.len())));
         boxes.push(Box { width: 0.0, reads });
-        labels.push(node_label(report, node));
+        labels.push(node.label);
     }
     for (name, declared) in &structure.outputs {
         let reads = makers.get(name.as_str()).copied().into_iter().collect();

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use raddle_onnx::Model;
+use raddle_tensor::graph::Graph;
 
 use super::cost::{self, Cost, Kind};
+use super::fused::Fused;
 use super::structure::{Node, Structure};
 use crate::run::FreeDim;
 
@@ -18,19 +19,10 @@ pub struct Report {
     pub load_error: Option<String>,
     /// Shapes and operations, or why they are not known.
     pub cost: Result<Cost, String>,
-    /// Memory of activations.
-    pub memory: Memory,
+    /// The graph as it runs and its memory plan, or why there is none.
+    pub fused: Result<Fused, String>,
     /// A line for each operation, the most expensive first.
     pub ops: Vec<OpRow>,
-}
-
-/// Memory of a run besides the weights, in bytes.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// The most that must exist at a moment when nodes run in the file's order.
-    pub peak_bytes: u64,
-    /// All values together.
-    pub total_bytes: u64,
 }
 
 /// All nodes of one operation.
@@ -49,16 +41,22 @@ impl Report {
     pub fn new(
         model: &str,
         structure: Structure,
-        loaded: raddle_onnx::Result<Model>,
+        loaded: raddle_onnx::Result<Graph>,
         dims: &[FreeDim],
     ) -> Self {
-        let (load_error, cost) = match loaded {
-            Ok(loaded) => (None, cost::measure(&loaded, dims).map_err(|error| error.to_string())),
-            Err(error) => (Some(error.to_string()), Err("the model does not load".to_owned())),
+        let (load_error, cost, fused) = match loaded {
+            Ok(graph) => {
+                let cost = cost::measure(&graph, dims).map_err(|error| error.to_string());
+                let fused = Fused::of(&graph, dims).map_err(|error| error.to_string());
+                (None, cost, fused)
+            }
+            Err(error) => {
+                let why = || "the model does not load".to_owned();
+                (Some(error.to_string()), Err(why()), Err(why()))
+            }
         };
-        let memory = cost.as_ref().map_or(Memory::default(), |cost| memory(&structure, cost));
         let mut report =
-            Self { model: model.to_owned(), structure, load_error, cost, memory, ops: Vec::new() };
+            Self { model: model.to_owned(), structure, load_error, cost, fused, ops: Vec::new() };
         report.ops = report.count_ops();
         report
     }
@@ -66,6 +64,12 @@ impl Report {
     /// Type and shape of a value, if they are known.
     pub fn kind(&self, value: &str) -> Option<&Kind> {
         self.cost.as_ref().ok()?.kinds.get(value)
+    }
+
+    /// Type of a value with symbols, empty if it is not known.
+    pub fn symbolic(&self, value: &str) -> &str {
+        let types = self.cost.as_ref().ok().map(|cost| &cost.symbolic);
+        types.and_then(|types| types.get(value)).map_or("", String::as_str)
     }
 
     /// Floating-point operations of a node.
@@ -146,68 +150,5 @@ impl Report {
 impl Node {
     fn problems(&self) -> impl Iterator<Item = &str> {
         self.problems.iter().map(String::as_str)
-    }
-}
-
-/// Values live from the node that makes them to the last that reads them, inputs
-/// from the beginning and outputs to the end.
-fn memory(structure: &Structure, cost: &Cost) -> Memory {
-    let end = structure.nodes.len();
-    let mut last_use: HashMap<&str, usize> = HashMap::new();
-    for (at, node) in structure.nodes.iter().enumerate() {
-        for name in node.inputs.iter().chain(&node.outputs) {
-            last_use.insert(name, at);
-        }
-    }
-    for (name, _) in &structure.outputs {
-        last_use.insert(name, end);
-    }
-    let bytes = |name: &str| cost.kinds.get(name).map_or(0, Kind::bytes);
-    let mut live: u64 = structure.inputs.iter().map(|(name, _)| bytes(name)).sum();
-    let mut memory = Memory { peak_bytes: live, total_bytes: live };
-    let mut freed: Vec<Vec<&str>> = vec![Vec::new(); end + 1];
-    let inputs = structure.inputs.iter().map(|(name, _)| name.as_str());
-    let made = structure.nodes.iter().flat_map(|node| node.outputs.iter().map(String::as_str));
-    for name in inputs.chain(made) {
-        if let Some(at) = last_use.get(name) {
-            freed[*at].push(name);
-        }
-    }
-    for (at, node) in structure.nodes.iter().enumerate() {
-        let made: u64 = node.outputs.iter().map(|name| bytes(name)).sum();
-        live += made;
-        memory.total_bytes += made;
-        memory.peak_bytes = memory.peak_bytes.max(live);
-        live = live.saturating_sub(freed[at].iter().map(|name| bytes(name)).sum());
-    }
-    memory
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use raddle_tensor::DType;
-
-    #[test]
-    fn memory_is_freed_after_the_last_use() {
-        let node = |inputs: &[&str], output: &str| Node {
-            inputs: inputs.iter().map(|name| (*name).to_owned()).collect(),
-            outputs: vec![output.to_owned()],
-            ..Node::default()
-        };
-        let pair = |name: &str| (name.to_owned(), String::new());
-        let structure = Structure {
-            inputs: vec![pair("x")],
-            outputs: vec![pair("d")],
-            nodes: vec![node(&["x"], "a"), node(&["a"], "b"), node(&["b", "x"], "d")],
-            ..Structure::default()
-        };
-        let kind = |len| Kind { dtype: DType::F32, shape: vec![len] };
-        let kinds = [("x", 1), ("a", 10), ("b", 20), ("d", 2)];
-        let kinds = kinds.map(|(name, len)| (name.to_owned(), kind(len))).into();
-        let cost = Cost { kinds, ..Cost::default() };
-        // x, a and b exist when b is made.
-        let expected = Memory { peak_bytes: 31 * 4, total_bytes: 33 * 4 };
-        assert_eq!(memory(&structure, &cost), expected);
     }
 }

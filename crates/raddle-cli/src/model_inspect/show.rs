@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::fused::{ALIGNMENT, Arena, Fused};
 use super::report::Report;
 use super::structure::Node;
 
@@ -47,19 +48,12 @@ fn head(report: &Report, text: &mut String) -> std::fmt::Result {
             }
             let flops: u64 = report.ops.iter().map(|row| row.flops).sum();
             writeln!(text, "compute     {:.3} GFLOP", flops as f64 / 1e9)?;
-            let memory = report.memory;
-            writeln!(
-                text,
-                "memory      {} of activations at once, {} in all",
-                size(memory.peak_bytes),
-                size(memory.total_bytes)
-            )?;
         }
         Err(reason) => writeln!(text, "shapes      unknown: {reason}")?,
     }
     let folded = structure.nodes.len() - report.live_nodes().len();
     writeln!(text, "nodes       {}, {folded} of them constants", structure.nodes.len())?;
-    writeln!(text, "fused       nothing: every node runs as it is")?;
+    fused(report, text)?;
     support(report, text)?;
     writeln!(text, "\n{:<28}{:>7}{:>14}{:>14}", "operation", "nodes", "weights", "MFLOP")?;
     for row in &report.ops {
@@ -67,6 +61,35 @@ fn head(report: &Report, text: &mut String) -> std::fmt::Result {
         let flops = row.flops as f64 / 1e6;
         let weights = grouped(row.parameters);
         writeln!(text, "{:<28}{:>7}{weights:>14}{flops:>14.2}{mark}", row.op, row.nodes)?;
+    }
+    Ok(())
+}
+
+/// What the passes did, and the memory of what is left.
+fn fused(report: &Report, text: &mut String) -> std::fmt::Result {
+    let fused = match &report.fused {
+        Ok(fused) => fused,
+        Err(reason) => return writeln!(text, "fused       unknown: {reason}"),
+    };
+    let (before, after) = (report.structure.nodes.len(), fused.nodes.len());
+    writeln!(text, "fused       {before} nodes become {after}")?;
+    for (recipe, count) in fused.recipes() {
+        writeln!(text, "            {count} of {recipe}")?;
+    }
+    if let Some(plan) = &fused.memory.plan {
+        let all: usize = fused.memory.requests.iter().map(|request| request.bytes).sum();
+        writeln!(
+            text,
+            "memory      an arena of {} for {} values of {}; what lives at once needs {}",
+            size(plan.peak_bytes as u64),
+            fused.memory.requests.len(),
+            size(all as u64),
+            size(plan.bound_bytes as u64)
+        )?;
+    }
+    if !fused.memory.open.is_empty() {
+        let open = fused.memory.open.join(", ");
+        writeln!(text, "            sizes that depend on data: {open}")?;
     }
     Ok(())
 }
@@ -95,13 +118,19 @@ fn nodes(report: &Report, text: &mut String) -> std::fmt::Result {
         let (title, shape, weights) = (node.title(), shape(report, node), report.parameters(node));
         writeln!(text, "{title:<40}{:<22}{shape:<28}{weights:>12}{flops:>12.2}", node.op)?;
     }
+    let Ok(fused) = &report.fused else { return Ok(()) };
+    writeln!(text, "\n{:<40}{:<22}{:<28}made of", "runs as", "operation", "output")?;
+    for node in &fused.nodes {
+        let title = node.outputs.first().map_or("", String::as_str);
+        writeln!(text, "{title:<40}{:<22}{:<28}{}", node.op, node.output_type, node.recipe())?;
+    }
     Ok(())
 }
 
-/// Type and shape of a node's first output: `float[1, 64, 112, 112]`.
+/// Type and shape of a node's first output: `float[n, 64, 112, 112]`.
 pub fn shape(report: &Report, node: &Node) -> String {
-    let kind = node.outputs.iter().find_map(|output| report.kind(output));
-    kind.map_or(String::new(), |kind| format!("{}{:?}", kind.dtype, kind.shape))
+    let types = node.outputs.iter().map(|output| report.symbolic(output));
+    types.into_iter().find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
 
 /// A number with a comma at every third digit.
@@ -144,7 +173,7 @@ pub fn json(report: &Report) -> Value {
             let kind = report.kind(name);
             json!({
                 "name": name, "dtype": kind.map(|kind| kind.dtype.name()),
-                "shape": kind.map(|kind| &kind.shape),
+                "shape": kind.map(|kind| &kind.shape), "type": report.symbolic(name),
             })
         });
         json!({
@@ -169,13 +198,45 @@ pub fn json(report: &Report) -> Value {
         "parameter_bytes": parameter_bytes,
         "dims": report.cost.as_ref().map(|cost| cost.dims.clone()).unwrap_or_default(),
         "flops": is_measured.then(|| report.ops.iter().map(|row| row.flops).sum::<u64>()),
-        "activation_bytes_peak": is_measured.then_some(report.memory.peak_bytes),
-        "activation_bytes_total": is_measured.then_some(report.memory.total_bytes),
+        "runs_as": report.fused.as_ref().ok().map(runs_as),
+        "memory_plan": report.fused.as_ref().ok().map(|fused| memory_plan(&fused.memory)),
         "load_error": report.load_error,
         "shape_error": report.cost.as_ref().err(),
-        "fused": [],
         "ops": ops.collect::<Vec<_>>(),
         "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+/// The graph after all passes.
+fn runs_as(fused: &Fused) -> Value {
+    let passes = fused.passes.iter().map(
+        |(name, summary, changes)| json!({ "name": name, "summary": summary, "changes": changes }),
+    );
+    let nodes = fused.nodes.iter().map(|node| {
+        let made_of = node.made_of.iter().map(|(op, name)| json!({ "op": op, "name": name }));
+        json!({
+            "op": node.op, "inputs": node.inputs, "outputs": node.outputs,
+            "type": node.output_type, "made_of": made_of.collect::<Vec<_>>(),
+        })
+    });
+    json!({ "passes": passes.collect::<Vec<_>>(), "nodes": nodes.collect::<Vec<_>>() })
+}
+
+fn memory_plan(arena: &Arena) -> Value {
+    let plan = arena.plan.as_ref();
+    let offsets = plan.map_or(&[][..], |plan| &plan.offsets);
+    let values = arena.names.iter().zip(&arena.requests).zip(offsets);
+    let values = values.map(|((name, request), offset)| {
+        json!({
+            "name": name, "bytes": request.bytes, "offset": offset,
+            "first_step": request.first, "last_step": request.last,
+            "shares": request.shares.map(|other| &arena.names[other]),
+        })
+    });
+    json!({
+        "peak_bytes": plan.map(|plan| plan.peak_bytes),
+        "bound_bytes": plan.map(|plan| plan.bound_bytes),
+        "alignment": ALIGNMENT, "values": values.collect::<Vec<_>>(), "open": arena.open,
     })
 }
 

@@ -116,9 +116,31 @@ fn a_model_is_inspected() {
     assert_eq!(report["nodes"][1]["op"], "Transpose");
     assert_eq!(report["nodes"][1]["outputs"][0]["shape"], serde_json::json!([1, 1, 64]));
     let svg = std::fs::read_to_string(dir.join("lstm.svg")).unwrap();
-    assert_eq!(svg.matches("<rect").count(), 1 + 1 + 7 + 1, "paper, input, nodes, output");
+    // Paper; input, nodes and output twice, as they are written and as they run.
+    assert_eq!(svg.matches("<rect").count(), 1 + 2 * (1 + 7 + 1));
     let html = std::fs::read_to_string(dir.join("lstm.html")).unwrap();
     assert!(html.contains("<svg") && html.contains("LSTM"));
+}
+
+#[test]
+fn what_passes_made_of_a_model_is_shown() {
+    let dir = fresh("inspect-fused");
+    let text = succeed(&dir, &["inspect", "zoo:mobilenet_v2", "--dim", "n=3", "--nodes"]);
+    assert!(text.contains("of Conv + BatchNormalization + Clip\n"), "{text}");
+    assert!(text.contains("float[n, 1280, 7, 7]"), "{text}");
+    let json = succeed(&dir, &["inspect", "zoo:mobilenet_v2", "--dim", "n=3", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let runs_as = &report["runs_as"];
+    assert_eq!(runs_as["passes"][1]["name"], "fold-batch-norm");
+    assert_eq!(runs_as["passes"][1]["changes"], 52);
+    let first = &runs_as["nodes"][0];
+    assert_eq!(first["op"], "raddle.PackedConv");
+    let made_of: Vec<_> = first["made_of"].as_array().unwrap().iter().map(|it| &it["op"]).collect();
+    assert_eq!(made_of, ["Conv", "BatchNormalization", "Clip"]);
+    let plan = &report["memory_plan"];
+    // The first depthwise convolution with a stride: 96 channels in and out.
+    assert_eq!(plan["bound_bytes"], 3 * 96 * (112 * 112 + 56 * 56) * 4);
+    assert_eq!(plan["peak_bytes"], plan["bound_bytes"]);
 }
 
 #[test]
