@@ -1,0 +1,476 @@
+//! Requests and replies over HTTP: a JSON head, and binary tensors behind it.
+//!
+//! *Source:* the Open Inference Protocol's HTTP form and Triton's binary tensor data
+//! extension. `Inference-Header-Content-Length` says how long the head is; tensors
+//! follow in order, each as long as its `binary_data_size`.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::wire::{datatype, refuse_sequences, shape};
+use super::{Answered, InferReply, InferRequest, Input, OutputRequest, Region};
+use crate::error::{Error, Result};
+use crate::tensor::{Datatype, Rope, Tensor, element_count, join_strings, strings};
+
+#[derive(Debug, Serialize, Deserialize)]
+struct RequestHead {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    id: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    parameters: Map<String, Value>,
+    inputs: Vec<TensorHead>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<OutputHead>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct TensorHead {
+    name: String,
+    datatype: String,
+    shape: Vec<i64>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    parameters: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct OutputHead {
+    name: String,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    parameters: Map<String, Value>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ReplyHead {
+    model_name: String,
+    model_version: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    id: String,
+    outputs: Vec<TensorHead>,
+}
+
+/// Reads a request of a model's URL. `head_len` is the length of the JSON head; the
+/// whole body if `None`.
+///
+/// ## Errors
+/// [`Error::Invalid`] with what is wrong.
+pub fn read_request(mut body: Rope, head_len: Option<usize>) -> Result<InferRequest> {
+    let head_len = head_len.unwrap_or(body.len());
+    let total = body.len();
+    let head = body.split_to(head_len).ok_or_else(|| {
+        Error::invalid(format!(
+            "inference-header-content-length is {head_len}, the body has {total} bytes"
+        ))
+    })?;
+    let head: RequestHead = serde_json::from_slice(&head.to_bytes())
+        .map_err(|why| Error::invalid(format!("the body is no inference request: {why}")))?;
+    refuse_sequences(head.parameters.keys().map(String::as_str))?;
+    let mut request = InferRequest {
+        id: head.id,
+        priority: number(&head.parameters, "priority")?.unwrap_or(0),
+        timeout_us: number(&head.parameters, "timeout")?.unwrap_or(0),
+        is_binary_output: flag(&head.parameters, "binary_data_output")?.unwrap_or(false),
+        ..InferRequest::default()
+    };
+    for input in head.inputs {
+        request.inputs.push(read_input(input, &mut body)?);
+    }
+    if !body.is_empty() {
+        return Err(Error::invalid(format!("{} bytes after the last tensor", body.len())));
+    }
+    for OutputHead { name, parameters } in head.outputs {
+        if number(&parameters, "classification")?.is_some_and(|classes| classes > 0) {
+            return Err(Error::Unsupported("the extension classification".into()));
+        }
+        let is_binary = flag(&parameters, "binary_data")?;
+        let region = region(&name, &parameters)?;
+        request.outputs.push(OutputRequest { name, is_binary, region });
+    }
+    Ok(request)
+}
+
+/// A request that consists of the only input's bytes (the head's length is 0).
+pub fn raw_request(
+    body: Rope,
+    name: &str,
+    datatype: Datatype,
+    dims: &[i64],
+) -> Result<InferRequest> {
+    let open = dims.iter().skip(1).filter(|&&dim| dim < 0).count();
+    let Some(size) = datatype.size().filter(|_| open <= 1) else {
+        return Err(Error::invalid(format!(
+            "input {name}: the shape of a raw body is not known, use an inference request"
+        )));
+    };
+    let mut shape: Vec<usize> = dims.iter().map(|&dim| usize::try_from(dim).unwrap_or(1)).collect();
+    if let Some(at) = (1..dims.len()).find(|&at| dims[at] < 0) {
+        shape[at] = body.len() / size / element_count(name, &shape)?.max(1);
+    }
+    let tensor = Tensor { name: name.into(), datatype, shape, data: body };
+    let inputs = vec![Input { tensor, region: None }];
+    Ok(InferRequest { inputs, is_binary_output: true, ..InferRequest::default() })
+}
+
+fn read_input(input: TensorHead, body: &mut Rope) -> Result<Input> {
+    let TensorHead { name, parameters, data, .. } = input;
+    let datatype = datatype(&name, &input.datatype)?;
+    let shape = shape(&name, &input.shape)?;
+    let region = region(&name, &parameters)?;
+    let data = match (&region, number(&parameters, "binary_data_size")?, data) {
+        (Some(_), None, None) => Rope::default(),
+        (None, Some(size), None) => {
+            let left = body.len();
+            let size_in_memory = usize::try_from(size).ok();
+            size_in_memory.and_then(|size| body.split_to(size)).ok_or_else(|| {
+                Error::invalid(format!(
+                    "input {name}: binary_data_size is {size}, {left} bytes are left"
+                ))
+            })?
+        }
+        (None, None, Some(data)) => from_json(&name, datatype, &data)?.into(),
+        _ => {
+            return Err(Error::invalid(format!(
+                "input {name}: expected one of data, binary_data_size and shared_memory_region"
+            )));
+        }
+    };
+    Ok(Input { tensor: Tensor { name, datatype, shape, data }, region })
+}
+
+fn number(parameters: &Map<String, Value>, name: &str) -> Result<Option<u64>> {
+    match parameters.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_u64().map(Some).ok_or_else(|| {
+            Error::invalid(format!("parameter {name}: expected a whole number, found {value}"))
+        }),
+    }
+}
+
+fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
+    match parameters.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(value) => value.as_bool().map(Some).ok_or_else(|| {
+            Error::invalid(format!("parameter {name}: expected true or false, found {value}"))
+        }),
+    }
+}
+
+fn region(tensor: &str, parameters: &Map<String, Value>) -> Result<Option<Region>> {
+    let Some(name) = parameters.get("shared_memory_region").and_then(Value::as_str) else {
+        return Ok(None);
+    };
+    let bytes = number(parameters, "shared_memory_byte_size")?.ok_or_else(|| {
+        Error::invalid(format!("tensor {tensor}: shared_memory_byte_size is missing"))
+    })?;
+    let offset = number(parameters, "shared_memory_offset")?.unwrap_or(0);
+    Ok(Some(Region { name: name.into(), offset, bytes }))
+}
+
+/// Elements of nested lists as raw bytes.
+fn from_json(name: &str, datatype: Datatype, data: &Value) -> Result<Vec<u8>> {
+    let mut flat = Vec::new();
+    flatten(data, &mut flat);
+    let wrong =
+        |value: &Value| Error::invalid(format!("input {name}: {value} is no {}", datatype.name()));
+    macro_rules! bytes {
+        ($read:expr) => {{
+            let mut bytes = Vec::with_capacity(flat.len() * datatype.size().unwrap_or(4));
+            for value in flat {
+                let number = $read(value).ok_or_else(|| wrong(value))?;
+                bytes.extend_from_slice(&number.to_le_bytes());
+            }
+            bytes
+        }};
+    }
+    fn signed<T: TryFrom<i64>>(value: &Value) -> Option<T> {
+        value.as_i64().and_then(|number| number.try_into().ok())
+    }
+    fn unsigned<T: TryFrom<u64>>(value: &Value) -> Option<T> {
+        value.as_u64().and_then(|number| number.try_into().ok())
+    }
+    Ok(match datatype {
+        Datatype::Bool => bytes!(|value: &Value| {
+            value.as_bool().map(u8::from).or_else(|| value.as_u64().map(|it| u8::from(it != 0)))
+        }),
+        Datatype::Int8 => bytes!(signed::<i8>),
+        Datatype::Int16 => bytes!(signed::<i16>),
+        Datatype::Int32 => bytes!(signed::<i32>),
+        Datatype::Int64 => bytes!(signed::<i64>),
+        Datatype::Uint8 => bytes!(unsigned::<u8>),
+        Datatype::Uint16 => bytes!(unsigned::<u16>),
+        Datatype::Uint32 => bytes!(unsigned::<u32>),
+        Datatype::Uint64 => bytes!(unsigned::<u64>),
+        Datatype::Fp32 => bytes!(|value: &Value| value.as_f64().map(|number| number as f32)),
+        Datatype::Fp64 => bytes!(Value::as_f64),
+        Datatype::Bytes => {
+            let texts = flat.iter().map(|value| value.as_str().ok_or_else(|| wrong(value)));
+            join_strings(texts.collect::<Result<Vec<_>>>()?)
+        }
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err(Error::invalid(format!(
+                "input {name}: {} cannot be sent as JSON, use binary data",
+                datatype.name()
+            )));
+        }
+    })
+}
+
+fn flatten<'a>(value: &'a Value, flat: &mut Vec<&'a Value>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| flatten(value, flat)),
+        single => flat.push(single),
+    }
+}
+
+/// Writes a reply; the length of its head if there are binary tensors behind it.
+///
+/// ## Errors
+/// [`Error::Invalid`] if an output cannot be written as JSON.
+pub fn write_reply(reply: InferReply) -> Result<(Rope, Option<usize>)> {
+    let mut head = ReplyHead {
+        model_name: reply.model,
+        model_version: reply.version.to_string(),
+        id: reply.id,
+        outputs: Vec::with_capacity(reply.outputs.len()),
+    };
+    let mut binary = Vec::new();
+    let mut has_binary = false;
+    for Answered { tensor, is_binary, region } in reply.outputs {
+        let mut parameters = Map::new();
+        let mut data = None;
+        if let Some(region) = region {
+            parameters.insert("shared_memory_region".into(), region.name.into());
+            parameters.insert("shared_memory_offset".into(), region.offset.into());
+            parameters.insert("shared_memory_byte_size".into(), region.bytes.into());
+        } else if is_binary {
+            has_binary = true;
+            parameters.insert("binary_data_size".into(), tensor.data.len().into());
+            binary.extend(tensor.data.into_parts());
+        } else {
+            data = Some(to_json(&tensor)?);
+        }
+        head.outputs.push(TensorHead {
+            name: tensor.name,
+            datatype: tensor.datatype.name().into(),
+            shape: tensor.shape.iter().map(|&dim| dim as i64).collect(),
+            parameters,
+            data,
+        });
+    }
+    let text = serde_json::to_vec(&head).map_err(|why| Error::invalid(why.to_string()))?;
+    let head_len = has_binary.then_some(text.len());
+    let mut body = Rope::from(text);
+    binary.into_iter().for_each(|part| body.push(part));
+    Ok((body, head_len))
+}
+
+/// A tensor's elements as a flat list.
+fn to_json(tensor: &Tensor) -> Result<Value> {
+    let data = tensor.data.to_bytes();
+    macro_rules! list {
+        ($type:ty) => {
+            data.chunks_exact(size_of::<$type>())
+                .map(|bytes| <$type>::from_le_bytes(bytes.try_into().expect("exact chunks")))
+        };
+    }
+    let not_finite = || {
+        let name = &tensor.name;
+        Error::invalid(format!("output {name} is not finite everywhere, ask for binary data"))
+    };
+    let real = |number: f64| serde_json::Number::from_f64(number).map(Value::Number);
+    Ok(Value::Array(match tensor.datatype {
+        Datatype::Bool => data.iter().map(|&byte| Value::Bool(byte != 0)).collect(),
+        Datatype::Uint8 => data.iter().map(|&byte| byte.into()).collect(),
+        Datatype::Uint16 => list!(u16).map(Value::from).collect(),
+        Datatype::Uint32 => list!(u32).map(Value::from).collect(),
+        Datatype::Uint64 => list!(u64).map(Value::from).collect(),
+        Datatype::Int8 => list!(i8).map(Value::from).collect(),
+        Datatype::Int16 => list!(i16).map(Value::from).collect(),
+        Datatype::Int32 => list!(i32).map(Value::from).collect(),
+        Datatype::Int64 => list!(i64).map(Value::from).collect(),
+        Datatype::Fp32 => {
+            let list: Option<_> = list!(f32).map(|number| real(number.into())).collect();
+            list.ok_or_else(not_finite)?
+        }
+        Datatype::Fp64 => {
+            let list: Option<_> = list!(f64).map(real).collect();
+            list.ok_or_else(not_finite)?
+        }
+        Datatype::Bytes => {
+            let texts = strings(&data, &tensor.name)?.into_iter().map(|text| {
+                let text = String::from_utf8(text.to_vec());
+                text.map(Value::from).map_err(|_| {
+                    let name = &tensor.name;
+                    Error::invalid(format!("output {name} is not UTF-8, ask for binary data"))
+                })
+            });
+            texts.collect::<Result<_>>()?
+        }
+        Datatype::Fp16 | Datatype::Bf16 => {
+            return Err(Error::invalid(format!(
+                "output {}: {} cannot be sent as JSON, ask for binary data",
+                tensor.name,
+                tensor.datatype.name()
+            )));
+        }
+    }))
+}
+
+/// Writes a request, for our client: a head and binary tensors; the head's length.
+pub fn write_request(request: &InferRequest) -> (Rope, usize) {
+    let mut parameters = Map::from_iter([("binary_data_output".to_owned(), Value::Bool(true))]);
+    if request.priority > 0 {
+        parameters.insert("priority".into(), request.priority.into());
+    }
+    if request.timeout_us > 0 {
+        parameters.insert("timeout".into(), request.timeout_us.into());
+    }
+    let mut binary = Rope::default();
+    let mut inputs = Vec::new();
+    for Input { tensor, region } in &request.inputs {
+        let mut parameters = Map::new();
+        match region {
+            Some(region) => {
+                parameters.insert("shared_memory_region".into(), region.name.clone().into());
+                parameters.insert("shared_memory_offset".into(), region.offset.into());
+                parameters.insert("shared_memory_byte_size".into(), region.bytes.into());
+            }
+            None => {
+                parameters.insert("binary_data_size".into(), tensor.data.len().into());
+                tensor.data.parts().iter().for_each(|part| binary.push(part.clone()));
+            }
+        }
+        inputs.push(TensorHead {
+            name: tensor.name.clone(),
+            datatype: tensor.datatype.name().into(),
+            shape: tensor.shape.iter().map(|&dim| dim as i64).collect(),
+            parameters,
+            data: None,
+        });
+    }
+    let output =
+        |output: &OutputRequest| OutputHead { name: output.name.clone(), parameters: Map::new() };
+    let outputs = request.outputs.iter().map(output).collect();
+    let head = RequestHead { id: request.id.clone(), parameters, inputs, outputs };
+    // Texts, numbers and lists of them always have a JSON form.
+    let head = serde_json::to_vec(&head).expect("the head is plain data");
+    let head_len = head.len();
+    let mut body = Rope::from(head);
+    binary.into_parts().into_iter().for_each(|part| body.push(part));
+    (body, head_len)
+}
+
+/// Reads a reply, for our client.
+///
+/// ## Errors
+/// [`Error::Invalid`] with what is wrong.
+pub fn read_reply(mut body: Rope, head_len: Option<usize>) -> Result<InferReply> {
+    let head = body.split_to(head_len.unwrap_or(body.len()));
+    let head = head.ok_or_else(|| Error::invalid("a reply shorter than its head"))?;
+    let head: ReplyHead = serde_json::from_slice(&head.to_bytes())
+        .map_err(|why| Error::invalid(format!("the body is no inference reply: {why}")))?;
+    let mut outputs = Vec::new();
+    for output in head.outputs {
+        let is_binary = output.data.is_none();
+        let Input { tensor, region } = read_input(output, &mut body)?;
+        outputs.push(Answered { tensor, is_binary, region });
+    }
+    let version = head.model_version.parse().unwrap_or(0);
+    Ok(InferReply { model: head.model_name, version, id: head.id, outputs })
+}
+
+/// An error as both the protocol and Triton give it.
+pub fn error_body(error: &Error) -> Bytes {
+    serde_json::json!({ "error": error.to_string() }).to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str, binary: &'static [u8]) -> Result<InferRequest> {
+        let mut body = Rope::from(json.as_bytes().to_vec());
+        body.push(Bytes::from_static(binary));
+        read_request(body, Some(json.len()))
+    }
+
+    fn input(datatype: &str, rest: &str) -> String {
+        format!(r#"{{"inputs":[{{"name":"x","datatype":"{datatype}","shape":[2],{rest}}}]}}"#)
+    }
+
+    #[test]
+    fn binary_and_json_tensors_are_read() {
+        let json = r#"{"id":"7","parameters":{"binary_data_output":true,"priority":1},
+            "inputs":[{"name":"a","datatype":"FP32","shape":[1,2],"data":[[1,2.5]]},
+            {"name":"b","datatype":"UINT8","shape":[3],"parameters":{"binary_data_size":3}},
+            {"name":"c","datatype":"BYTES","shape":[1],"data":["hi"]}],
+            "outputs":[{"name":"y","parameters":{"binary_data":false}}]}"#;
+        let found = read(json, b"xyz").unwrap();
+        assert_eq!((found.id.as_str(), found.priority, found.is_binary_output), ("7", 1, true));
+        let data: Vec<Bytes> = found.inputs.iter().map(|it| it.tensor.data.to_bytes()).collect();
+        assert_eq!(data[0], [1f32.to_le_bytes(), 2.5f32.to_le_bytes()].concat());
+        assert_eq!((&data[1][..], &data[2][..]), (&b"xyz"[..], &b"\x02\0\0\0hi"[..]));
+        assert_eq!(found.outputs[0].is_binary, Some(false));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let error = |json: &str, binary| read(json, binary).unwrap_err().to_string();
+        assert!(error("{", b"").contains("no inference request"));
+        assert!(error(&input("INT8", r#""data":[1,200]"#), b"").contains("200 is no INT8"));
+        assert!(error(&input("INT8", r#""data":[1.5,2]"#), b"").contains("1.5 is no INT8"));
+        assert!(error(&input("FP16", r#""data":[1,2]"#), b"").contains("use binary data"));
+        let sized = input("INT8", r#""parameters":{"binary_data_size":9}"#);
+        assert_eq!(error(&sized, b"ab"), "input x: binary_data_size is 9, 2 bytes are left");
+        let sized = input("INT8", r#""parameters":{"binary_data_size":2}"#);
+        assert_eq!(error(&sized, b"abc"), "1 bytes after the last tensor");
+        let negative = input("INT8", r#""parameters":{"binary_data_size":-2}"#);
+        assert!(error(&negative, b"").contains("expected a whole number"));
+        assert!(error(&input("INT8", r#""parameters":{}"#), b"").contains("expected one of data"));
+        let long = read_request(Rope::from(vec![b' '; 4]), Some(5)).unwrap_err().to_string();
+        assert!(long.contains("the body has 4 bytes"), "{long}");
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(read(&input("INT8", &format!("\"data\":{deep}")), b"").is_err());
+    }
+
+    #[test]
+    fn replies_are_json_or_binary() {
+        let tensor = |datatype, data: Vec<u8>| Tensor {
+            name: "y".into(),
+            datatype,
+            shape: vec![2],
+            data: data.into(),
+        };
+        let reply = |tensor, is_binary| InferReply {
+            model: "m".into(),
+            version: 2,
+            id: "q".into(),
+            outputs: vec![Answered { tensor, is_binary, region: None }],
+        };
+        let floats = [1.5f32, -2.0].map(f32::to_le_bytes).concat();
+        let (body, head) =
+            write_reply(reply(tensor(Datatype::Fp32, floats.clone()), false)).unwrap();
+        assert_eq!(head, None);
+        let json: Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!(json["outputs"][0]["data"], serde_json::json!([1.5, -2.0]));
+        let (body, head) =
+            write_reply(reply(tensor(Datatype::Fp32, floats.clone()), true)).unwrap();
+        let again = read_reply(body, head).unwrap();
+        assert_eq!((again.version, again.id.as_str()), (2, "q"));
+        assert_eq!(again.outputs[0].tensor.data.to_bytes(), floats);
+        let nan = [f32::NAN, 0.0].map(f32::to_le_bytes).concat();
+        let refused = write_reply(reply(tensor(Datatype::Fp32, nan), false)).unwrap_err();
+        assert!(refused.to_string().contains("not finite"));
+    }
+
+    #[test]
+    fn a_raw_body_is_the_only_input() {
+        let raw =
+            |dims: &[i64], len| raw_request(Rope::from(vec![0; len]), "x", Datatype::Fp32, dims);
+        assert_eq!(raw(&[-1, 3, -1], 24).unwrap().inputs[0].tensor.shape, [1, 3, 2]);
+        assert!(raw(&[-1, -1, -1], 24).is_err());
+        assert_eq!(raw(&[-1, 6], 24).unwrap().inputs[0].tensor.shape, [1, 6]);
+    }
+}

@@ -1,0 +1,14 @@
+//! A server over real sockets with a model that does what a test tells it to.
+
+#[path = "end_to_end/canaries.rs"]
+mod canaries;
+#[path = "end_to_end/fake.rs"]
+mod fake;
+#[path = "end_to_end/hostile.rs"]
+mod hostile;
+#[path = "end_to_end/overload.rs"]
+mod overload;
+#[path = "end_to_end/protocol.rs"]
+mod protocol;
+#[path = "end_to_end/reload.rs"]
+mod reload;
