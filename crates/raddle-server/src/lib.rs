@@ -13,6 +13,7 @@ pub mod config;
 pub mod error;
 pub mod front;
 mod kernel;
+pub mod load;
 pub mod log;
 mod metrics;
 pub mod model;
