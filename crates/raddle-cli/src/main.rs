@@ -1,5 +1,5 @@
 //! The `raddle` binary: looks at the machine, makes a crate, shows what Raddle
-//! does and what a build made of a crate's kernels, runs and inspects models.
+//! does and what a build made of a crate's kernels, runs, inspects and serves models.
 //!
 //! Exit codes: 0 for success, 1 for a failure (for `doctor`: no usable GPU),
 //! 2 for a command line that is not understood.
@@ -9,11 +9,13 @@ mod demo;
 mod doctor;
 mod inspect;
 mod kernels;
+mod load;
 mod model_inspect;
 mod probe;
 mod profile;
 mod run;
 mod scaffold;
+mod serve;
 mod zoo;
 
 use std::path::PathBuf;
@@ -52,6 +54,12 @@ enum Task {
     /// Runs a program and says which device memory it held at its end, and who had
     /// allocated it; exits with 1 if there is any.
     Profile(profile::Options),
+    /// Serves models over HTTP and gRPC, in the KServe v2 protocol as Triton has it.
+    Serve(Box<serve::Options>),
+    /// Checks the settings and all models of a repository, without serving them.
+    CheckConfig(Box<serve::Options>),
+    /// Asks a server for inferences, and tells how fast it answered.
+    Load(Box<load::Options>),
     /// Shows the kernels of a crate's last build, or of a program.
     #[command(subcommand)]
     Kernels(Kernels),
@@ -149,6 +157,10 @@ enum Error {
     Zoo(#[from] zoo::ZooError),
     #[error(transparent)]
     Profile(#[from] profile::ProfileError),
+    #[error(transparent)]
+    Serve(#[from] serve::ServeError),
+    #[error(transparent)]
+    Load(#[from] load::LoadError),
 }
 
 fn main() -> ExitCode {
@@ -178,6 +190,9 @@ fn run(task: Task) -> Result<ExitCode, Error> {
         Task::Inspect(options) => model_inspect::run(&options)?,
         Task::Zoo(options) => zoo::run(&options)?,
         Task::Profile(options) => return Ok(profile::run(&options)?),
+        Task::Serve(options) => serve::run(&options)?,
+        Task::CheckConfig(options) => return Ok(serve::check(&options)?),
+        Task::Load(options) => return Ok(load::run(&options)?),
         Task::Kernels(kernels) => show_kernels(kernels)?,
     }
     Ok(ExitCode::SUCCESS)

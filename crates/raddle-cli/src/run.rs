@@ -6,7 +6,7 @@
 
 mod bench;
 mod classify;
-mod images;
+pub mod images;
 mod inputs;
 mod outputs;
 mod precision;

@@ -3,6 +3,8 @@
 
 #[path = "cli/models.rs"]
 mod models;
+#[path = "cli/serve.rs"]
+mod serve;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -68,7 +68,11 @@ fn backend() -> Arc<dyn Backend> {
         shape: vec![-1, len],
         is_optional: false,
     };
-    Arc::new(Nothing(Signature { inputs: vec![spec("x", -1)], outputs: vec![spec("y", 4096)] }))
+    Arc::new(Nothing(Signature {
+        inputs: vec![spec("x", -1)],
+        outputs: vec![spec("y", 4096)],
+        has_rows: true,
+    }))
 }
 
 fn main() {

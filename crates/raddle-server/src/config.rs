@@ -20,7 +20,7 @@ use crate::model::{Signature, TensorSpec};
 use crate::tensor::Datatype;
 use fields::Fields;
 
-pub use settings::{Limits, ServerSettings, Tls, Tracing, duration};
+pub use settings::{Limits, ServerSettings, duration};
 
 /// Largest batch of a model that can batch and has no configuration.
 const MAX_BATCH_DEFAULT: usize = 32;

@@ -61,18 +61,7 @@ impl Front {
     /// ## Errors
     /// [`Error::File`] if the file with the tokens cannot be read or has none.
     pub fn new(server: Arc<Server>) -> Result<Arc<Self>> {
-        let tokens = server.settings.tokens_file.as_deref().map(|path| {
-            let text = std::fs::read_to_string(path).map_err(|why| Error::file(path, why))?;
-            let lines = text.lines().map(str::trim);
-            let tokens: Vec<String> = lines
-                .filter(|it| !it.is_empty() && !it.starts_with('#'))
-                .map(str::to_owned)
-                .collect();
-            match tokens.is_empty() {
-                true => Err(Error::file(path, "has no token, so that nobody could get in")),
-                false => Ok(tokens),
-            }
-        });
+        let tokens = server.settings.tokens_file.as_deref().map(tokens);
         Ok(Arc::new(Self {
             server,
             tokens: tokens.transpose()?,
@@ -152,6 +141,21 @@ impl Front {
     fn body_time(&self) -> Duration {
         let seconds = self.server.settings.limits.body_seconds;
         crate::config::duration(seconds).unwrap_or(Duration::from_secs(86_400))
+    }
+}
+
+/// Reads a file of bearer tokens, one a line.
+///
+/// ## Errors
+/// [`Error::File`] if it cannot be read or has none.
+pub fn tokens(path: &std::path::Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(path).map_err(|why| Error::file(path, why))?;
+    let lines = text.lines().map(str::trim);
+    let is_token = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let tokens: Vec<String> = lines.filter(is_token).map(str::to_owned).collect();
+    match tokens.is_empty() {
+        true => Err(Error::file(path, "has no token, so that nobody could get in")),
+        false => Ok(tokens),
     }
 }
 

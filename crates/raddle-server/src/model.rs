@@ -96,6 +96,8 @@ pub struct Signature {
     pub inputs: Vec<TensorSpec>,
     /// Outputs in order.
     pub outputs: Vec<TensorSpec>,
+    /// Whether rows along the first dimension have nothing to do with each other.
+    pub has_rows: bool,
 }
 
 /// Name, type and shape of an input or output.
@@ -112,11 +114,11 @@ pub struct TensorSpec {
 }
 
 impl Signature {
-    /// Whether the first dimension of every input and output is open, so that
-    /// requests can be put together along it.
+    /// Whether the first dimension of every input and output is open and means rows, so
+    /// that requests can be put together along it.
     pub fn is_batchable(&self) -> bool {
         let mut all = self.inputs.iter().chain(&self.outputs);
-        !self.inputs.is_empty() && all.all(|spec| spec.shape.first() == Some(&-1))
+        self.has_rows && !self.inputs.is_empty() && all.all(|spec| spec.shape.first() == Some(&-1))
     }
 }
 

@@ -44,6 +44,19 @@ impl std::str::FromStr for Rgb {
     }
 }
 
+impl PictureOptions {
+    /// Options from texts such as `0.485,0.456,0.406`; the usual ones where there is
+    /// none.
+    ///
+    /// ## Errors
+    /// What was expected.
+    pub fn parse(mean: Option<&str>, std: Option<&str>) -> Result<Self, String> {
+        let mean = mean.unwrap_or("0.485,0.456,0.406").parse()?;
+        let std = std.unwrap_or("0.229,0.224,0.225").parse()?;
+        Ok(Self { batch: 1, mean, std })
+    }
+}
+
 /// Side of a square that models leave open.
 const SIDE_DEFAULT: usize = 224;
 /// Longest side of a picture.
@@ -224,20 +237,42 @@ impl Taker {
         if names.is_empty() {
             return Ok((names, None));
         }
-        let (n, side) = (names.len(), self.side);
-        let shape = if self.is_channels_first { [n, 3, side, side] } else { [n, side, side, 3] };
+        let shape = self.shape(names.len());
         Ok((names, Some(Tensor::new(&shape, elements)?)))
+    }
+
+    /// Side of the square that the model takes.
+    pub fn side(&self) -> usize {
+        self.side
+    }
+
+    /// A picture of a JPEG or PNG file's bytes as the model sees it.
+    ///
+    /// ## Errors
+    /// What is wrong with the bytes.
+    pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
+        // 256 for 224.
+        let short = (self.side as f64 * 256.0 / 224.0).round() as usize;
+        Ok(self.normalise(&decode(bytes)?.resize_and_crop(short, self.side)))
+    }
+
+    /// A picture of red, green and blue bytes, row by row, as the model sees it.
+    pub fn pixels(&self, bytes: &[u8]) -> Vec<f32> {
+        let pixels = bytes.as_chunks::<3>().0.to_vec();
+        self.normalise(&Picture { width: self.side, height: self.side, pixels })
+    }
+
+    /// Shape of a batch.
+    pub fn shape(&self, rows: usize) -> [usize; 4] {
+        let side = self.side;
+        if self.is_channels_first { [rows, 3, side, side] } else { [rows, side, side, 3] }
     }
 
     /// One picture as the model sees it.
     fn read(&self, path: &Path) -> Result<Vec<f32>, ImageError> {
         let bytes = std::fs::read(path)
             .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
-        let picture = decode(&bytes)
-            .map_err(|reason| ImageError::Picture { path: path.to_owned(), reason })?;
-        // 256 for 224.
-        let short = (self.side as f64 * 256.0 / 224.0).round() as usize;
-        Ok(self.normalise(&picture.resize_and_crop(short, self.side)))
+        self.decode(&bytes).map_err(|reason| ImageError::Picture { path: path.to_owned(), reason })
     }
 
     fn normalise(&self, picture: &Picture) -> Vec<f32> {

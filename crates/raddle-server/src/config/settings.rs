@@ -36,15 +36,8 @@ pub struct ServerSettings {
     pub threads: usize,
     /// What clients may do.
     pub limits: Limits,
-    /// Encrypts all connections but those to the metrics.
-    pub tls: Option<Tls>,
     /// File with one bearer token a line; without it nobody needs one.
     pub tokens_file: Option<PathBuf>,
-    /// Exports traces.
-    pub tracing: Option<Tracing>,
-    /// Rego files, or folders of them, that the configuration must satisfy beside the
-    /// built-in rules.
-    pub policies: Vec<PathBuf>,
 }
 
 impl Default for ServerSettings {
@@ -62,10 +55,7 @@ impl Default for ServerSettings {
             drain_seconds: 30.0,
             threads: 0,
             limits: Limits::default(),
-            tls: None,
             tokens_file: None,
-            tracing: None,
-            policies: Vec::new(),
         }
     }
 }
@@ -111,38 +101,6 @@ impl Default for Limits {
             keepalive_seconds: 60.0,
         }
     }
-}
-
-/// Certificate and key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// File with the chain of certificates in PEM.
-    pub certificates: PathBuf,
-    /// File with the private key in PEM.
-    pub key: PathBuf,
-}
-
-/// Where traces go.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Tracing {
-    /// OTLP over HTTP: `http://127.0.0.1:4318`.
-    pub endpoint: String,
-    /// Share of requests without a context of their own that are traced.
-    #[serde(default = "one")]
-    pub ratio: f64,
-    /// Name of this service in the traces.
-    #[serde(default = "service")]
-    pub service: String,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
-fn service() -> String {
-    "raddle".into()
 }
 
 impl ServerSettings {

@@ -15,7 +15,7 @@ fn signature(shape: &[i64]) -> Signature {
         shape: shape.to_vec(),
         is_optional: false,
     };
-    Signature { inputs: vec![spec("x")], outputs: vec![spec("y")] }
+    Signature { inputs: vec![spec("x")], outputs: vec![spec("y")], has_rows: true }
 }
 
 const FULL: &str = r#"

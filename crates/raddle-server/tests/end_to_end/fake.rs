@@ -94,6 +94,7 @@ impl Backend for FakeBackend {
         let mut signature = Signature {
             inputs: vec![spec("x", int, &[-1, -1], false)],
             outputs: vec![spec("y", int, &[-1, -1], false)],
+            has_rows: true,
         };
         if words.contains(&"strings".to_owned()) {
             signature.inputs.push(spec("s", Datatype::Bytes, &[-1, 1], true));

@@ -1,0 +1,338 @@
+//! ONNX models as `raddle-server` serves them, on the CPU.
+//!
+//! A request's bytes are copied once, into the batch's tensor, and an output's
+//! elements are the reply's bytes. Floats of pictures can come as 8-bit pixels or as
+//! JPEG and PNG files, if the model's configuration says so in `parameters`:
+//! `input_format` is `uint8` or `encoded`, `mean` and `std` are `R,G,B`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use half::{bf16, f16};
+use raddle_onnx::Model as OnnxModel;
+use raddle_server::config::ModelConfig;
+use raddle_server::model::{
+    Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
+    Source, TensorSpec,
+};
+use raddle_server::tensor::{Datatype, join_strings, strings};
+use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
+use raddle_tensor::{DType, Data, Error as TensorError, Plan, Tensor, Value};
+use rayon::prelude::*;
+
+use crate::run::images::{PictureOptions, Taker};
+use crate::run::required;
+
+/// Loads ONNX files.
+pub struct OnnxBackend;
+
+impl Backend for OnnxBackend {
+    fn platform(&self) -> &str {
+        "raddle_onnx"
+    }
+
+    fn file_names(&self) -> &[&str] {
+        &["model.onnx"]
+    }
+
+    fn devices(&self) -> Vec<Device> {
+        vec![Device { name: "cpu".into(), ..Device::default() }]
+    }
+
+    fn load(&self, source: &Source<'_>) -> Result<Arc<dyn Model>, ModelError> {
+        let model = OnnxModel::load(source.file).map_err(failed)?;
+        let plan = model.plan().clone();
+        let pictures = Pictures::of(plan.graph(), source.config)?;
+        let mut signature = signature(plan.graph())?;
+        if let Some(pictures) = &pictures {
+            pictures.change(&mut signature);
+        }
+        let bytes = plan.graph().constants.iter().map(|(_, tensor)| bytes_of(tensor)).sum();
+        Ok(Arc::new(Served { plan, pictures, signature, bytes }))
+    }
+}
+
+fn failed(why: impl ToString) -> ModelError {
+    ModelError::Failed(why.to_string())
+}
+
+fn bytes_of(tensor: &Tensor) -> u64 {
+    (tensor.len() * tensor.dtype().bits().div_ceil(8)) as u64
+}
+
+/// A loaded model; instances share it.
+struct Served {
+    plan: Plan,
+    pictures: Option<Arc<Pictures>>,
+    signature: Signature,
+    bytes: u64,
+}
+
+impl Model for Served {
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {
+        Ok(Box::new(OnCpu { plan: self.plan.clone(), pictures: self.pictures.clone() }))
+    }
+
+    fn memory_bytes(&self) -> Vec<(String, u64)> {
+        vec![("cpu".into(), self.bytes)]
+    }
+}
+
+/// How pictures come in.
+struct Pictures {
+    taker: Taker,
+    is_encoded: bool,
+}
+
+impl Pictures {
+    fn of(graph: &Graph, config: &ModelConfig) -> Result<Option<Arc<Self>>, ModelError> {
+        let parameter = |name: &str| config.parameters.get(name).map(String::as_str);
+        let is_encoded = match parameter("input_format") {
+            None => return Ok(None),
+            Some("encoded") => true,
+            Some("uint8") => false,
+            Some(other) => {
+                return Err(failed(format!(
+                    "parameter input_format is {other:?}, expected uint8 or encoded"
+                )));
+            }
+        };
+        let options = PictureOptions::parse(parameter("mean"), parameter("std"));
+        let options = options.map_err(|why| failed(format!("parameter mean or std: {why}")))?;
+        let taker = Taker::of(graph, &options).map_err(failed)?;
+        Ok(Some(Arc::new(Self { taker, is_encoded })))
+    }
+
+    /// What clients send instead of floats.
+    fn change(&self, signature: &mut Signature) {
+        let side = self.taker.side() as i64;
+        let input = &mut signature.inputs[0];
+        let rows = input.shape[0];
+        (input.datatype, input.shape) = match self.is_encoded {
+            true => (Datatype::Bytes, vec![rows, 1]),
+            false => (Datatype::Uint8, vec![rows, side, side, 3]),
+        };
+    }
+
+    fn tensor(&self, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
+        let bytes = gather(input);
+        let rows = input.shape[0];
+        let pictures: Result<Vec<Vec<f32>>, String> = match self.is_encoded {
+            true => {
+                let files = strings(&bytes.into(), input.name).map_err(failed)?;
+                // The warm-up's empty texts stand for black pictures.
+                let black = |file: &Bytes| file.is_empty() && files.iter().all(Bytes::is_empty);
+                let size = self.taker.side() * self.taker.side() * 3;
+                let decode = |file: &Bytes| match black(file) {
+                    true => Ok(self.taker.pixels(&vec![0; size])),
+                    false => self.taker.decode(file),
+                };
+                files.par_iter().map(decode).collect()
+            }
+            false => {
+                let pictures = bytes.par_chunks_exact(bytes.len() / rows.max(1));
+                Ok(pictures.map(|pixels| self.taker.pixels(pixels)).collect())
+            }
+        };
+        let elements = pictures.map_err(ModelError::BadInput)?.concat();
+        Tensor::new(&self.taker.shape(rows), elements).map_err(failed)
+    }
+}
+
+/// A model that runs on the CPU, on rayon's threads.
+struct OnCpu {
+    plan: Plan,
+    pictures: Option<Arc<Pictures>>,
+}
+
+impl Instance for OnCpu {
+    fn run(&mut self, batch: &Batch<'_>) -> Result<Outcome, ModelError> {
+        let began = Instant::now();
+        let graph = self.plan.graph();
+        let mut inputs = Vec::with_capacity(batch.inputs.len());
+        for input in &batch.inputs {
+            let id = graph.inputs.iter().find(|&&id| graph.name_of(id) == input.name);
+            let id = *id.ok_or_else(|| failed(format!("no input {}", input.name)))?;
+            let tensor = match &self.pictures {
+                Some(pictures) => pictures.tensor(input)?,
+                None => read(graph, id, input)?,
+            };
+            inputs.push((input.name, Value::Tensor(tensor)));
+        }
+        let copied = Instant::now();
+        let values = self.plan.run(inputs).map_err(|why| match why {
+            // What the graph says of its inputs is about the request; so is an index
+            // that the data holds.
+            TensorError::InputType { .. } => ModelError::BadInput(why.to_string()),
+            why => failed(why),
+        })?;
+        let computed = Instant::now();
+        let outputs = values.into_iter().map(write).collect::<Result<_, _>>()?;
+        Ok(Outcome {
+            outputs,
+            copy_in: copied - began,
+            compute: computed - copied,
+            copy_out: computed.elapsed(),
+        })
+    }
+}
+
+/// Names, types and shapes of what a graph takes and gives.
+fn signature(graph: &Graph) -> Result<Signature, ModelError> {
+    let spec = |id: ValueId, is_optional| {
+        let info = &graph.values[id.index()];
+        let Some(ValueType::Tensor(dtype, Some(dims))) = &info.declared else {
+            return Err(failed(format!(
+                "{} is no tensor of a declared type and rank, as serving needs",
+                info.name
+            )));
+        };
+        let unknown = || failed(format!("{} is {dtype}, which the protocol has not", info.name));
+        let shape = dims.iter().map(|dim| match dim {
+            Dim::Fixed(len) => *len as i64,
+            Dim::Symbol(_) | Dim::Unknown => -1,
+        });
+        Ok(TensorSpec {
+            name: info.name.clone(),
+            datatype: datatype(*dtype).ok_or_else(unknown)?,
+            shape: shape.collect(),
+            is_optional,
+        })
+    };
+    let needed: Vec<ValueId> = required(graph).collect();
+    let inputs = graph.inputs.iter().map(|id| spec(*id, !needed.contains(id)));
+    let outputs = graph.outputs.iter().map(|id| spec(*id, false));
+    let first = |id: &ValueId| match &graph.values[id.index()].declared {
+        Some(ValueType::Tensor(_, Some(dims))) => dims.first(),
+        _ => None,
+    };
+    // One symbol at the head of everything that is needed: those are rows.
+    let ends: Vec<Option<&Dim>> = needed.iter().chain(&graph.outputs).map(first).collect();
+    let has_rows = ends.iter().all(|dim| *dim == ends[0]) && needed.len() == graph.inputs.len();
+    Ok(Signature {
+        inputs: inputs.collect::<Result<_, _>>()?,
+        outputs: outputs.collect::<Result<_, _>>()?,
+        has_rows,
+    })
+}
+
+fn datatype(dtype: DType) -> Option<Datatype> {
+    Some(match dtype {
+        DType::F64 => Datatype::Fp64,
+        DType::F32 => Datatype::Fp32,
+        DType::F16 => Datatype::Fp16,
+        DType::BF16 => Datatype::Bf16,
+        DType::I8 => Datatype::Int8,
+        DType::I16 => Datatype::Int16,
+        DType::I32 => Datatype::Int32,
+        DType::I64 => Datatype::Int64,
+        DType::U8 => Datatype::Uint8,
+        DType::U16 => Datatype::Uint16,
+        DType::U32 => Datatype::Uint32,
+        DType::U64 => Datatype::Uint64,
+        DType::Bool => Datatype::Bool,
+        DType::String => Datatype::Bytes,
+        DType::F8E4M3FN
+        | DType::F8E4M3FNUZ
+        | DType::F8E5M2
+        | DType::F8E5M2FNUZ
+        | DType::F8E8M0
+        | DType::F4E2M1
+        | DType::I2
+        | DType::I4
+        | DType::U2
+        | DType::U4
+        | DType::Complex64
+        | DType::Complex128 => return None,
+    })
+}
+
+fn gather(input: &BatchInput<'_>) -> Vec<u8> {
+    let mut bytes = vec![0; input.len_bytes()];
+    input.copy_to(&mut bytes);
+    bytes
+}
+
+/// The one copy of a request's data: into elements of the right type.
+fn elements<T: bytemuck::Pod>(input: &BatchInput<'_>) -> Vec<T> {
+    let mut elements = vec![T::zeroed(); input.len_bytes() / size_of::<T>()];
+    input.copy_to(bytemuck::cast_slice_mut(&mut elements));
+    elements
+}
+
+fn read(graph: &Graph, id: ValueId, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
+    let Some(ValueType::Tensor(dtype, _)) = graph.values[id.index()].declared else {
+        return Err(failed(format!("{} is no tensor", input.name)));
+    };
+    let data = match input.datatype {
+        Datatype::Bool => {
+            Data::new(gather(input).iter().map(|&byte| byte != 0).collect::<Vec<_>>())
+        }
+        Datatype::Uint8 => Data::new(gather(input)),
+        Datatype::Uint16 => Data::new(elements::<u16>(input)),
+        Datatype::Uint32 => Data::new(elements::<u32>(input)),
+        Datatype::Uint64 => Data::new(elements::<u64>(input)),
+        Datatype::Int8 => Data::new(elements::<i8>(input)),
+        Datatype::Int16 => Data::new(elements::<i16>(input)),
+        Datatype::Int32 => Data::new(elements::<i32>(input)),
+        Datatype::Int64 => Data::new(elements::<i64>(input)),
+        Datatype::Fp16 => {
+            let bits = elements::<u16>(input).into_iter();
+            Data::new(bits.map(f16::from_bits).collect::<Vec<_>>())
+        }
+        Datatype::Bf16 => {
+            let bits = elements::<u16>(input).into_iter();
+            Data::new(bits.map(bf16::from_bits).collect::<Vec<_>>())
+        }
+        Datatype::Fp32 => Data::new(elements::<f32>(input)),
+        Datatype::Fp64 => Data::new(elements::<f64>(input)),
+        Datatype::Bytes => {
+            let texts = strings(&gather(input).into(), input.name).map_err(failed)?;
+            let texts = texts.into_iter().map(|text| String::from_utf8(text.to_vec()));
+            let texts: Result<Vec<String>, _> = texts.collect();
+            let name = input.name;
+            Data::new(texts.map_err(|_| ModelError::BadInput(format!("{name} is not UTF-8")))?)
+        }
+    };
+    Tensor::from_data(&input.shape, dtype, data).map_err(failed)
+}
+
+/// Elements that are the reply's bytes as they are.
+struct Owned<T>(Arc<Vec<T>>);
+
+impl<T: bytemuck::Pod> AsRef<[u8]> for Owned<T> {
+    fn as_ref(&self) -> &[u8] {
+        bytemuck::cast_slice(&self.0)
+    }
+}
+
+fn write(value: Value) -> Result<Output, ModelError> {
+    let kind = value.kind();
+    let tensor = value.into_tensor().ok_or_else(|| failed(format!("an output is {kind}")))?;
+    let shape = tensor.shape().to_vec();
+    let data = match tensor.into_data() {
+        Data::F64(it) => Bytes::from_owner(Owned(it)),
+        Data::F32(it) => Bytes::from_owner(Owned(it)),
+        Data::F16(it) => it.iter().flat_map(|it| it.to_le_bytes()).collect(),
+        Data::BF16(it) => it.iter().flat_map(|it| it.to_le_bytes()).collect(),
+        Data::I8(it) => Bytes::from_owner(Owned(it)),
+        Data::I16(it) => Bytes::from_owner(Owned(it)),
+        Data::I32(it) => Bytes::from_owner(Owned(it)),
+        Data::I64(it) => Bytes::from_owner(Owned(it)),
+        Data::U8(it) => Bytes::from_owner(Owned(it)),
+        Data::U16(it) => Bytes::from_owner(Owned(it)),
+        Data::U32(it) => Bytes::from_owner(Owned(it)),
+        Data::U64(it) => Bytes::from_owner(Owned(it)),
+        Data::Bool(it) => it.iter().map(|&it| u8::from(it)).collect(),
+        Data::String(it) => join_strings(it.iter()).into(),
+        Data::Complex64(_) | Data::Complex128(_) => {
+            return Err(failed("an output is complex, which the protocol has not"));
+        }
+    };
+    Ok(Output { shape, data })
+}

@@ -1,0 +1,246 @@
+//! `raddle serve`, `raddle load` and `raddle check-config`, as processes.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use raddle_server::client::{GrpcClient, HttpClient};
+use raddle_server::protocol::{InferReply, InferRequest, Input};
+use raddle_server::tensor::{Datatype, Tensor};
+
+use super::{checkout, fresh, outcome, raddle};
+
+/// A server as a process; killed at the end of a test.
+struct Server {
+    child: Child,
+    http: SocketAddr,
+    grpc: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server on a repository and waits until it says that it is ready.
+    fn start(models: &Path, more: &[&str]) -> Self {
+        let any = "127.0.0.1:0";
+        let mut command = raddle(&["serve", "--http", any, "--grpc", any, "--metrics", any]);
+        command.arg("--models").arg(models).args(more);
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("it is piped");
+        BufReader::new(output).read_line(&mut line).expect("it speaks");
+        let address = |name: &str| {
+            let rest = line.split(&format!("{name} ")).nth(1);
+            let address = rest.and_then(|rest| rest.split([',', '\n']).next()?.parse().ok());
+            address.unwrap_or_else(|| panic!("no {name} in {line:?}"))
+        };
+        Self { http: address("http"), grpc: address("grpc"), child }
+    }
+
+    /// Ends it as `kill -9` does.
+    fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build();
+    runtime.expect("there are threads").block_on(work)
+}
+
+/// A field of a protobuf message with contents of its own.
+fn nested(field: u8, contents: &[u8]) -> Vec<u8> {
+    assert!(contents.len() < 0x4000, "two bytes of length do");
+    let len = contents.len();
+    let head = [field << 3 | 2, (len & 0x7f) as u8 | 0x80, (len >> 7) as u8];
+    [&head, contents].concat()
+}
+
+/// A model with one operation from `x` to `y`, both `[n, m]` of a type of ONNX.
+fn one_op(op: &str, onnx_type: u8) -> Vec<u8> {
+    let dims = [nested(1, &nested(2, b"n")), nested(1, &nested(2, b"m"))].concat();
+    let value = |name: &str| {
+        let tensor = [vec![8, onnx_type], nested(2, &dims)].concat();
+        [nested(1, name.as_bytes()), nested(2, &nested(1, &tensor))].concat()
+    };
+    let node = [nested(1, b"x"), nested(2, b"y"), nested(4, op.as_bytes())].concat();
+    let graph =
+        [nested(1, &node), nested(2, b"g"), nested(11, &value("x")), nested(12, &value("y"))];
+    [vec![8, 8], nested(7, &graph.concat()), nested(8, &[16, 13])].concat()
+}
+
+/// Writes a version of a model.
+fn write_model(models: &Path, name: &str, version: u32, bytes: &[u8]) {
+    let dir = models.join(name).join(version.to_string());
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("model.onnx"), bytes).unwrap();
+}
+
+fn request(model: &str, numbers: &[f32]) -> InferRequest {
+    let data: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let tensor = Tensor {
+        name: "x".into(),
+        datatype: Datatype::Fp32,
+        shape: vec![1, numbers.len()],
+        data: data.into(),
+    };
+    let inputs = vec![Input { tensor, region: None }];
+    InferRequest { model: model.into(), inputs, is_binary_output: true, ..InferRequest::default() }
+}
+
+fn floats(reply: &InferReply) -> Vec<f32> {
+    let data = reply.outputs[0].tensor.data.to_bytes();
+    data.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap())).collect()
+}
+
+#[test]
+fn models_are_served_from_files_and_load_is_measured() {
+    let models = fresh("serve-files");
+    write_model(&models, "negate", 1, &one_op("Neg", 1));
+    std::fs::write(models.join("bare.onnx"), one_op("Abs", 1)).unwrap();
+    let server = Server::start(&models, &["--poll", "0.1"]);
+    block_on(async {
+        let mut http = HttpClient::connect(server.http).await.unwrap();
+        let grpc = GrpcClient::connect(server.grpc).await.unwrap();
+        let wanted = request("negate", &[1.5, -2.0]);
+        assert_eq!(floats(&http.infer(&wanted).await.unwrap()), [-1.5, 2.0]);
+        assert_eq!(floats(&grpc.infer(&wanted, None).await.unwrap()), [-1.5, 2.0]);
+        assert_eq!(floats(&http.infer(&request("bare", &[-3.0])).await.unwrap()), [3.0]);
+        // A new version takes over by itself.
+        write_model(&models, "negate", 2, &one_op("Abs", 1));
+        while http.infer(&wanted).await.unwrap().version == 1 {}
+        assert_eq!(floats(&http.infer(&wanted).await.unwrap()), [1.5, 2.0]);
+    });
+    let chart = models.join("chart.svg");
+    let url = format!("http://{}", server.http);
+    let load =
+        ["load", "--url", &url, "--model", "negate", "--duration", "0.3", "--warm-up", "0.1"];
+    let (code, text, errors) =
+        outcome(raddle(&load).args(["--concurrency", "1,4", "--chart"]).arg(&chart));
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("1 clients") && text.contains("4 clients"), "{text}");
+    assert!(std::fs::read_to_string(&chart).unwrap().ends_with("</svg>\n"));
+    let url = format!("grpc://{}", server.grpc);
+    let load = ["load", "--url", &url, "--model", "negate", "--duration", "0.3", "--json"];
+    let (code, text, errors) = outcome(raddle(&load).args(["--rate", "100", "--warm-up", "0"]));
+    assert_eq!(code, 0, "{errors}");
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(found["runs"][0]["failed"], 0, "{text}");
+    assert!(found["runs"][0]["latency_ms"]["P99"].as_f64().unwrap() > 0.0, "{text}");
+    let (code, _, errors) = outcome(&mut raddle(&["load", "--url", &url, "--model", "nothing"]));
+    assert!(code == 1 && errors.contains("NotFound"), "{errors}");
+}
+
+#[test]
+fn a_canary_survives_kill_9() {
+    let models = fresh("serve-kill");
+    let config = "dynamic_batching {} canary { steps: [20, 50] step_seconds: 3600 }";
+    write_model(&models, "m", 1, &one_op("Neg", 1));
+    std::fs::write(models.join("m/config.pbtxt"), config).unwrap();
+    let mut server = Server::start(&models, &["--poll", "0.1"]);
+    let canary = |address: SocketAddr| async move {
+        let mut http = HttpClient::connect(address).await.unwrap();
+        http.json(hyper::Method::GET, "/v2/models/m/canary").await.unwrap()
+    };
+    write_model(&models, "m", 2, &one_op("Abs", 1));
+    block_on(async { while canary(server.http).await["canary"].is_null() {} });
+    server.kill();
+    let again = Server::start(&models, &["--poll", "0"]);
+    let view = block_on(canary(again.http));
+    assert_eq!((view["stable"].as_u64(), view["canary"]["version"].as_u64()), (Some(1), Some(2)));
+    assert_eq!(view["canary"]["percent"], 20, "{view}");
+}
+
+#[test]
+fn a_repository_is_checked() {
+    let models = fresh("serve-check");
+    write_model(&models, "good", 1, &one_op("Neg", 1));
+    let check = || outcome(raddle(&["check-config", "--models"]).arg(&models));
+    let (code, text, _) = check();
+    assert!(code == 0 && text.contains("ok      model good version 1"), "{text}");
+    write_model(&models, "gpu", 1, &one_op("Neg", 1));
+    std::fs::write(models.join("gpu/config.pbtxt"), "instance_group { kind: KIND_GPU }").unwrap();
+    write_model(&models, "torn", 1, &one_op("Neg", 1)[..20]);
+    write_model(&models, "odd", 1, &one_op("Neg", 1));
+    std::fs::write(models.join("odd/config.pbtxt"), "colour: 1").unwrap();
+    let (code, text, _) = check();
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("wrong   model gpu version 1: ") && text.contains("asks for a GPU"),
+        "{text}"
+    );
+    assert!(text.contains("wrong   model torn version 1: "), "{text}");
+    assert!(
+        text.contains("field colour is not known") && text.contains("5 checked, 3 wrong"),
+        "{text}"
+    );
+    let (code, _, errors) = outcome(&mut raddle(&["serve", "--models", "no-such-folder"]));
+    assert!(code == 1 && errors.contains("no-such-folder"), "{errors}");
+}
+
+/// Python packages below the target folder, installed once; `None` where there is no
+/// Python or no network.
+fn tritonclient() -> Option<PathBuf> {
+    let dir = checkout().join("target/tools/tritonclient-2.73");
+    if !dir.join("tritonclient").is_dir() {
+        let mut pip = Command::new("python3");
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]);
+        pip.arg(&dir).arg("tritonclient[grpc,http]==2.73.0");
+        let is_installed = pip.output().is_ok_and(|output| output.status.success());
+        if !is_installed {
+            let _ = std::fs::remove_dir_all(&dir);
+            return None;
+        }
+    }
+    Some(dir)
+}
+
+#[test]
+fn the_unmodified_tritonclient_works() {
+    let Some(packages) = tritonclient() else {
+        eprintln!("SKIPPED 1 test: tritonclient cannot be installed (python3 -m pip, network)");
+        return;
+    };
+    let models = fresh("serve-tritonclient");
+    // Numbers of TensorProto.DataType.
+    let types = [
+        ("bool", 9),
+        ("uint8", 2),
+        ("uint16", 4),
+        ("uint32", 12),
+        ("uint64", 13),
+        ("int8", 3),
+        ("int16", 5),
+        ("int32", 6),
+        ("int64", 7),
+        ("fp16", 10),
+        ("fp32", 1),
+        ("fp64", 11),
+        ("bytes", 8),
+    ];
+    for (name, number) in types {
+        write_model(&models, &format!("identity_{name}"), 1, &one_op("Identity", number));
+    }
+    let server = Server::start(&models, &["--poll", "0", "--allow-shared-memory"]);
+    let script = checkout().join("crates/raddle-cli/tests/cli/tritonclient_check.py");
+    let mut python = Command::new("python3");
+    python.arg(script).env("PYTHONPATH", packages);
+    python.args([server.http.to_string(), server.grpc.to_string()]);
+    python.arg(format!("/raddle-tritonclient-{}", std::process::id()));
+    let (code, text, errors) = outcome(&mut python);
+    assert_eq!(code, 0, "{errors}\n{text}");
+    assert!(text.contains("checks "), "{text}");
+}
