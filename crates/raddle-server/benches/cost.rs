@@ -45,6 +45,10 @@ impl Model for Nothing {
         &self.0
     }
 
+    fn is_quick(&self) -> bool {
+        std::env::args().nth(2).as_deref() == Some("here")
+    }
+
     fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {
         Ok(Box::new(Answer(bytes::Bytes::from(vec![0; 4096 * 64]))))
     }
@@ -85,8 +89,22 @@ fn main() {
     let config = "max_batch_size: 64 dynamic_batching {}";
     std::fs::write(root.join("m/config.pbtxt"), config).expect("the target folder is writable");
     let program = std::env::current_exe().expect("this program has a path");
+    for place in ["here", "thread"] {
+        println!(
+            "the model runs {}",
+            match place {
+                "here" => "where the request is (a quick model)",
+                _ => "on its instance's own thread",
+            }
+        );
+        measure(&program, place);
+    }
+}
+
+/// Loads a server in a process of its own.
+fn measure(program: &Path, place: &str) {
     let mut child = Command::new(program)
-        .arg("serve")
+        .args(["serve", place])
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())
         .spawn()
@@ -120,14 +138,16 @@ fn main() {
             let warm = Plan { duration: Duration::from_millis(1), ..plan.clone() };
             runtime.block_on(load::run(&warm, Arrival::Clients(32), |_| {})).expect("it answers");
             let plan = Plan { warm_up: Duration::ZERO, ..plan };
-            let before = cpu_seconds(child.id());
+            let (before, faults_before) = used(child.id());
             let found = runtime.block_on(load::run(&plan, Arrival::Clients(32), |_| {}));
             let found = found.expect("the server answers");
-            let seconds = cpu_seconds(child.id()) - before;
+            let (after, faults_after) = used(child.id());
+            let seconds = after - before;
             assert_eq!(found.failed(), 0, "{:?}", found.failures);
             let us = seconds * 1e6 / found.latencies.len() as f64;
+            let faults = (faults_after - faults_before) / found.latencies.len() as f64;
             println!(
-                "{name:>6} {bytes:>8} {:>12} {us:>14.1} {:>14.0}",
+                "{name:>6} {bytes:>8} {:>12} {us:>14.1} {:>14.0} {faults:>14.2}",
                 found.latencies.len(),
                 1e6 / us
             );
@@ -156,12 +176,16 @@ fn serve(root: &Path) {
     served.expect("the server runs");
 }
 
-/// User and system time of a process. *Source:* proc(5), fields 14 and 15 of `stat`.
-fn cpu_seconds(process: u32) -> f64 {
+/// Seconds of user and system time of a process, and its page faults. *Source:* proc(5),
+/// fields 14, 15 and 10 of `stat`.
+fn used(process: u32) -> (f64, f64) {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-    let fields: Vec<&str> =
-        stat.rsplit_once(')').expect("a name in brackets").1.split_whitespace().collect();
-    let ticks: f64 =
-        fields[11].parse::<f64>().expect("a number") + fields[12].parse::<f64>().expect("a number");
-    ticks / 100.0
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .expect("a name in brackets")
+        .1
+        .split_whitespace()
+        .map(|field| field.parse().unwrap_or(0.0))
+        .collect();
+    ((fields[11] + fields[12]) / 100.0, fields[7])
 }

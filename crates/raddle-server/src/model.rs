@@ -1,4 +1,4 @@
-//! What a model is to the server: five traits' worth of questions and one order.
+//! What a model is to the server: some questions and one order.
 //!
 //! The server knows no file format and no device. A [`Backend`] loads files into
 //! [`Model`]s, a model makes [`Instance`]s on devices by name, and each instance
@@ -70,6 +70,13 @@ pub trait Model: Send + Sync {
     /// ## Errors
     /// Why the device cannot run it.
     fn instance(&self, device: &str) -> Result<Box<dyn Instance>, ModelError>;
+
+    /// Whether a batch takes no more than some microseconds. Such a model runs on the
+    /// thread that has the request if nobody waits, since handing the request to the
+    /// instance's own thread and back would take longer. Its instances must not block.
+    fn is_quick(&self) -> bool {
+        false
+    }
 
     /// Memory that the model and its instances hold, by device.
     fn memory_bytes(&self) -> Vec<(String, u64)> {

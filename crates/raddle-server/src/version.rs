@@ -40,6 +40,9 @@ pub struct Version {
     pub placement: Vec<String>,
     queue: Arc<Queue<Pending>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// One for each instance; whoever runs a batch holds its lock.
+    slots: Vec<Mutex<Option<Box<dyn Instance>>>>,
+    is_quick: bool,
     model: Mutex<Option<Arc<dyn Model>>>,
     /// When each instance began the batch that it runs, in nanoseconds since `loaded`
     /// plus one, and the batch's requests.
@@ -110,6 +113,7 @@ impl Version {
         let rows_max = config.max_batch_size.unwrap_or(0);
         let queue = Queue::new(config.batching.clone(), rows_max, placement.len());
         let running = placement.iter().map(|_| (AtomicU64::new(0), AtomicU64::new(0))).collect();
+        let slots = placement.iter().map(|_| Mutex::new(None)).collect();
         let version = Arc::new(Self {
             model_name: config.name.as_str().into(),
             number,
@@ -120,6 +124,8 @@ impl Version {
             placement,
             queue: Arc::new(queue),
             threads: Mutex::new(Vec::new()),
+            slots,
+            is_quick: model.is_quick(),
             model: Mutex::new(Some(Arc::clone(&model))),
             running: Arc::new(running),
             judged: AtomicU64::new(0),
@@ -267,6 +273,10 @@ impl Version {
         let (reply, answer) = oneshot::channel();
         let deadline = self.deadline(deadline);
         let pending = Pending { inputs, rows, deadline, shape, reply };
+        let pending = match self.run_here(pending) {
+            None => return wait(answer, deadline, &self.model_name).await.map_err(|it| (it, None)),
+            Some(pending) => pending,
+        };
         let ticket = self.queue.push(priority, pending).map_err(|(refusal, pending)| {
             let inputs = pending.inputs.into_iter().map(|(_, tensor)| tensor).collect();
             self.refused(refusal, inputs)
@@ -274,6 +284,26 @@ impl Version {
         let reply = wait(answer, deadline, &self.model_name).await;
         drop::<Ticket<Pending>>(ticket);
         reply.map_err(|error| (error, None))
+    }
+
+    /// Runs a request of a quick model on this very thread, if an instance is idle and
+    /// nobody waits: handing it over would take longer than running it. Gives it back
+    /// otherwise.
+    fn run_here(&self, pending: Pending) -> Option<Pending> {
+        if !self.is_quick || self.queue.len() > 0 {
+            return Some(pending);
+        }
+        for (at, slot) in self.slots.iter().enumerate() {
+            let Ok(mut slot) = slot.try_lock() else { continue };
+            // An instance that is lost, or of a version that is being retired, is the
+            // queue's to deal with.
+            let Some(instance) = slot.as_mut() else { continue };
+            if self.serve(at, instance, vec![(Instant::now(), pending)]) {
+                *slot = None;
+            }
+            return None;
+        }
+        Some(pending)
     }
 
     /// The earlier of a request's deadline and the model's own.
@@ -386,22 +416,30 @@ impl Worker {
         };
         let warmed = self.warm_up(&mut instance);
         let is_ready = warmed.is_ok();
+        let slot = &self.version.slots[self.slot];
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = is_ready.then_some(instance);
         // Nobody listens any more if another instance failed.
-        if ready.send(warmed).is_err() || !is_ready {
-            return;
-        }
-        let mut instance = Some(instance);
-        while let Some(taken) = self.version.queue.take() {
-            if instance.is_none() {
-                instance = self.make().ok();
+        if ready.send(warmed).is_ok() && is_ready {
+            while let Some(taken) = self.version.queue.take() {
+                self.take_turn(&mut slot.lock().unwrap_or_else(PoisonError::into_inner), taken);
             }
-            let Some(able) = &mut instance else {
+        }
+        slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn take_turn(&self, slot: &mut Option<Box<dyn Instance>>, taken: Taken<Pending>) {
+        if slot.is_none() {
+            *slot = self.make().ok();
+        }
+        match slot {
+            Some(instance) => {
+                if self.version.serve(self.slot, instance, taken) {
+                    *slot = None;
+                }
+            }
+            None => {
                 let error = ModelError::Lost("and a new instance could not be made".into());
-                self.fail(taken, &error);
-                continue;
-            };
-            if self.serve(able, taken) {
-                instance = None;
+                self.version.fail(taken, &error);
             }
         }
     }
@@ -444,12 +482,14 @@ impl Worker {
         }
         Ok(())
     }
+}
 
+impl Version {
     /// Runs a batch and answers its requests; whether the instance is lost.
-    fn serve(&self, instance: &mut Box<dyn Instance>, taken: Taken<Pending>) -> bool {
+    fn serve(&self, slot: usize, instance: &mut Box<dyn Instance>, taken: Taken<Pending>) -> bool {
         let began = Instant::now();
-        let (began_cell, requests_cell) = &self.version.running[self.slot];
-        let since = began.saturating_duration_since(self.version.loaded).as_nanos() as u64;
+        let (began_cell, requests_cell) = &self.running[slot];
+        let since = began.saturating_duration_since(self.loaded).as_nanos() as u64;
         requests_cell.store(taken.len() as u64, Relaxed);
         began_cell.store(since + 1, Relaxed);
         let wanted: Taken<Pending> =
@@ -468,7 +508,7 @@ impl Worker {
         if wanted.is_empty() {
             return false;
         }
-        let version = &*self.version;
+        let version = self;
         let rows = wanted.iter().map(|(_, pending)| pending.rows).sum();
         let requests: Vec<_> = wanted.iter().map(|(_, pending)| &pending.inputs).collect();
         let is_uniform = requests.iter().all(|inputs| is_alike(version, inputs, requests[0]));
@@ -506,9 +546,9 @@ impl Worker {
         rows: usize,
         began: Instant,
     ) {
-        let stats = &self.version.stats;
+        let stats = &self.stats;
         stats.add_batch(wanted.len() as u64, rows, times);
-        self.version.queue.note_batch(rows, began.elapsed());
+        self.queue.note_batch(rows, began.elapsed());
         for ((came, pending), outputs) in wanted.into_iter().zip(outputs) {
             let queue = began.saturating_duration_since(came);
             stats.queue.add(queue);
@@ -522,7 +562,7 @@ impl Worker {
 
     fn fail(&self, taken: Taken<Pending>, error: &ModelError) {
         for (_, pending) in taken {
-            let _ = pending.reply.send(Err(self.version.failed(error.clone())));
+            let _ = pending.reply.send(Err(self.failed(error.clone())));
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A model's file says in words what the model does: `copy` gives its input back,
 //! `add N` adds a number, `slow MS` takes its time, `fail` fails, `fail-on N` fails
 //! for inputs that begin with N, `panic-on N`, `lose-on N`, `broken` does not load,
-//! `gate` waits until the test opens a gate.
+//! `gate` waits until the test opens a gate, `quick` runs where its requests are.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::SeqCst};
@@ -119,6 +119,10 @@ impl Drop for FakeModel {
 impl Model for FakeModel {
     fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    fn is_quick(&self) -> bool {
+        self.words.iter().any(|word| word == "quick")
     }
 
     fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {

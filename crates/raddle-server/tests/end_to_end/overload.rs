@@ -194,6 +194,27 @@ fn neighbours_of_a_bad_request_are_answered() {
 }
 
 #[test]
+fn a_quick_model_survives_panics_too() {
+    block_on(async {
+        let rig = Rig::with("overload-quick", "copy quick fail-on 13 panic-on 14 lose-on 15").await;
+        let grpc = GrpcClient::connect(rig.running.bound.grpc).await.unwrap();
+        for (number, expected) in
+            [(13, Status::InvalidArgument), (14, Status::Internal), (15, Status::Internal)]
+        {
+            let failed = send(&grpc, request("m", &[number])).await.unwrap().unwrap_err();
+            assert!(
+                matches!(failed, Error::Remote { status, .. } if status == expected),
+                "{failed}"
+            );
+            assert_eq!(send(&grpc, request("m", &[5])).await.unwrap().unwrap(), 5);
+        }
+        let found = stats(&rig);
+        assert_eq!((found.success.get().0, found.failures(Reason::Backend)), (3, 2));
+        rig.running.stop().await;
+    });
+}
+
+#[test]
 fn one_client_does_not_take_everything() {
     block_on(async {
         let root = fresh("overload-clients");

@@ -71,13 +71,22 @@ impl Load {
 
 #[test]
 fn ten_reloads_under_load_fail_nothing() {
+    reload_under_load("reload-load", "");
+}
+
+#[test]
+fn ten_reloads_of_a_quick_model_fail_nothing() {
+    reload_under_load("reload-quick", "quick");
+}
+
+fn reload_under_load(name: &str, more: &str) {
     block_on(async {
-        let rig = Rig::with("reload-load", "copy add 1").await;
+        let rig = Rig::with(name, &format!("copy add 1 {more}")).await;
         let load = Load::start(&rig, 8).await;
         let mut http = HttpClient::connect(rig.running.bound.http).await.unwrap();
         for version in 2..12 {
             load.progress(100).await;
-            write_version(&rig.root, "m", version, &format!("copy add {version}"));
+            write_version(&rig.root, "m", version, &format!("copy add {version} {more}"));
             http.json(Method::POST, "/v2/repository/models/m/load").await.unwrap();
             let index = http.json(Method::POST, "/v2/repository/index").await.unwrap();
             let ready = json!([{ "name": "m", "version": version.to_string(), "state": "READY", "reason": "" }]);
