@@ -165,6 +165,35 @@ fn a_canary_survives_kill_9() {
 }
 
 #[test]
+fn memory_is_flat_over_reloads() {
+    let models = fresh("serve-cycles");
+    write_model(&models, "m", 1, &one_op("Neg", 1));
+    let server = Server::start(&models, &["--poll", "0"]);
+    let resident_kib = || -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", server.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    let mut early = 0;
+    block_on(async {
+        let mut http = HttpClient::connect(server.http).await.unwrap();
+        for cycle in 0..300 {
+            for order in ["unload", "load"] {
+                let path = format!("/v2/repository/models/m/{order}");
+                http.json(hyper::Method::POST, &path).await.unwrap();
+            }
+            assert_eq!(floats(&http.infer(&request("m", &[1.0])).await.unwrap()), [-1.0]);
+            if cycle == 100 {
+                early = resident_kib();
+            }
+        }
+    });
+    let late = resident_kib();
+    assert!(late < early + 8 * 1024, "{early} KiB after 100 cycles, {late} KiB after 300");
+}
+
+#[test]
 fn a_repository_is_checked() {
     let models = fresh("serve-check");
     write_model(&models, "good", 1, &one_op("Neg", 1));

@@ -48,11 +48,22 @@ fn events(rig: &Rig) -> String {
     rig.running.server.canary_json(&served).to_string()
 }
 
+/// Waits until something has happened, such as a verdict.
+async fn wait_for(rig: &Rig, what: &str) {
+    while !events(rig).contains(what) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[test]
 fn shares_labels_and_headers_choose_the_version() {
     block_on(async {
-        let (rig, grpc) =
-            start("canary-routes", "steps: [10, 50] step_seconds: 3600", "copy add 2").await;
+        let (rig, grpc) = start(
+            "canary-routes",
+            "steps: [10, 50] step_seconds: 3600 p99_ms_max: 60000",
+            "copy add 2",
+        )
+        .await;
         let (by_version, failures) = ask(&grpc, 200).await;
         assert_eq!(failures, 0);
         assert!((15..=25).contains(&by_version[2]), "{by_version:?}");
@@ -80,14 +91,15 @@ fn shares_labels_and_headers_choose_the_version() {
 fn errors_roll_back_and_the_version_stays_out() {
     block_on(async {
         let (rig, grpc) =
-            start("canary-errors", "steps: [50] step_seconds: 3600", "copy fail").await;
+            start("canary-errors", "steps: [50] step_seconds: 3600 p99_ms_max: 60000", "copy fail")
+                .await;
         let mut failures = 0;
         while rig.running.server.model("m").unwrap().routes().canary.is_some() {
             failures += ask(&grpc, 4).await.1;
         }
         assert!((3..500).contains(&failures), "{failures}");
         assert_eq!(ask(&grpc, 50).await, ([0, 50, 0], 0));
-        assert!(events(&rig).contains("requests failed, at most 0.8 % may"), "{}", events(&rig));
+        wait_for(&rig, "requests failed, at most 0.8 % may").await;
         load(&rig).await;
         assert_eq!(ask(&grpc, 20).await, ([0, 20, 0], 0), "looking again does not bring it back");
         let root = rig.root.clone();
@@ -111,7 +123,7 @@ fn latency_rolls_back() {
         while rig.running.server.model("m").unwrap().routes().canary.is_some() {
             ask(&grpc, 2).await;
         }
-        assert!(events(&rig).contains("took longer than 30 ms"), "{}", events(&rig));
+        wait_for(&rig, "took longer than 30 ms").await;
         rig.running.stop().await;
     });
 }
@@ -142,14 +154,14 @@ fn a_canary_that_hangs_is_taken_back() {
 #[test]
 fn a_healthy_canary_is_promoted_step_by_step() {
     block_on(async {
-        let rules = "steps: [20, 60] step_seconds: 0.1 samples_min: 10";
+        let rules = "steps: [20, 60] step_seconds: 0.1 samples_min: 10 p99_ms_max: 60000";
         let (rig, grpc) = start("canary-promotion", rules, "copy add 2").await;
         while rig.running.server.model("m").unwrap().routes().canary.is_some() {
             assert_eq!(ask(&grpc, 10).await.1, 0);
         }
         assert_eq!(ask(&grpc, 10).await, ([0, 0, 10], 0));
-        let events = events(&rig);
-        assert!(events.contains("advances to 60 %") && events.contains("is promoted"), "{events}");
+        wait_for(&rig, "is promoted").await;
+        assert!(events(&rig).contains("advances to 60 %"), "{}", events(&rig));
         assert_eq!(rig.probe.models.load(std::sync::atomic::Ordering::SeqCst), 1);
         let root = rig.root.clone();
         rig.running.stop().await;
@@ -163,7 +175,7 @@ fn a_healthy_canary_is_promoted_step_by_step() {
 #[test]
 fn a_restart_resumes_and_an_operator_decides() {
     block_on(async {
-        let rules = "steps: [10, 50] step_seconds: 3600";
+        let rules = "steps: [10, 50] step_seconds: 3600 p99_ms_max: 60000";
         let (rig, _) = start("canary-restart", rules, "copy add 2").await;
         let root = rig.root.clone();
         rig.running.stop().await;
