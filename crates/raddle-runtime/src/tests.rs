@@ -409,6 +409,28 @@ fn a_panic_reaches_whoever_reads_the_result_on_another_stream() {
 }
 
 #[test]
+fn who_runs_the_same_kernel_or_has_the_queue_later_is_not_told() {
+    let device = Device::new_cpu();
+    let [first, second] = [(); 2].map(|()| device.stream().unwrap());
+    let x = second.zeros::<f32>(36).unwrap();
+    let (mut y, mut sound) = (first.zeros::<f32>(64).unwrap(), first.zeros::<f32>(36).unwrap());
+    let before = first.launch(Grid::cover(36, 32), saxpy(1.0, &x, &mut sound)).unwrap().done();
+    launch_panic(&first, &x, &mut y);
+    let same = second.launch(Grid::cover(36, 32), saxpy(1.0, &x, &mut sound)).unwrap();
+    // What was used before on the first stream is well; and so is what came before.
+    same.wait().unwrap();
+    assert_eq!(second.to_vec(&sound).unwrap(), [0.0; 36]);
+    before.wait().unwrap();
+    // Memory that is handed out anew says nothing of what was done to it.
+    drop((first, y));
+    let later = device.stream().unwrap();
+    let fresh = later.zeros::<f32>(64).unwrap();
+    assert_eq!(second.to_vec(&fresh).unwrap(), [0.0; 64]);
+    assert_eq!(later.to_vec(&fresh).unwrap(), [0.0; 64]);
+    later.synchronize().unwrap();
+}
+
+#[test]
 fn a_panic_outlives_its_stream_and_reaches_only_those_who_use_the_memory() {
     let device = Device::cpu();
     let x = stream().zeros::<f32>(36).unwrap();
