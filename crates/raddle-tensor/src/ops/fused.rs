@@ -2,14 +2,16 @@
 //! packed weights, whose bias, addend and activation need no pass of their own
 //! over memory. They live in a domain that no model can name.
 
+use std::borrow::Cow;
+
 use super::window::Window;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
 use crate::infer::rules;
-use crate::product::{self, Activation, Product, packed_len};
+use crate::product::{self, Activation, Grid, Product, packed_len};
 use crate::shape::element_count;
-use crate::{Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
+use crate::{DType, Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
 
 /// The domain of operations that passes make.
 pub const DOMAIN: &str = "raddle";
@@ -86,31 +88,20 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let bias = bias.map(f32::widen).transpose()?;
     let addend = addend.filter(|_| !is_late).map(f32::widen).transpose()?;
     let mut out = vec![0f32; element_count(&shape, x.dtype())?];
+    let padded = Padded::of(&window, images * channels)?;
     let group_inputs = channels / groups;
-    let planes_len = group_inputs * height * width;
-    let sources: Vec<Planes<'_>> = (0..images * groups)
-        .map(|at| Planes {
-            elements: &x_elements[at * planes_len..][..planes_len],
-            window: &window,
-        })
-        .collect();
-    let columns: Vec<_> = sources
-        .iter()
-        .map(|planes| {
-            move |k: std::ops::Range<usize>, n: std::ops::Range<usize>, width, out: &mut [f32]| {
-                planes.pack(k, n, width, out);
-            }
-        })
-        .collect();
-    let out_len = rows * positions;
+    let planes = padded.planes(&x_elements, &window);
+    let starts = padded.starts(group_inputs, &window);
+    let grid = padded.grid(&window);
+    let (group_len, out_len) = (group_inputs * padded.plane_len(), rows * positions);
     let products = out.chunks_mut(out_len.max(1)).enumerate().map(|(at, out)| {
         let group = at % groups;
         let product = Product {
             packed: &w_elements[group * packed_len(rows, depth)..],
             rows,
-            depth,
-            columns: positions,
-            right: &columns[at],
+            source: &planes[at * group_len..(at + 1) * group_len],
+            starts: &starts,
+            grid,
             bias: bias.as_deref().map(|bias| &bias[group * rows..(group + 1) * rows]),
             residual: addend.as_deref().map(|addend| &addend[at * out_len..(at + 1) * out_len]),
             activation,
@@ -145,87 +136,12 @@ fn packed_depthwise(ctx: &OpContext<'_>, window: &Window, x: &Tensor) -> Result<
     let mut out = vec![0f32; element_count(&shape, x.dtype())?];
     let (planes, weights) = (f32::widen(x)?, f32::widen(ctx.tensor(1)?)?);
     let bias = ctx.optional_tensor(2)?.map(f32::widen).transpose()?;
-    depthwise(window, &planes, &weights, bias.as_deref(), &mut out);
-    one(finish(ctx, Tensor::computed(&shape, x.dtype(), out)?))
-}
-
-/// The planes of the channels of one group, seen as the columns of im2col.
-struct Planes<'a> {
-    elements: &'a [f32],
-    window: &'a Window,
-}
-
-impl Planes<'_> {
-    /// Row `k` is a channel and a tap, column `n` a position.
-    fn pack(
-        &self,
-        k: std::ops::Range<usize>,
-        n: std::ops::Range<usize>,
-        width: usize,
-        out: &mut [f32],
-    ) {
-        let window = self.window;
-        let plane_len = window.input_len();
-        if window.is_identity() && window.begins.iter().chain(&window.ends).all(|&pad| pad == 0) {
-            for (line, channel) in out.chunks_mut(width).zip(k) {
-                let plane = &self.elements[channel * plane_len..(channel + 1) * plane_len];
-                line[..n.len()].copy_from_slice(&plane[n.clone()]);
-                line[n.len()..].fill(0.0);
-            }
-            return;
-        }
-        let taps = window.kernel_len();
-        for (line, row) in out.chunks_mut(width).zip(k) {
-            let (channel, tap) = (row / taps, row % taps);
-            let plane = &self.elements[channel * plane_len..(channel + 1) * plane_len];
-            let tap = [tap / window.kernel[1], tap % window.kernel[1]];
-            line[n.len()..].fill(0.0);
-            let mut done = 0;
-            while done < n.len() {
-                let (y, x) =
-                    ((n.start + done) / window.output[1], (n.start + done) % window.output[1]);
-                let len = (window.output[1] - x).min(n.len() - done);
-                let part = &mut line[done..done + len];
-                match window.coordinate(0, y, tap[0]) {
-                    Some(row) => {
-                        let row = &plane[row * window.input[1]..(row + 1) * window.input[1]];
-                        copy_line(window, row, x, tap[1], part);
-                    }
-                    None => part.fill(0.0),
-                }
-                done += len;
-            }
-        }
-    }
-}
-
-/// The elements that tap `tap` meets at positions from `first` on in a row of
-/// the input; zero in the padding.
-fn copy_line(window: &Window, row: &[f32], first: usize, tap: usize, out: &mut [f32]) {
-    let (step, (inside, start)) = (window.strides[1], window.line(tap));
-    let whole = inside.start;
-    let inside = inside.start.max(first)..inside.end.min(first + out.len());
-    if inside.is_empty() {
-        out.fill(0.0);
-        return;
-    }
-    let (head, tail) = (inside.start - first, inside.end - first);
-    out[..head].fill(0.0);
-    out[tail..].fill(0.0);
-    let from = &row[start + (inside.start - whole) * step..];
-    match step {
-        1 => out[head..tail].copy_from_slice(&from[..tail - head]),
-        2 => {
-            for (x, pair) in out[head..tail].iter_mut().zip(from.chunks(2)) {
-                *x = pair[0];
-            }
-        }
-        _ => {
-            for (x, value) in out[head..tail].iter_mut().zip(from.iter().step_by(step)) {
-                *x = *value;
-            }
-        }
-    }
+    // What follows an addend must wait for it.
+    let own = if ctx.has(3) { Activation::Identity } else { activation(ctx)? };
+    let padded = Padded::of(window, 1)?;
+    depthwise(window, &planes, &padded, (&weights, bias.as_deref(), own), &mut out);
+    let out = Tensor::computed(&shape, x.dtype(), out)?;
+    one(if ctx.has(3) { finish(ctx, out) } else { Ok(out) })
 }
 
 /// One channel with its own window: too little depth for a matrix product.
@@ -234,33 +150,132 @@ fn copy_line(window: &Window, row: &[f32], first: usize, tap: usize, out: &mut [
 fn depthwise(
     window: &Window,
     planes: &[f32],
-    weights: &[f32],
-    bias: Option<&[f32]>,
+    padded: &Padded,
+    (weights, bias, activation): (&[f32], Option<&[f32]>, Activation),
     out: &mut [f32],
 ) {
-    let (taps, plane_len, width) = (window.kernel_len(), window.input_len(), window.input[1]);
+    let (taps, plane_len) = (window.kernel_len(), window.input_len());
     let channels = weights.len() / taps;
-    parallel::parts(out, window.output_len().max(1), &|at, out| {
-        let (plane, channel) = (&planes[at * plane_len..(at + 1) * plane_len], at % channels);
-        let weights = &weights[channel * taps..(channel + 1) * taps];
-        out.fill(bias.map_or(0.0, |bias| bias[channel]));
-        for (tap, &weight) in weights.iter().enumerate() {
-            let (ky, kx) = (tap / window.kernel[1], tap % window.kernel[1]);
-            let (step, (inside, start)) = (window.strides[1], window.line(kx));
-            if inside.is_empty() {
+    let (starts, grid) = (padded.starts(1, window), padded.grid(window));
+    let arch = pulp::Arch::new();
+    // Channels of a part share the memory of their padded plane.
+    let part = (PART_LEN_MIN / window.output_len().max(1)).max(1) * window.output_len().max(1);
+    parallel::parts(out, part, &|at, out| {
+        let mut own = vec![0f32; padded.plane_len() + product::TILE_LEN_MAX];
+        let first = at * part / window.output_len().max(1);
+        for (channel, out) in out.chunks_mut(window.output_len().max(1)).enumerate() {
+            let (at, channel) = (first + channel, (first + channel) % channels);
+            padded.fill(&planes[at * plane_len..(at + 1) * plane_len], window, &mut own);
+            let weights = &weights[channel * taps..(channel + 1) * taps];
+            let bias = bias.map_or(0.0, |bias| bias[channel]);
+            product::slide(arch, (&own, &starts), (weights, bias), grid, out);
+            activation.apply(out);
+        }
+    });
+}
+
+/// Fewest elements of a result that are worth a task of their own.
+const PART_LEN_MIN: usize = 1 << 12;
+
+/// Planes with their padding, laid out so that a tap at all positions is one
+/// line: with steps of more than one, elements of one remainder lie together.
+struct Padded {
+    /// Steps of the window.
+    steps: [usize; 2],
+    /// Remainders that taps have, at most as many as steps.
+    phases: [usize; 2],
+    /// Size of the plane of one pair of remainders.
+    size: [usize; 2],
+}
+
+impl Padded {
+    /// ## Errors
+    /// [`Error::TooLarge`] if `planes` of them cannot be held.
+    fn of(window: &Window, planes: usize) -> Result<Self> {
+        let reach = |axis: usize| (window.kernel[axis] - 1) * window.dilations[axis];
+        // Positions and what taps reach behind the last.
+        let size = |axis: usize| window.output[axis] + reach(axis) / window.strides[axis];
+        let phases = |axis: usize| window.strides[axis].min(reach(axis) + 1);
+        let (size, phases) = ([size(0), size(1)], [phases(0), phases(1)]);
+        element_count(&[planes, phases[0], phases[1], size[0], size[1]], DType::F32)?;
+        Ok(Self { steps: [window.strides[0], window.strides[1]], phases, size })
+    }
+
+    fn plane_len(&self) -> usize {
+        self.phases[0] * self.phases[1] * self.size[0] * self.size[1]
+    }
+
+    fn grid(&self, window: &Window) -> Grid {
+        Grid { wide: self.size[1], width: window.output[1], height: window.output[0] }
+    }
+
+    /// Whether a plane is its own padded form.
+    fn is_plain(&self, window: &Window) -> bool {
+        self.steps == [1, 1] && self.size[..] == window.input && window.begins == [0, 0]
+    }
+
+    /// All planes of a tensor.
+    fn planes<'x>(&self, x: &'x [f32], window: &Window) -> Cow<'x, [f32]> {
+        if self.is_plain(window) || window.input_len() == 0 {
+            return Cow::Borrowed(x);
+        }
+        let count = x.len() / window.input_len();
+        let mut planes = vec![0f32; count * self.plane_len()];
+        let part = (PART_LEN_MIN / self.plane_len().max(1)).max(1) * self.plane_len();
+        parallel::parts(&mut planes, part, &|at, planes| {
+            let first = at * part / self.plane_len();
+            for (plane, own) in planes.chunks_mut(self.plane_len()).enumerate() {
+                let from = (first + plane) * window.input_len();
+                self.fill(&x[from..from + window.input_len()], window, own);
+            }
+        });
+        Cow::Owned(planes)
+    }
+
+    /// Writes the elements of a plane to their places; padding stays as it is.
+    fn fill(&self, plane: &[f32], window: &Window, own: &mut [f32]) {
+        let ([step_y, step_x], [height, width]) = (self.steps, self.size);
+        let [phases_y, phases_x] = self.phases;
+        for (y, row) in plane.chunks(window.input[1]).enumerate() {
+            let y = y + window.begins[0];
+            if y / step_y >= height {
+                break;
+            }
+            if y % step_y >= phases_y {
                 continue;
             }
-            for (y, line) in out.chunks_mut(window.output[1]).enumerate() {
-                let Some(row) = window.coordinate(0, y, ky) else { continue };
-                let from = &plane[row * width..(row + 1) * width][start..];
-                let line = &mut line[inside.clone()];
-                if step == 1 {
-                    line.iter_mut().zip(from).for_each(|(x, &from)| *x += weight * from);
-                } else {
-                    let from = from.iter().step_by(step);
-                    line.iter_mut().zip(from).for_each(|(x, &from)| *x += weight * from);
+            let line = y % step_y * phases_x * height + y / step_y;
+            for remainder in 0..phases_x {
+                // The first element whose place has this remainder.
+                let skip = (remainder + step_x - window.begins[1] % step_x) % step_x;
+                let to = (skip + window.begins[1]) / step_x;
+                let Some(room) = width.checked_sub(to) else { continue };
+                let from = row.get(skip..).unwrap_or_default();
+                let own = &mut own[(line + remainder * height) * width + to..][..room];
+                match step_x {
+                    1 => {
+                        let len = own.len().min(from.len());
+                        own[..len].copy_from_slice(&from[..len]);
+                    }
+                    _ => own
+                        .iter_mut()
+                        .zip(from.iter().step_by(step_x))
+                        .for_each(|(x, from)| *x = *from),
                 }
             }
         }
-    });
+    }
+
+    /// Where the line of each channel and tap begins.
+    fn starts(&self, channels: usize, window: &Window) -> Vec<usize> {
+        let ([step_y, step_x], [height, width]) = (self.steps, self.size);
+        let start = |channel: usize, tap: usize| {
+            let y = tap / window.kernel[1] * window.dilations[0];
+            let x = tap % window.kernel[1] * window.dilations[1];
+            let plane = y % step_y * self.phases[1] + x % step_x;
+            channel * self.plane_len() + (plane * height + y / step_y) * width + x / step_x
+        };
+        let taps = window.kernel_len();
+        (0..channels * taps).map(|k| start(k / taps, k % taps)).collect()
+    }
 }

@@ -117,9 +117,7 @@ fn max_pool_image(ctx: &OpContext<'_>, x: &Tensor) -> Result<Vec<Value>> {
                     let from = &row[from.min(width)..];
                     let larger = |(x, &value): (&mut f32, &f32)| {
                         // A NaN stays once it is found.
-                        if value > *x || value.is_nan() {
-                            *x = value;
-                        }
+                        *x = if (value > *x) | value.is_nan() { value } else { *x };
                     };
                     if step == 1 {
                         line[inside].iter_mut().zip(from).for_each(larger);
