@@ -507,7 +507,9 @@ fn dim(mut reader: Reader<'_>) -> Result<Dim> {
                 let len = field.int()?;
                 dim = usize::try_from(len).map_or(Dim::Unknown, Dim::Fixed);
             }
-            2 if !field.text()?.is_empty() => dim = Dim::Symbol(field.text()?.into()),
+            // Some exporters write a question mark for every open length; it is no
+            // name, and lengths that have it need not be equal.
+            2 if !matches!(field.text()?, "" | "?") => dim = Dim::Symbol(field.text()?.into()),
             _ => {}
         }
     }

@@ -47,6 +47,25 @@ fn a_small_model_runs() {
     assert_eq!(wrong.to_string(), "the graph has no input z; its inputs are x");
 }
 
+/// A model whose input has two open lengths of a name.
+fn relu_of(name: &str) -> Vec<u8> {
+    let dims = [field(1, &field(2, name.as_bytes())), field(1, &field(2, name.as_bytes()))];
+    let tensor = [varint(1, 1), field(2, &dims.concat())].concat();
+    let input = [field(1, b"x"), field(2, &field(1, &tensor))].concat();
+    model(&[node("Relu", &["x"], &["y"]), field(11, &input), edge(12, "y")])
+}
+
+#[test]
+fn a_question_mark_is_no_name_of_a_length() {
+    let run = |name: &str| {
+        let x = Tensor::new(&[1, 2], vec![-1f32, 2.0]).unwrap();
+        Model::from_bytes(&relu_of(name)).unwrap().run([("x", Value::from(x))])
+    };
+    assert!(run("?").is_ok());
+    let error = run("n").unwrap_err().to_string();
+    assert_eq!(error, "input x is declared as float[n, n], found float[1, 2]");
+}
+
 #[test]
 fn no_damage_makes_the_reader_panic() {
     let bytes = relu();
@@ -57,6 +76,9 @@ fn no_damage_makes_the_reader_panic() {
         for value in 0..=255 {
             let mut damaged = bytes.clone();
             damaged[at] = value;
+            if let Ok(graph) = Model::graph_from_bytes(&damaged) {
+                let _ = raddle_tensor::infer::types(&graph, &[]);
+            }
             let _ = Model::from_bytes(&damaged);
         }
     }
