@@ -24,6 +24,11 @@ impl<'a> OpContext<'a> {
         Self { node, bodies: &[], inputs: Vec::new(), scope: &crate::exec::NOWHERE }
     }
 
+    /// A node with operands but no bodies.
+    pub fn with_inputs(node: &'a Node, inputs: Vec<Option<Value>>) -> Self {
+        Self { node, bodies: &[], inputs, scope: &crate::exec::NOWHERE }
+    }
+
     /// Version of the operator set.
     pub fn opset(&self) -> u32 {
         self.node.opset

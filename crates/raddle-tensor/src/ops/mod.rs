@@ -37,7 +37,7 @@ mod random;
 mod real;
 mod recurrent;
 mod reduce;
-mod resize;
+pub mod resize;
 mod rotary;
 mod sampling;
 mod scatter;

@@ -98,6 +98,14 @@ struct Plan {
 /// The input's elements behind one position of the output; none outside of it.
 type Taps = Option<Vec<(usize, f64)>>;
 
+impl Axis {
+    fn is_identity(&self) -> bool {
+        self.output_len == self.input_len
+            && (self.scale - 1.0).abs() < 1e-9
+            && self.roi == [0.0, 1.0]
+    }
+}
+
 impl Plan {
     fn read(ctx: &OpContext<'_>) -> Result<Self> {
         let nearest = match ctx.text("nearest_mode", "round_prefer_floor")? {
@@ -221,8 +229,53 @@ fn cubic(x: f64, a: f64) -> f64 {
     }
 }
 
+/// What a resizing node reads along each axis, for devices that compute it elsewhere.
+#[derive(Debug)]
+pub struct Resampling {
+    /// Axes in the order in which they are resized.
+    pub axes: Vec<AxisWeights>,
+    /// What lies outside of the input.
+    pub extrapolation: f64,
+}
+
+/// The weighted elements that each position along an axis is made of.
+#[derive(Debug)]
+pub struct AxisWeights {
+    /// The axis.
+    pub axis: usize,
+    /// Whether nothing changes along it.
+    pub is_identity: bool,
+    /// Place and weight of elements for each position; `None` outside of the input.
+    pub taps: Vec<Option<Vec<(usize, f64)>>>,
+}
+
+/// The weights of a node; of its first operand only the shape counts.
+///
+/// ## Errors
+/// Those of the operation.
+pub fn resampling(ctx: &OpContext<'_>) -> Result<Resampling> {
+    let (plan, axes) = match ctx.node.op.name {
+        "Resize" if ctx.opset() >= 11 => resize_plan(ctx)?,
+        _ => upsample_plan(ctx)?,
+    };
+    if ctx.tensor(0)?.is_empty() {
+        return Err(Error::invalid("cannot interpolate between no elements"));
+    }
+    let axes = axes.iter().map(|(axis, target)| AxisWeights {
+        axis: *axis,
+        is_identity: target.is_identity(),
+        taps: (0..target.output_len).map(|to| plan.taps(target, to)).collect(),
+    });
+    Ok(Resampling { axes: axes.collect(), extrapolation: plan.extrapolation })
+}
+
 /// Opset 11 on: inputs are the tensor, a region, and scales or sizes.
 fn resize(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
+    let (plan, axes) = resize_plan(ctx)?;
+    one(interpolate(ctx.tensor(0)?, &plan, &axes))
+}
+
+fn resize_plan(ctx: &OpContext<'_>) -> Result<(Plan, Vec<(usize, Axis)>)> {
     let x = ctx.tensor(0)?;
     let plan = Plan::read(ctx)?;
     let which = match ctx.ints("axes")? {
@@ -257,11 +310,16 @@ fn resize(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
             (axis, Axis { input_len: lens[at], output_len, scale, roi })
         })
         .collect();
-    one(interpolate(x, &plan, &plans))
+    Ok((plan, plans))
 }
 
 /// Until opset 10: positions map by the scale alone.
 fn upsample(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
+    let (plan, axes) = upsample_plan(ctx)?;
+    one(interpolate(ctx.tensor(0)?, &plan, &axes))
+}
+
+fn upsample_plan(ctx: &OpContext<'_>) -> Result<(Plan, Vec<(usize, Axis)>)> {
     let x = ctx.tensor(0)?;
     let filter = match ctx.text("mode", "nearest")? {
         "nearest" => Filter::Nearest(Nearest::Floor),
@@ -294,7 +352,7 @@ fn upsample(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         })
         .enumerate()
         .collect();
-    one(interpolate(x, &plan, &plans))
+    Ok((plan, plans))
 }
 
 fn from_scales(lens: &[usize], scales: &[f64]) -> Result<Vec<(f64, usize)>> {
@@ -367,10 +425,7 @@ fn pass_all<T: Real>(x: &Tensor, plan: &Plan, axes: &[(usize, Axis)]) -> Result<
     let mut shape = x.shape().to_vec();
     let mut elements = T::widen(x)?.into_owned();
     for (at, axis) in axes {
-        let is_identity = axis.output_len == axis.input_len
-            && (axis.scale - 1.0).abs() < 1e-9
-            && axis.roi == [0.0, 1.0];
-        if is_identity {
+        if axis.is_identity() {
             continue;
         }
         let taps: Vec<Taps> = (0..axis.output_len).map(|to| plan.taps(axis, to)).collect();
