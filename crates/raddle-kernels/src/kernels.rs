@@ -3,3 +3,9 @@
 
 pub mod conv;
 pub mod image;
+pub mod movement;
+pub mod pointwise;
+pub mod product;
+pub mod reduce;
+pub mod scalar;
+pub mod window;

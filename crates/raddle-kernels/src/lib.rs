@@ -11,6 +11,7 @@
 #![warn(missing_docs)]
 
 pub mod conv;
+pub mod dense;
 mod error;
 pub mod image;
 pub(crate) mod kernels;

@@ -1,6 +1,7 @@
 //! Every kernel on every device against plain loops in double precision.
 
 mod conv;
+mod dense;
 mod image;
 mod reference;
 
