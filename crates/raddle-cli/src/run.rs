@@ -140,9 +140,6 @@ pub enum RunError {
     /// The model does not work in the type asked for.
     #[error(transparent)]
     Precision(#[from] precision::PrecisionError),
-    /// The GPU was asked for in a type that it has no kernels for.
-    #[error("gpu:{0}: models run on a GPU in 16 bits, so far; add --dtype f16 or --dtype bf16")]
-    NoF32(u32),
     /// The GPU cannot run the model, or failed.
     #[error(transparent)]
     Gpu(#[from] raddle_models::Error),
@@ -189,7 +186,7 @@ impl Loaded {
         let precision = match options.dtype.0 {
             DType::F16 => raddle_models::Precision::F16,
             DType::BF16 => raddle_models::Precision::BF16,
-            _ => return Err(RunError::NoF32(number)),
+            _ => raddle_models::Precision::F32,
         };
         let device = raddle::Device::cuda(number).map_err(raddle_models::Error::from)?;
         println!("device  {device}, {}", precision.name());
@@ -321,7 +318,7 @@ fn describe_cpu(asked: Option<Device>) -> String {
         Some(_) => String::new(),
         None => match raddle::Device::list().into_iter().find(raddle::Device::is_gpu) {
             Some(gpu) => {
-                format!(" ({} is idle: it runs models with --device gpu --dtype f16)", gpu.name())
+                format!(" ({} is idle: it runs models with --device gpu)", gpu.name())
             }
             None => " (no GPU found)".into(),
         },

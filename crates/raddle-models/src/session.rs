@@ -17,10 +17,13 @@ pub struct Options {
 /// The float type that a GPU stores and multiplies; sums are in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// IEEE's 16 bits.
+    /// Each value in the type that the model gives it, products of `f32` in `f32`: any
+    /// model whose operations have kernels.
     #[default]
+    F32,
+    /// IEEE's 16 bits, for convolutional networks.
     F16,
-    /// The upper half of an `f32`.
+    /// The upper half of an `f32`, for convolutional networks.
     BF16,
 }
 
@@ -29,6 +32,7 @@ impl Precision {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::F32 => "f32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
         }

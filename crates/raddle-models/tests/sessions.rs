@@ -197,3 +197,68 @@ fn wrong_inputs_are_refused() {
     let message = session.run([("y", unknown)]).unwrap_err().to_string();
     assert!(message.contains("the model has no input y"), "{message}");
 }
+
+/// A graph of one node whose operands are all given to the run.
+fn graph_of(op: &str, opset: u32, inputs: &[(&str, DType)]) -> Graph {
+    let mut graph = Graph::default();
+    for (name, dtype) in inputs {
+        let id = graph.add_value(*name, Some(ValueType::Tensor(*dtype, None)));
+        graph.inputs.push(id);
+    }
+    let output = graph.add_value("y", None);
+    let node = Node {
+        name: "only".into(),
+        op: ops::find("", op, opset).unwrap(),
+        inputs: graph.inputs.iter().copied().map(Some).collect(),
+        outputs: vec![Some(output)],
+        attributes: Vec::new(),
+        opset,
+    };
+    graph.add_node(node).unwrap();
+    graph.outputs.push(output);
+    graph
+}
+
+#[test]
+fn programs_belong_to_the_shapes_that_inputs_name() {
+    let graph = graph_of("Expand", 13, &[("x", DType::F32), ("shape", DType::I64)]);
+    let session = GpuSession::new(&graph, &Device::cpu(), Precision::F32).unwrap();
+    for shape in [vec![2i64, 3], vec![4, 3], vec![2, 3]] {
+        let x = Tensor::new(&[1, 3], vec![1.0f32, 2.0, 3.0]).unwrap();
+        let rows = shape[0] as usize;
+        let inputs = [("x", x.into()), ("shape", Tensor::vector(shape).into())];
+        let outputs = session.run::<&str>(inputs).unwrap();
+        let expected = Tensor::new(&[rows, 3], [1.0f32, 2.0, 3.0].repeat(rows)).unwrap();
+        assert_eq!(outputs[0].1.as_tensor(), Some(&expected));
+    }
+    // Two shapes are two programs, and each expands in one launch.
+    assert_eq!(session.launches(), Some(2));
+}
+
+#[test]
+fn what_has_no_kernel_for_dense_values_is_named() {
+    let graph = graph_of("NonZero", 13, &[("x", DType::F32)]);
+    let session = GpuSession::new(&graph, &Device::cpu(), Precision::F32).unwrap();
+    let x = Tensor::new(&[2], vec![0.0f32, 1.0]).unwrap();
+    match session.run([("x", x.into())]) {
+        Err(Error::NotOnGpu { node, op, opset, why }) => {
+            assert_eq!((&node[..], &op[..], opset), ("only", "NonZero", 13));
+            assert!(why.contains("no kernel"), "{why}");
+        }
+        other => panic!("expected a refusal, found {other:?}"),
+    }
+}
+
+#[test]
+fn shapes_from_long_inputs_are_refused() {
+    let graph = graph_of("Expand", 13, &[("x", DType::F32), ("shape", DType::I64)]);
+    let session = GpuSession::new(&graph, &Device::cpu(), Precision::F32).unwrap();
+    let x = Tensor::new(&[1], vec![1.0f32]).unwrap();
+    let shape = Tensor::vector(vec![1i64; 65]);
+    match session.run([("x", x.into()), ("shape", Value::from(shape))]) {
+        Err(Error::NotOnGpu { why, .. }) => {
+            assert!(why.contains("elements of input shape"), "{why}");
+        }
+        other => panic!("expected a refusal, found {other:?}"),
+    }
+}

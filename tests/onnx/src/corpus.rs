@@ -8,7 +8,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use raddle_onnx::{DType, Model, Outline, Value, decode_optional, decode_sequence, decode_tensor};
+use raddle::Device;
+use raddle_models::Precision;
+use raddle_models::gpu::GpuSession;
+use raddle_onnx::{
+    DType, Model, Outline, Value, decode_optional, decode_sequence, decode_tensor, load_graph,
+};
 use raddle_tensor::graph::ValueType;
 
 use crate::compare::{NODE_TESTS, outlines, values};
@@ -35,6 +40,8 @@ pub struct Case {
     pub outcome: Result<(), String>,
     /// What inference says wrongly or not at all.
     pub types: Result<(), String>,
+    /// Whether kernels were launched.
+    pub has_launches: bool,
 }
 
 /// The folder of the node tests, or why there is none.
@@ -99,6 +106,24 @@ pub fn names(folder: &Path) -> std::io::Result<Vec<String>> {
 
 /// Runs a case on the CPU. A panic is a failure like any other.
 pub fn run(folder: &Path, name: &str) -> Case {
+    run_with(folder, name, check)
+}
+
+/// Runs a case with the kernels for GPUs, on `device`.
+pub fn run_on(folder: &Path, name: &str, device: &Device) -> Case {
+    let mut has_launches = false;
+    let case = run_with(folder, name, |dir, outline| {
+        let outcome = check_on(device, dir, outline, &mut has_launches);
+        Ok((outcome, Ok(())))
+    });
+    Case { has_launches, ..case }
+}
+
+fn run_with(
+    folder: &Path,
+    name: &str,
+    check: impl FnOnce(&Path, &Outline) -> Result<Outcome, String>,
+) -> Case {
     let dir = folder.join(name);
     let bytes = std::fs::read(dir.join("model.onnx")).unwrap_or_default();
     let outline = Outline::read(&bytes).unwrap_or_default();
@@ -121,7 +146,7 @@ pub fn run(folder: &Path, name: &str) -> Case {
         Ok((outcome, types)) => (outcome, types),
         Err(why) => (Err(why), Err("the model does not run".into())),
     };
-    Case { name: name.into(), op, dtype, is_plain, outcome, types }
+    Case { name: name.into(), op, dtype, is_plain, outcome, types, has_launches: false }
 }
 
 fn dtype_of(declared: &ValueType) -> Option<DType> {
@@ -145,6 +170,32 @@ type Outcome = (Result<(), String>, Result<(), String>);
 fn check(dir: &Path, outline: &Outline) -> Result<Outcome, String> {
     let model = Model::load(dir.join("model.onnx")).map_err(|error| error.to_string())?;
     let data = dir.join("test_data_set_0");
+    let inputs = inputs(&data, outline)?;
+    let is_random = outline.ops.iter().any(|op| is_random(op));
+    let (outputs, observed) = types::observe(&model, &inputs)?;
+    let types = types::check(model.plan().graph(), &observed);
+    Ok((compare(&outputs, &data, outline, is_random), types))
+}
+
+/// Fails if the kernels for GPUs do not give what is expected.
+fn check_on(
+    device: &Device,
+    dir: &Path,
+    outline: &Outline,
+    has_launches: &mut bool,
+) -> Result<(), String> {
+    let graph = load_graph(dir.join("model.onnx")).map_err(|error| error.to_string())?;
+    let data = dir.join("test_data_set_0");
+    let inputs = inputs(&data, outline)?;
+    let session = GpuSession::new(&graph, device, Precision::F32).map_err(|e| e.to_string())?;
+    let outputs = session.run(inputs).map_err(|error| error.to_string())?;
+    *has_launches = session.launches().is_some_and(|count| count > 0);
+    let outputs: Vec<_> = outputs.into_iter().map(|(_, value)| value).collect();
+    let is_random = outline.ops.iter().any(|op| is_random(op));
+    compare(&outputs, &data, outline, is_random)
+}
+
+fn inputs(data: &Path, outline: &Outline) -> Result<Vec<(String, Value)>, String> {
     let mut inputs = Vec::new();
     for (at, (name, declared)) in outline.inputs.iter().enumerate() {
         let path = data.join(format!("input_{at}.pb"));
@@ -152,10 +203,7 @@ fn check(dir: &Path, outline: &Outline) -> Result<Outcome, String> {
             inputs.push((name.clone(), read(&path, declared.as_ref())?));
         }
     }
-    let is_random = outline.ops.iter().any(|op| is_random(op));
-    let (outputs, observed) = types::observe(&model, &inputs)?;
-    let types = types::check(model.plan().graph(), &observed);
-    Ok((compare(&outputs, &data, outline, is_random), types))
+    Ok(inputs)
 }
 
 fn compare(

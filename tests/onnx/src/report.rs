@@ -62,6 +62,12 @@ pub const GAPS: List = List {
     of: |case| &case.outcome,
 };
 
+/// Cases that the kernels for GPUs do not run.
+pub const GPU_GAPS: List = List {
+    title: "Node tests that fail with the kernels for GPUs, each with the reason",
+    of: |case| &case.outcome,
+};
+
 /// Cases whose types are not all inferred.
 pub const UNTYPED: List = List {
     title: "Node tests of which inference does not know all types, each with the first one",

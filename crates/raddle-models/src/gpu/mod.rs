@@ -15,6 +15,7 @@
 //! rounded up to eights); `[batch, feature]` is an image of one pixel.
 
 mod convolution;
+mod dense;
 mod lower;
 mod plan;
 mod tensor;
@@ -30,11 +31,15 @@ use raddle_tensor::{DType, Plan, Tensor, Value, passes};
 
 use crate::{Error, Precision, Result};
 
+use dense::DenseSession;
 use lower::{Lowering, Weights};
 use plan::Step;
 
 /// Passes of `raddle-tensor` that hold for every device.
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
+
+/// Those that keep every value's type and shape.
+const DENSE_PASSES: [&str; 1] = ["remove-dead"];
 
 /// A model on a GPU: its steps, its weights, and a program for each set of shapes.
 #[derive(Debug)]
@@ -44,12 +49,17 @@ pub struct GpuSession {
     graph: Graph,
     steps: Vec<Step>,
     weights: Typed,
-    programs: Mutex<HashMap<Vec<Vec<usize>>, Arc<Mutex<Program>>>>,
+    programs: Mutex<Programs>,
 }
+
+/// Programs by the shapes of inputs.
+type Programs = HashMap<Vec<Vec<usize>>, Arc<Mutex<Program>>>;
 
 /// Weights in the type that the session computes in.
 #[derive(Debug)]
 enum Typed {
+    /// Values in their own types.
+    Dense(DenseSession),
     F16(Weights<f16>),
     BF16(Weights<bf16>),
 }
@@ -88,6 +98,9 @@ impl GpuSession {
     /// [`Error::NotOnGpu`] for nodes without a kernel, [`Error::Precision`] for devices
     /// that do not compute in that type, a failure of the runtime.
     pub fn new(graph: &Graph, device: &Device, precision: Precision) -> Result<Self> {
+        if precision == Precision::F32 {
+            return Self::dense(graph, device);
+        }
         if device.compute_capability().is_some_and(|(major, _)| major != 9) {
             let (device, why) = (device.to_string(), "the kernels need compute capability 9.0");
             return Err(Error::Precision { device, precision: precision.name(), why });
@@ -99,11 +112,35 @@ impl GpuSession {
         let order: Vec<_> = Plan::new(graph.clone())?.order().collect();
         let steps = plan::steps(&graph, &order)?;
         let weights = match precision {
-            Precision::F16 => Typed::F16(Weights::default()),
             Precision::BF16 => Typed::BF16(Weights::default()),
+            Precision::F16 | Precision::F32 => Typed::F16(Weights::default()),
         };
         let (device, stream) = (device.clone(), device.stream()?);
         Ok(Self { device, stream, graph, steps, weights, programs: Mutex::default() })
+    }
+
+    /// Values in their own types.
+    fn dense(graph: &Graph, device: &Device) -> Result<Self> {
+        let mut graph = graph.clone();
+        for pass in passes::PASSES.iter().filter(|pass| DENSE_PASSES.contains(&pass.name)) {
+            (pass.run)(&mut graph)?;
+        }
+        let weights = Typed::Dense(DenseSession::new(&graph)?);
+        let (device, stream, steps) = (device.clone(), device.stream()?, Vec::new());
+        Ok(Self { device, stream, graph, steps, weights, programs: Mutex::default() })
+    }
+
+    /// Inputs of these shapes in the declared types, to prepare and to time with.
+    fn samples(&self, shapes: &[Vec<usize>]) -> Result<Vec<Tensor>> {
+        let inputs = self.graph.inputs.iter().zip(shapes);
+        let samples = inputs.map(|(&id, shape)| {
+            let dtype = match self.graph.values[id.index()].declared {
+                Some(ValueType::Tensor(dtype, _)) => dtype,
+                _ => DType::F32,
+            };
+            Ok(Tensor::zeros(shape, dtype)?)
+        });
+        samples.collect()
     }
 
     /// Runs the model; see [`crate::Session::run`].
@@ -116,6 +153,11 @@ impl GpuSession {
     ) -> Result<Vec<(String, Value)>> {
         let given: Vec<(N, Value)> = inputs.into_iter().collect();
         let inputs = self.arrange(&given)?;
+        if let Typed::Dense(session) = &self.weights {
+            let values = session.run(&self.graph, &self.stream, &inputs)?;
+            let names = self.graph.outputs.iter().map(|&id| self.graph.name_of(id).to_owned());
+            return Ok(names.zip(values).collect());
+        }
         let shapes: Vec<_> = inputs.iter().map(|tensor| tensor.shape().to_vec()).collect();
         let program = self.program(&shapes)?;
         let mut program = lock(&program);
@@ -140,7 +182,21 @@ impl GpuSession {
     /// ## Errors
     /// As [`crate::Session::run`].
     pub fn prepare(&self, shapes: &[Vec<usize>]) -> Result<Vec<StepReport>> {
+        if let Typed::Dense(session) = &self.weights {
+            let samples = self.samples(shapes)?;
+            return session.report(&self.graph, &self.stream, &samples);
+        }
         Ok(lock(&*self.program(shapes)?).report.clone())
+    }
+
+    /// Launches of kernels in the programs of a session in [`Precision::F32`], each
+    /// program counted once: none where the host alone knows the outputs.
+    #[must_use]
+    pub fn launches(&self) -> Option<usize> {
+        match &self.weights {
+            Typed::Dense(session) => Some(session.launches()),
+            Typed::F16(_) | Typed::BF16(_) => None,
+        }
     }
 
     /// The time of one replay on the device in seconds, for each of `count` after
@@ -154,6 +210,16 @@ impl GpuSession {
         warm_up: usize,
         count: usize,
     ) -> Result<Vec<f64>> {
+        if let Typed::Dense(session) = &self.weights {
+            let samples = self.samples(shapes)?;
+            let replay = |n| session.replay(&self.graph, &self.stream, &samples, n);
+            replay(warm_up)?;
+            let times = (0..count).map(|_| {
+                let (replayed, ms) = self.stream.time(|| replay(1))?;
+                replayed.map(|()| ms / 1e3)
+            });
+            return times.collect();
+        }
         let program = self.program(shapes)?;
         let program = lock(&program);
         for _ in 0..warm_up {
@@ -175,6 +241,14 @@ impl GpuSession {
     /// ## Errors
     /// As [`crate::Session::run`].
     pub fn time_back_to_back(&self, shapes: &[Vec<usize>], count: usize) -> Result<f64> {
+        if let Typed::Dense(session) = &self.weights {
+            let samples = self.samples(shapes)?;
+            session.replay(&self.graph, &self.stream, &samples, 0)?;
+            let replay = || session.replay(&self.graph, &self.stream, &samples, count);
+            let (replayed, ms) = self.stream.time(replay)?;
+            replayed?;
+            return Ok(ms / 1e3 / count as f64);
+        }
         let program = self.program(shapes)?;
         let program = lock(&program);
         let (launched, ms) = self.stream.time(|| {
@@ -200,19 +274,22 @@ impl GpuSession {
             .map(|&id| {
                 let name = graph.name_of(id);
                 let invalid = |why: String| raddle_tensor::Error::Invalid(why);
-                let (_, value) =
-                    find(name).ok_or_else(|| invalid(format!("input {name} is missing")))?;
+                // An input with a constant of its own may be left out.
+                let own = graph.constants.iter().find(|(own, _)| *own == id);
+                let value = find(name).map(|(_, value)| value.clone());
+                let value = value.or_else(|| own.map(|(_, tensor)| tensor.clone().into()));
+                let value = value.ok_or_else(|| invalid(format!("input {name} is missing")))?;
                 let tensor = value
-                    .as_tensor()
+                    .into_tensor()
                     .ok_or_else(|| invalid(format!("input {name} is no tensor")))?;
                 let declared = &graph.values[id.index()].declared;
-                if !fits(tensor, declared.as_ref()) {
+                let is_type_open = matches!(self.weights, Typed::Dense(_));
+                if !fits(&tensor, declared.as_ref(), is_type_open) {
                     let found = format!("{}{:?}", tensor.dtype(), tensor.shape());
-                    return Err(
-                        invalid(format!("input {name} is {found}, expected {declared:?}")).into()
-                    );
+                    let why = format!("input {name} is {found}, expected {declared:?}");
+                    return Err(invalid(why).into());
                 }
-                Ok(tensor.clone())
+                Ok(tensor)
             })
             .collect()
     }
@@ -225,6 +302,7 @@ impl GpuSession {
         let program = match &self.weights {
             Typed::F16(weights) => self.compile(weights, shapes)?,
             Typed::BF16(weights) => self.compile(weights, shapes)?,
+            Typed::Dense(_) => unreachable!("dense sessions have programs of their own"),
         };
         let program = Arc::new(Mutex::new(program));
         programs.insert(shapes.to_vec(), program.clone());
@@ -268,19 +346,23 @@ impl GpuSession {
     }
 }
 
-fn fits(tensor: &Tensor, declared: Option<&ValueType>) -> bool {
-    let dims = match declared {
-        None => return tensor.dtype() == DType::F32,
-        Some(ValueType::Tensor(DType::F32, None)) => return tensor.dtype() == DType::F32,
-        Some(ValueType::Tensor(DType::F32, Some(dims))) => dims,
+/// Whether a tensor is what is declared; without a declaration it has to be of `f32`
+/// unless any type is good.
+fn fits(tensor: &Tensor, declared: Option<&ValueType>, is_type_open: bool) -> bool {
+    let (dtype, dims) = match declared {
+        None => (if is_type_open { tensor.dtype() } else { DType::F32 }, None),
+        Some(ValueType::Tensor(dtype, dims)) => (*dtype, dims.as_ref()),
         Some(_) => return false,
     };
-    tensor.dtype() == DType::F32
-        && dims.len() == tensor.rank()
-        && dims.iter().zip(tensor.shape()).all(|(dim, &len)| match dim {
-            Dim::Fixed(fixed) => *fixed == len,
-            Dim::Symbol(_) | Dim::Unknown => true,
-        })
+    let has_kernels = is_type_open || dtype == DType::F32;
+    let fits = |dims: &Vec<Dim>| {
+        dims.len() == tensor.rank()
+            && dims.iter().zip(tensor.shape()).all(|(dim, &len)| match dim {
+                Dim::Fixed(fixed) => *fixed == len,
+                Dim::Symbol(_) | Dim::Unknown => true,
+            })
+    };
+    has_kernels && tensor.dtype() == dtype && dims.is_none_or(fits)
 }
 
 fn noise(at: usize) -> f32 {
