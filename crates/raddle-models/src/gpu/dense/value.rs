@@ -232,6 +232,10 @@ impl Kit<'_> {
             words.push(0);
         }
         let words = Arc::new(self.setup.upload(&words)?);
+        if !std::ptr::eq(self.setup, self.stream) {
+            // What is captured cannot wait for work that is not.
+            self.setup.synchronize()?;
+        }
         self.uploads.push(words.clone());
         Ok(Dense { shape: tensor.shape().to_vec(), dtype: tensor.dtype(), words })
     }
