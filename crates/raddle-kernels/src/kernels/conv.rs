@@ -72,7 +72,7 @@ impl Gather {
     #[inline(always)]
     #[must_use]
     pub const fn is_sliced(&self) -> bool {
-        self.channels % STEP as u32 == 0
+        self.channels.is_multiple_of(STEP as u32)
     }
 }
 

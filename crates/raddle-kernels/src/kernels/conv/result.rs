@@ -6,6 +6,7 @@
 //! in between: that is added to the rounded sum in f32, and rounded once more. Parts of
 //! a tile that a cluster shares are staged in f32, and each block adds up its share of
 //! the pixels in the order of the ranks.
+#![allow(clippy::needless_range_loop)] // indices that unrolling makes constants
 
 use raddle::device::matrix::stmatrix_x4_trans;
 use raddle::prelude::*;
