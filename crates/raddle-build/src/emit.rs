@@ -1,6 +1,6 @@
 //! One kernel from the prepared module to PTX: cut out, optimise, rename, print.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -319,6 +319,7 @@ fn rename_leftovers(module: &Module<'_>, kernel: &KernelEntry) {
 /// DWARF the target is no `debug` target, for which ptxas would not optimise.
 fn tidy(ptx: &str) -> String {
     let mut text = String::with_capacity(ptx.len());
+    let halves = halves(ptx);
     let mut lines = ptx.lines();
     while let Some(line) = lines.next() {
         let line = line.trim_end();
@@ -342,7 +343,9 @@ fn tidy(ptx: &str) -> String {
         }
         if line.starts_with(".target") {
             text.push_str(line.trim_end_matches(", debug"));
-        } else if let Some(safe) = negate_16_bits(line) {
+        } else if let Some(safe) =
+            negate_16_bits(line).or_else(|| store_byte_of_half(line, &halves))
+        {
             text.push_str(&safe);
         } else {
             text.push_str(line);
@@ -384,9 +387,52 @@ fn negate_16_bits(line: &str) -> Option<String> {
     }
 }
 
+/// Registers that instructions on floats of 16 bits write.
+fn halves(ptx: &str) -> BTreeSet<&str> {
+    let written = |line: &'_ str| -> Option<(usize, usize)> {
+        let (operation, operands) = line.trim().split_once(char::is_whitespace)?;
+        let is_half = operation.split('.').any(|part| part == "f16" || part == "bf16");
+        let target = operands.trim_start().split([',', ';']).next()?.trim();
+        let is_register = is_half && target.starts_with("%rs");
+        let start = target.as_ptr().addr() - line.as_ptr().addr();
+        is_register.then_some((start, start + target.len()))
+    };
+    ptx.lines().filter_map(|line| written(line).map(|(start, end)| &line[start..end])).collect()
+}
+
+/// A store of the low byte of a register that an instruction on floats has written, in a
+/// form that ptxas gets right: ptxas 13.0 takes `st.b8 [a], %rs1` behind
+/// `cvt.rn.f16.f32 %rs1, …` for a conversion of the float to an integer of 8 bits.
+fn store_byte_of_half(line: &str, halves: &BTreeSet<&str>) -> Option<String> {
+    let (operation, operands) = line.trim().strip_suffix(';')?.split_once(char::is_whitespace)?;
+    let (address, value) = operands.trim().rsplit_once(", ")?;
+    let is_byte = operation.starts_with("st.") && operation.split('.').any(|part| part == "b8");
+    if !is_byte || !halves.contains(value) {
+        return None;
+    }
+    Some(format!(
+        "\t{{ .reg .b32 whole; cvt.u32.u16 whole, {value}; {operation} {address}, whole; }}"
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_of_halves_are_stored_as_bits() {
+        let ptx = "\tcvt.rn.f16.f32 \t%rs1, %r3;\n\tadd.s16 \t%rs2, %rs1, 1;\n\
+                   \tcvt.rn.bf16.f32 \t%rs3, %r3;\n\tst.b8 \t[%SP+24], %rs1;\n";
+        let halves = halves(ptx);
+        assert_eq!(halves.iter().copied().collect::<Vec<_>>(), ["%rs1", "%rs3"]);
+        assert_eq!(
+            store_byte_of_half("\tst.local.b8 \t[%rd1+2], %rs3;", &halves).as_deref(),
+            Some("\t{ .reg .b32 whole; cvt.u32.u16 whole, %rs3; st.local.b8 [%rd1+2], whole; }")
+        );
+        assert_eq!(store_byte_of_half("\tst.b8 \t[%SP+24], %rs2;", &halves), None);
+        assert_eq!(store_byte_of_half("\tst.b16 \t[%SP+24], %rs1;", &halves), None);
+        assert!(tidy(ptx).contains("cvt.u32.u16 whole, %rs1; st.b8 [%SP+24], whole; }"));
+    }
 
     #[test]
     fn calls_return_where_registers_are_handed_over() {
