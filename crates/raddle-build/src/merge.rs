@@ -86,15 +86,20 @@ fn link_module<'c>(module: &Module<'c>, dependency: Module<'c>) -> Result<bool, 
 /// Panics must reach the host as records, so `core`'s own bodies of them stay behind:
 /// calls go to declarations of the old name, which the rewrites define. Only failed
 /// assertions of types that are not primitive do not, since their functions just wrap
-/// the values. Formatting stays behind as well if no message needs it.
+/// the values. Formatting stays behind as well if no message needs it, and all that is
+/// `std`'s own, whose callers are told what it is that a GPU cannot do.
 fn keep_out(core: &Module<'_>, formats: bool) {
     let (cx, api) = (core.context, core.api());
     let noreturn = cx.attribute_kind("noreturn");
     for function in core.functions() {
         let symbol = core.name(function);
         let is_panic = !api.enum_attribute(function, FUNCTION_INDEX, noreturn).0.is_null();
-        let is_formatting = !formats && demangle(&symbol).contains("core::fmt::");
-        if core.is_declaration(function) || !(is_panic || is_formatting) || is_assertion(&symbol) {
+        let name = demangle(&symbol);
+        let is_formatting = !formats && name.contains("core::fmt::");
+        let is_of_std =
+            ["std::", "<std::", "alloc::", "<alloc::"].iter().any(|s| name.starts_with(s));
+        let stays = is_panic || is_formatting || is_of_std;
+        if core.is_declaration(function) || !stays || is_assertion(&symbol) {
             continue;
         }
         core.rename(function, &format!("{symbol}.kept_out"));

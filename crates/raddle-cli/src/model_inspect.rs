@@ -15,7 +15,6 @@ mod structure;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-
 use crate::run::FreeDim;
 
 /// Options of `raddle inspect`.
