@@ -73,8 +73,8 @@ impl Window {
         if self.channels == 0 || !self.channels.is_multiple_of(8) {
             return bad(format!("expected channels in eights, found {}", self.channels));
         }
-        for axis in 0..2 {
-            let reach = (output[axis].max(1) - 1) * self.stride[axis]
+        for (axis, &output) in output.iter().enumerate() {
+            let reach = (output.max(1) - 1) * self.stride[axis]
                 + self.filter[axis].max(1) * self.dilation[axis];
             let is_small = [reach, self.size[axis], self.padding[axis]]
                 .iter()

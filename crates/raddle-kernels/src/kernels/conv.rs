@@ -634,7 +634,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
     unsafe fn consume<const GROUPS: usize, const R: usize>(&self, group: usize) {
         let mut acc = [0.0f32; R];
         let turns = self.steps[1] - self.steps[0];
-        let is_first = thread_x() as usize % GROUP_THREADS == 0;
+        let is_first = (thread_x() as usize).is_multiple_of(GROUP_THREADS);
         let release = |turn: u32| {
             if is_first {
                 let _ = self.empty[(turn % STAGES as u32) as usize].arrive();

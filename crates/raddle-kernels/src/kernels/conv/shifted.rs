@@ -390,7 +390,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         let mut acc = [0.0f32; R];
         let [begin, end] = self.steps;
         let width = self.shape.inputs[0].filter_width;
-        let is_first = thread_x() as usize % GROUP_THREADS == 0;
+        let is_first = (thread_x() as usize).is_multiple_of(GROUP_THREADS);
         let mut slice = self.slice(begin);
         let (mut number, mut is_new, mut ends_patch) = (0, true, false);
         let mut column = slice.tap % width.max(1);
