@@ -2,7 +2,7 @@
 //! may be symbols, and the elements of small tensors that shapes are made of.
 //!
 //! How a row's outputs follow from its inputs is a column of the op table
-//! ([`InferRule`](crate::InferRule)); this module walks the graph. Nothing is
+//! ([`InferRule`]); this module walks the graph. Nothing is
 //! guessed: what a rule cannot know stays open, as a length that is equal to
 //! itself only, a tensor without dimensions or a value without a type. Types
 //! that a file declares for values other than inputs are not believed.
