@@ -7,7 +7,7 @@ use super::spec::{
 };
 use crate::matrix::Swizzle;
 
-/// A rule of tensor maps that a [`TensorMapSpec`] breaks. All are mistakes of
+/// A rule of tensor maps that a `TensorMapSpec` breaks. All are mistakes of
 /// the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
