@@ -96,7 +96,10 @@ fn fused(report: &Report, text: &mut String) -> std::fmt::Result {
 
 fn support(report: &Report, text: &mut String) -> std::fmt::Result {
     match &report.load_error {
-        None => writeln!(text, "support     all nodes run on the CPU; none runs on a GPU yet"),
+        None => writeln!(
+            text,
+            "support     all nodes run on the CPU; `raddle run --device gpu` names what a GPU lacks"
+        ),
         Some(error) => {
             writeln!(text, "support     the model does not load: {error}")?;
             for (node, reason) in report.problems() {

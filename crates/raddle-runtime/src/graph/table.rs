@@ -181,7 +181,7 @@ impl Table {
     }
 
     /// How many pieces of memory graphs hold, or held until lately.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn held_len(&self) -> usize {
         self.held.len()
     }
