@@ -9,7 +9,7 @@ use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
 use crate::retarget::format::{self, Formatting};
 use crate::retarget::{KernelEntry, Meta};
-use crate::retarget::{cold, waits};
+use crate::retarget::{cold, shared, waits};
 
 /// What to compile a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,12 +107,14 @@ pub fn compile(
 ) -> Result<Compiled, Refused> {
     let context = Context::new(llvm);
     let machine = Machine::new(llvm, target.name, target.features)?;
-    let (mut module, synchronizes) =
-        optimise(&context, &machine, bitcode, kernel, target, Formatting::Primitives)?;
+    let mut form = Form { formatting: Formatting::Primitives, has_launch_in_global: false };
+    let optimised = |form| optimise(&context, &machine, bitcode, kernel, target, form);
+    let (mut module, synchronizes) = optimised(form)?;
     let recurses = has_unbounded_stack(&module, kernel);
     let formats = format::needs_any(&module);
     if formats {
-        (module, _) = optimise(&context, &machine, bitcode, kernel, target, Formatting::Any)?;
+        form.formatting = Formatting::Any;
+        (module, _) = optimised(form)?;
     }
     let undefined = undefined_functions(&module);
     if !undefined.is_empty() {
@@ -122,7 +124,13 @@ pub fn compile(
     if std::env::var_os("RADDLE_BUILD_VERIFY").is_some() {
         module.verify()?;
     }
-    let ptx = machine.emit(&module)?;
+    let mut ptx = machine.emit(&module)?;
+    if static_shared_bytes(&ptx) > STATIC_SHARED_BYTES_MAX {
+        form.has_launch_in_global = true;
+        (module, _) = optimised(form)?;
+        rename_leftovers(&module, kernel);
+        ptx = machine.emit(&module)?;
+    }
     let mark = match (recurses, formats) {
         (true, _) => "// recursion\n",
         (false, true) => "// formatting\n",
@@ -132,6 +140,31 @@ pub fn compile(
     Ok(Compiled { ptx: format!("{mark}{ptx}"), synchronizes })
 }
 
+/// What optimising finds out a kernel needs.
+#[derive(Clone, Copy)]
+struct Form {
+    formatting: Formatting,
+    /// Whether shared memory has no room for what a launch is told of its panics.
+    has_launch_in_global: bool,
+}
+
+/// Most bytes of static shared memory that a kernel may have, on any architecture.
+const STATIC_SHARED_BYTES_MAX: u64 = 48 << 10;
+
+/// Bytes of the variables that a kernel has in static shared memory, which ptxas lays
+/// out by alignment, the largest first.
+fn static_shared_bytes(ptx: &str) -> u64 {
+    let variables = ptx.lines().filter_map(|line| {
+        let declaration = line.trim().strip_prefix(".shared .align ")?.strip_suffix("];")?;
+        let (align, rest) = declaration.split_once(' ')?;
+        let bytes = rest.rsplit_once('[')?.1;
+        Some((align.parse::<u64>().ok()?, bytes.parse::<u64>().ok()?))
+    });
+    let mut variables: Vec<_> = variables.collect();
+    variables.sort_unstable_by_key(|(align, _)| std::cmp::Reverse(*align));
+    variables.iter().fold(0, |end, (align, bytes)| end.next_multiple_of((*align).max(1)) + bytes)
+}
+
 /// The kernel's module after all of LLVM's passes, and whether it synchronises.
 fn optimise<'c>(
     context: &'c Context,
@@ -139,9 +172,12 @@ fn optimise<'c>(
     bitcode: &[u8],
     kernel: &KernelEntry,
     target: Target,
-    formatting: Formatting,
+    Form { formatting, has_launch_in_global }: Form,
 ) -> Result<(Module<'c>, bool), Error> {
     let module = context.parse(bitcode, &kernel.name.path)?;
+    if has_launch_in_global {
+        shared::move_launch_to_global(&module);
+    }
     keep_only(&module, std::slice::from_ref(kernel), |name| {
         formatting == Formatting::Any && format::is_kept_for_choice(name)
     });
@@ -418,6 +454,13 @@ fn store_byte_of_half(line: &str, halves: &BTreeSet<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn static_shared_memory_is_counted_with_its_gaps() {
+        let ptx = "\t.shared .align 8 .b8 a[16];\n.shared .align 128 .b8 b[49152];\n\
+                   .extern .shared .align 1024 .b8 c[];\n\tst.shared.b32 \t[a], %r1;\n";
+        assert_eq!(static_shared_bytes(ptx), 49_152 + 16);
+    }
 
     #[test]
     fn bytes_of_halves_are_stored_as_bits() {

@@ -47,6 +47,16 @@ pub fn scales_tiles(factor: f32, mut y: PerBlockTile<f32, 16, 64, 4>) {
     }
 }
 
+/// Has all of the 48 KiB that static shared memory can be, and may panic.
+#[kernel]
+pub fn fills_shared_memory(x: &[u32], mut y: PerThread<u32>) {
+    let mut tile = shared!([u32; 12 * 1024]);
+    let tile = tile.fill(|i| x[i]);
+    for (i, y) in y.iter_mut() {
+        *y = tile[(i + 1) % tile.len()];
+    }
+}
+
 #[kernel]
 pub fn waits(mut y: PerThread<f32>) {
     let total = block_all_reduce(1.0f32, |a, b| a + b);
@@ -165,7 +175,7 @@ fn main() {
         return;
     }
     let here = compile("here", KERNELS);
-    let tests: [(&str, Test); 13] = [
+    let tests: [(&str, Test); 14] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
@@ -175,6 +185,7 @@ fn main() {
         ("messages_cost_the_loop_nothing", messages_are_cold),
         ("failed_assertions_show_both_sides", assertions_show_both_sides),
         ("formatting_outside_of_messages_is_refused", formatting_is_refused),
+        ("all_shared_memory_is_the_kernels", shared_memory_is_whole),
         ("recursion_is_marked", recursion_is_marked),
         ("a_barrier_stays_one_barrier", one_barrier),
         ("what_a_gpu_cannot_do_is_an_error_with_its_place", offence_has_a_place),
@@ -265,7 +276,7 @@ fn read(folder: &Path) -> Output {
 
 fn same_bytes_anywhere(here: &Output) {
     let there = compile("some/other/place", KERNELS);
-    assert_eq!(here.images.len(), 13);
+    assert_eq!(here.images.len(), 14);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -339,6 +350,19 @@ fn formatting_is_refused(here: &Output) {
     let record = here.record("kernels::writes_text");
     assert_eq!(record[0], "error");
     assert!(record[2].contains("formats text outside of a panic's message"), "{}", record[2]);
+}
+
+/// What a launch is told of its panics makes room where a kernel has all of it.
+fn shared_memory_is_whole(output: &Output) {
+    let declares =
+        |path: &str, what: &str| output.ptx(path).lines().any(|line| line.trim().starts_with(what));
+    assert!(declares("kernels::fills_shared_memory", ".shared .align 16 .b8 raddle_shared_"));
+    assert!(declares(
+        "kernels::fills_shared_memory",
+        ".global .align 8 .b8 raddle_launch_in_global"
+    ));
+    assert!(!output.ptx("kernels::fills_shared_memory").contains("raddle_shared_launch"));
+    assert!(output.ptx("kernels::two_roundings").contains("raddle_shared_launch"));
 }
 
 fn recursion_is_marked(here: &Output) {

@@ -13,7 +13,7 @@ pub mod format;
 mod kernel;
 mod math;
 mod panic;
-mod shared;
+pub mod shared;
 pub mod waits;
 mod wide;
 
