@@ -10,7 +10,7 @@ use std::error::Error;
 use raddle::device::f16;
 use raddle::{Device, Stream};
 use raddle_kernels::Activation;
-use raddle_kernels::conv::{Choice, Convolution, Filters, Operands, Tile, Weights, Window};
+use raddle_kernels::conv::{Convolution, Filters, Operands, Weights, Window};
 
 /// Edge of the input, channels, outputs, edge of the filter, stride, and whether a
 /// residual is added.
@@ -96,60 +96,39 @@ fn measure(
         Convolution::new(&weights, windows, images, output, Activation::RELU, multiprocessors)?;
     let residual =
         if has_residual { Some(stream.upload(&halves(conv.output_len()))?) } else { None };
+    let operands = || Operands {
+        input: input.as_slice(),
+        shortcut: None,
+        weights: &weights,
+        residual: residual.as_ref().map(raddle::Buffer::as_slice),
+    };
     let mut times = Vec::new();
-    for tile in Tile::ALL {
-        for (split, is_shifted) in
-            [1, 2, 4, 8].into_iter().flat_map(|split| [(split, false), (split, true)])
-        {
-            let choice = Choice { tile, split, is_shifted };
-            if !conv.is_sensible(choice, multiprocessors) {
-                continue;
-            }
-            let conv = conv.with_choice(choice);
-            let run = || -> raddle_kernels::Result<()> {
-                let operands = Operands {
-                    input: input.as_slice(),
-                    shortcut: None,
-                    weights: &weights,
-                    residual: residual.as_ref().map(raddle::Buffer::as_slice),
-                };
-                conv.run(stream, operands).map(drop)
-            };
-            let (graph, ()) = stream.capture(|stream| {
-                for _ in 0..LAUNCHES {
-                    let operands = Operands {
-                        input: input.as_slice(),
-                        shortcut: None,
-                        weights: &weights,
-                        residual: residual.as_ref().map(raddle::Buffer::as_slice),
-                    };
-                    let out = conv.run(stream, operands);
-                    out.map(drop).map_err(|error| match error {
-                        raddle_kernels::Error::Runtime(error) => error,
-                        _ => raddle::Error::Capture { operation: "a convolution" },
-                    })?;
-                }
-                Ok(())
-            })?;
-            run()?;
-            graph.launch(stream)?;
-            let mut best = f64::INFINITY;
-            for _ in 0..4 {
-                let (done, ms) = stream.time(|| graph.launch(stream).map(drop))?;
-                done?;
-                best = best.min(ms * 1e3 / LAUNCHES as f64);
-            }
-            times.push((best, choice));
+    for choice in conv.candidates(multiprocessors) {
+        let conv = conv.with_choice(choice);
+        // Loads the kernel, which a capture cannot.
+        drop(conv.run(stream, operands())?);
+        let (graph, ()) = stream.capture(|stream| {
+            (0..LAUNCHES).try_for_each(|_| match conv.run(stream, operands()) {
+                Ok(_) => Ok(()),
+                Err(raddle_kernels::Error::Runtime(error)) => Err(error),
+                Err(_) => Err(raddle::Error::Capture { operation: "a convolution" }),
+            })
+        })?;
+        graph.launch(stream)?;
+        let mut best = f64::INFINITY;
+        for _ in 0..4 {
+            let (done, ms) = stream.time(|| graph.launch(stream).map(drop))?;
+            done?;
+            best = best.min(ms * 1e3 / LAUNCHES as f64);
         }
+        times.push((best, choice));
     }
     times.sort_by(|a, b| a.0.total_cmp(&b.0));
     for (us, choice) in &times {
         let rate = conv.flops() / us / 1e6;
-        let mark = if *choice == conv.choice() { "<- the model's choice" } else { "" };
-        println!(
-            "b{images:<3} {name:26} {:9?} x{} {us:9.2} us {rate:6.1} TFLOP/s {mark}",
-            choice.tile, choice.split
-        );
+        let mark = if *choice == conv.choice() { "<- not measured, this is taken" } else { "" };
+        let choice = choice.to_string();
+        println!("b{images:<3} {name:26} {choice:25} {us:9.2} us {rate:6.1} TFLOP/s {mark}");
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! `lower` runs the steps once with kernels picked by measurement (`tune`), then
 //! captures them; memory of values goes back to the pool at their last use, so that the
 //! capture's addresses are the memory plan. A program belongs to one set of input
-//! shapes and is replayed with one driver call.
+//! shapes and is replayed with one driver call; a session keeps the latest ones.
 //!
 //! Values are images with channels last (`[image, row, column, channel]`, channels
 //! rounded up to eights); `[batch, feature]` is an image of one pixel.
@@ -18,10 +18,10 @@ mod convolution;
 mod dense;
 mod lower;
 mod plan;
+mod recent;
 mod tensor;
 mod tune;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use raddle::device::{bf16, f16};
@@ -34,6 +34,7 @@ use crate::{Error, Precision, Result};
 use dense::DenseSession;
 use lower::{Lowering, Weights};
 use plan::Step;
+use recent::Recent;
 
 /// Passes of `raddle-tensor` that hold for every device.
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
@@ -53,7 +54,7 @@ pub struct GpuSession {
 }
 
 /// Programs by the shapes of inputs.
-type Programs = HashMap<Vec<Vec<usize>>, Arc<Mutex<Program>>>;
+type Programs = Recent<Vec<Vec<usize>>, Mutex<Program>>;
 
 /// Weights in the type that the session computes in.
 #[derive(Debug)]
@@ -189,7 +190,7 @@ impl GpuSession {
         Ok(lock(&*self.program(shapes)?).report.clone())
     }
 
-    /// Launches of kernels in the programs of a session in [`Precision::F32`], each
+    /// Launches of kernels in the programs that a session in [`Precision::F32`] keeps, each
     /// program counted once: none where the host alone knows the outputs.
     #[must_use]
     pub fn launches(&self) -> Option<usize> {
@@ -297,16 +298,14 @@ impl GpuSession {
     fn program(&self, shapes: &[Vec<usize>]) -> Result<Arc<Mutex<Program>>> {
         let mut programs = lock(&self.programs);
         if let Some(program) = programs.get(shapes) {
-            return Ok(program.clone());
+            return Ok(program);
         }
         let program = match &self.weights {
             Typed::F16(weights) => self.compile(weights, shapes)?,
             Typed::BF16(weights) => self.compile(weights, shapes)?,
             Typed::Dense(_) => unreachable!("dense sessions have programs of their own"),
         };
-        let program = Arc::new(Mutex::new(program));
-        programs.insert(shapes.to_vec(), program.clone());
-        Ok(program)
+        Ok(programs.insert(shapes.to_vec(), Mutex::new(program)))
     }
 
     /// Tunes, then captures.
@@ -371,4 +370,16 @@ fn noise(at: usize) -> f32 {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DENSE_PASSES, PASSES, passes};
+
+    #[test]
+    fn all_passes_exist() {
+        for name in PASSES.iter().chain(&DENSE_PASSES) {
+            assert!(passes::PASSES.iter().any(|pass| pass.name == *name), "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use raddle::Stream;
-use raddle_kernels::conv::{Choice, Convolution, Operands, Tile};
+use raddle_kernels::conv::{Choice, Convolution, Operands};
 
 use super::lock;
 use super::tensor::Half;
@@ -35,24 +35,16 @@ impl Choices {
         }
         let multiprocessors = stream.device().multiprocessor_count() as usize;
         let mut best = (f64::INFINITY, conv.choice());
-        for tile in Tile::ALL {
-            for (split, is_shifted) in
-                [1, 2, 4, 8].into_iter().flat_map(|split| [(split, false), (split, true)])
-            {
-                let choice = Choice { tile, split, is_shifted };
-                if !conv.is_sensible(choice, multiprocessors) {
-                    continue;
-                }
-                let candidate = conv.with_choice(choice);
-                drop(candidate.run(stream, operands())?);
-                for _ in 0..SAMPLES {
-                    let (done, ms) = stream.time(|| {
-                        (0..REPEATS).try_for_each(|_| candidate.run(stream, operands()).map(drop))
-                    })?;
-                    done?;
-                    if ms < best.0 {
-                        best = (ms, choice);
-                    }
+        for choice in conv.candidates(multiprocessors) {
+            let candidate = conv.with_choice(choice);
+            drop(candidate.run(stream, operands())?);
+            for _ in 0..SAMPLES {
+                let (done, ms) = stream.time(|| {
+                    (0..REPEATS).try_for_each(|_| candidate.run(stream, operands()).map(drop))
+                })?;
+                done?;
+                if ms < best.0 {
+                    best = (ms, choice);
                 }
             }
         }

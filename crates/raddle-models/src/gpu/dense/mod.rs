@@ -28,6 +28,7 @@ use raddle_tensor::graph::{Graph, Node, NodeId, ValueId};
 use raddle_tensor::{DType, Plan, Tensor, Value, evaluate};
 
 use super::plan::refusal;
+use super::recent::Recent;
 use super::{StepReport, lock};
 use crate::{Error, Result};
 
@@ -121,7 +122,7 @@ pub struct DenseSession {
     /// Inputs whose elements launches depend on.
     listed: Mutex<BTreeSet<usize>>,
     constants: Mutex<HashMap<ValueId, Dense>>,
-    programs: Mutex<HashMap<Key, Arc<Mutex<Program>>>>,
+    programs: Mutex<Recent<Key, Mutex<Program>>>,
 }
 
 impl std::fmt::Debug for DenseSession {
@@ -181,7 +182,7 @@ impl DenseSession {
         Ok(report)
     }
 
-    /// Launches of all programs so far, each counted once.
+    /// Launches of all programs that are kept, each counted once.
     pub fn launches(&self) -> usize {
         lock(&self.programs).values().map(|program| lock(program).launches).sum()
     }
@@ -218,14 +219,10 @@ impl DenseSession {
             });
             let key: Key = key.collect();
             if let Some(program) = programs.get(&key) {
-                return Ok(program.clone());
+                return Ok(program);
             }
             match self.compile(graph, stream, inputs, &listed) {
-                Ok(program) => {
-                    let program = Arc::new(Mutex::new(program));
-                    programs.insert(key, program.clone());
-                    return Ok(program);
-                }
+                Ok(program) => return Ok(programs.insert(key, Mutex::new(program))),
                 Err((node, failure)) => self.learn(graph, inputs, &mut listed, node, failure)?,
             }
         }
