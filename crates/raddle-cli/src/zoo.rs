@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use raddle_weights::Weights;
-use raddle_zoo::{MODELS, Source};
+use raddle_zoo::{Head, MODELS, Source};
 
 /// Options of `raddle zoo`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +21,10 @@ pub struct Options {
     /// Trained weights under torchvision's names: .pth, .pt, .safetensors or .npz.
     #[arg(long, value_name = "FILE", conflicts_with = "seed")]
     weights: Option<PathBuf>,
+    /// Layers of a classifier that stands in for the network's own, as in a
+    /// `torch.nn.Sequential`: dropout, linear and relu, with commas.
+    #[arg(long, value_name = "LAYERS", requires = "weights")]
+    head: Option<Head>,
 }
 
 /// Why no file was written.
@@ -59,7 +63,10 @@ pub fn run(options: &Options) -> Result<(), ZooError> {
     let start = Instant::now();
     let weights = options.weights.as_ref().map(Weights::load).transpose()?;
     let source = weights.as_ref().map_or(Source::Seed(options.seed), Source::Weights);
-    let file = model.build(source)?;
+    let file = match options.head.clone() {
+        Some(head) => model.build_with_head(source, head)?,
+        None => model.build(source)?,
+    };
     let path = options.output.clone().unwrap_or_else(|| format!("{name}.onnx").into());
     std::fs::write(&path, &file)
         .map_err(|source| ZooError::Write { path: path.clone(), source })?;

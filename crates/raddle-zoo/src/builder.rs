@@ -6,6 +6,7 @@
 
 use raddle_tensor::DType;
 
+use crate::head::Head;
 use crate::parameters::{Init, Parameters, Source};
 use crate::proto::Message;
 use crate::{Error, Result};
@@ -42,6 +43,8 @@ pub enum Attribute<'a> {
 #[derive(Debug)]
 pub struct Builder<'a> {
     parameters: Parameters<'a>,
+    /// The classifier in place of the network's own, until it is built.
+    head: Option<Head>,
     nodes: Vec<Node>,
     /// Encoded tensors.
     tensors: Vec<Message>,
@@ -63,11 +66,22 @@ impl<'a> Builder<'a> {
     pub fn new(source: Source<'a>) -> Self {
         Self {
             parameters: Parameters::new(source),
+            head: None,
             nodes: Vec::new(),
             tensors: Vec::new(),
             inputs: Vec::new(),
             outputs: Vec::new(),
         }
+    }
+
+    /// An empty graph of a network with this classifier.
+    pub fn with_head(source: Source<'a>, head: Head) -> Self {
+        Self { head: Some(head), ..Self::new(source) }
+    }
+
+    /// The classifier in place of the network's own, once.
+    pub fn take_head(&mut self) -> Option<Head> {
+        self.head.take()
     }
 
     /// The source of the parameters.

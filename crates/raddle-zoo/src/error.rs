@@ -50,6 +50,26 @@ pub enum Error {
         /// Some of their names.
         examples: String,
     },
+    /// A layer that classifiers are not made of.
+    #[error("no layer of a classifier is called {name:?}; there are dropout, linear, relu")]
+    HeadLayer {
+        /// The name asked for.
+        name: String,
+    },
+    /// A classifier needs a layer with parameters.
+    #[error("a classifier needs a linear layer")]
+    HeadWithoutLinear,
+    /// The sizes of the layers of a classifier come from the weights.
+    #[error(
+        "a classifier of several layers takes their sizes from trained weights; name a file of them"
+    )]
+    HeadNeedsWeights,
+    /// The network has no classifier that could be replaced.
+    #[error("{name} has no classifier of pictures that other layers could stand in for")]
+    NoHead {
+        /// The network.
+        name: &'static str,
+    },
     /// The model and its weights are larger than a protobuf file can be.
     #[error("the model has {bytes} bytes, more than the 2 GiB that an ONNX file can have")]
     TooLarge {

@@ -8,6 +8,7 @@
 
 mod builder;
 mod error;
+mod head;
 mod layers;
 mod models;
 mod parameters;
@@ -15,5 +16,6 @@ mod proto;
 mod random;
 
 pub use error::{Error, Result};
+pub use head::{Head, HeadLayer};
 pub use models::{MODELS, Model, find};
 pub use parameters::Source;

@@ -19,7 +19,7 @@ pub struct Model {
     pub name: &'static str,
     /// What it is, in a line.
     pub about: &'static str,
-    make: fn(&mut Builder<'_>) -> Result<()>,
+    pub(crate) make: fn(&mut Builder<'_>) -> Result<()>,
 }
 
 /// All models.

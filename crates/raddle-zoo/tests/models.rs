@@ -8,7 +8,7 @@ use raddle_tensor::graph::ValueId;
 use raddle_tensor::infer::{self, Expr};
 use raddle_tensor::memory_plan;
 use raddle_weights::{Array, Weights};
-use raddle_zoo::{Error, MODELS, Source, find};
+use raddle_zoo::{Error, Head, MODELS, Source, find};
 
 /// FNV-1a over 64-bit words, as a short name for the bytes of a file.
 fn hash(bytes: &[u8]) -> u64 {
@@ -156,6 +156,56 @@ fn trained_weights_are_taken_by_name() {
     let error = refuse(&other).unwrap_err();
     assert!(matches!(error, Error::ParameterShape { .. }), "{error}");
     assert!(matches!(find("resnet19"), Err(Error::UnknownModel { .. })));
+}
+
+#[test]
+fn a_classifier_of_several_layers_stands_in_for_the_networks_own() {
+    const HIDDEN: usize = 8;
+    let model = find("mobilenet_v2").unwrap();
+    let seeded = model.build(Source::Seed(5)).unwrap();
+    let mut weights = parameters(&seeded);
+    // The first units of the network's own layer, then a layer that sums them by index.
+    for (name, array) in &mut weights.arrays {
+        if name.starts_with("classifier.1.") {
+            let row = array.shape()[1..].iter().product::<usize>();
+            let kept = &array.to_f32().unwrap()[..HIDDEN * row];
+            let shape = [&[HIDDEN], &array.shape()[1..]].concat();
+            *array = Array::from_f32(&shape, kept).unwrap();
+        }
+    }
+    let factors: Vec<f32> = (1..=HIDDEN).map(|at| at as f32).collect();
+    let last = Array::from_f32(&[1, HIDDEN], &factors).unwrap();
+    weights.arrays.push(("classifier.3.weight".into(), last));
+    weights.arrays.push(("classifier.3.bias".into(), Array::from_f32(&[1], &[0.5]).unwrap()));
+    let source = Source::Weights(&weights);
+    let pixels: Vec<f32> = (0..3 * 224 * 224).map(|at| (at % 23) as f32 / 23.0 - 0.5).collect();
+    let answer = |file: &[u8]| {
+        let x = Tensor::new(&[1, 3, 224, 224], pixels.clone()).unwrap();
+        run(&Loaded::from_bytes(file).unwrap(), x)
+    };
+    let units = answer(&seeded);
+    for (layers, least) in
+        [("dropout,linear,dropout,linear", f32::MIN), ("relu,linear,relu,linear", 0.0)]
+    {
+        let head = layers.parse().unwrap();
+        let found = answer(&model.build_with_head(source, head).unwrap());
+        let units = units[..HIDDEN].iter().zip(&factors);
+        let expected = 0.5 + units.map(|(unit, factor)| unit.max(least) * factor).sum::<f32>();
+        assert_eq!(found.len(), 1);
+        assert!(
+            (found[0] - expected).abs() < 1e-4 * expected.abs().max(1.0),
+            "{layers}: {found:?} {expected}"
+        );
+    }
+    let head = |layers: &str| layers.parse::<Head>();
+    assert!(matches!(head("linear,softmax"), Err(Error::HeadLayer { name }) if name == "softmax"));
+    assert!(matches!(head("dropout"), Err(Error::HeadWithoutLinear)));
+    let linear = || head("linear").unwrap();
+    let error = model.build_with_head(Source::Seed(1), linear()).unwrap_err();
+    assert!(matches!(error, Error::HeadNeedsWeights), "{error}");
+    let mlp = parameters(&find("mlp").unwrap().build(Source::Seed(3)).unwrap());
+    let error = find("mlp").unwrap().build_with_head(Source::Weights(&mlp), linear()).unwrap_err();
+    assert!(matches!(error, Error::NoHead { name: "mlp" }), "{error}");
 }
 
 /// Names of the bytes of two models with seed 0.

@@ -4,6 +4,7 @@
 use super::{CLASSES, logits, picture};
 use crate::Result;
 use crate::builder::{Builder, Value};
+use crate::head::OwnHead;
 use crate::layers::{Activation, Conv};
 use crate::parameters::Init;
 
@@ -38,9 +39,9 @@ pub fn mobilenet_v2(builder: &mut Builder<'_>) -> Result<()> {
     let last = Conv::same(channels, FEATURES, 1, 1);
     let x = block(builder, &format!("features.{at}"), &x, last, Activation::Relu6)?;
     let x = builder.global_average("avgpool", &x);
-    let classes = builder.parameters().rows("classifier.1.weight", CLASSES)?;
     let init = [Init::Normal(0.01), Init::Constant(0.0)];
-    let x = builder.linear("classifier.1", &x, [FEATURES, classes], init)?;
+    let own = OwnHead { module: "classifier", linear: "classifier.1", classes: CLASSES, init };
+    let (x, classes) = builder.classifier(&x, FEATURES, own)?;
     logits(builder, &x, classes);
     Ok(())
 }

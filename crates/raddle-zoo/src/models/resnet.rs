@@ -5,6 +5,7 @@
 use super::{CLASSES, logits, picture};
 use crate::Result;
 use crate::builder::{Attribute, Builder, Value};
+use crate::head::OwnHead;
 use crate::layers::{Activation, Conv};
 use crate::parameters::Init;
 
@@ -50,9 +51,9 @@ fn resnet(builder: &mut Builder<'_>, block: Block, depths: [usize; 4]) -> Result
         }
     }
     let x = builder.global_average("avgpool", &x);
-    let classes = builder.parameters().rows("fc.weight", CLASSES)?;
-    let init = Init::default_of(channels);
-    let x = builder.linear("fc", &x, [channels, classes], [init, init])?;
+    let init = [Init::default_of(channels); 2];
+    let own = OwnHead { module: "fc", linear: "fc", classes: CLASSES, init };
+    let (x, classes) = builder.classifier(&x, channels, own)?;
     logits(builder, &x, classes);
     Ok(())
 }

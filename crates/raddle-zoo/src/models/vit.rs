@@ -7,6 +7,7 @@ use raddle_tensor::DType;
 use super::{BATCH, CLASSES, PICTURE, logits, picture};
 use crate::Result;
 use crate::builder::{Attribute, Builder, Dim, Value};
+use crate::head::OwnHead;
 use crate::layers::Conv;
 use crate::parameters::Init;
 
@@ -52,8 +53,9 @@ pub fn vit_tiny(builder: &mut Builder<'_>) -> Result<()> {
     let x = builder.node("Add", "embedded", &[&x, &position], &[]);
     let x = layers(builder, x, sizes)?;
     let first = first_token(builder, &x);
-    let classes = builder.parameters().rows("head.weight", CLASSES)?;
-    let x = builder.linear("head", &first, [sizes.width, classes], [WEIGHT, ZERO])?;
+    let init = [WEIGHT, ZERO];
+    let own = OwnHead { module: "head", linear: "head", classes: CLASSES, init };
+    let (x, classes) = builder.classifier(&first, sizes.width, own)?;
     logits(builder, &x, classes);
     Ok(())
 }
