@@ -1,6 +1,6 @@
 //! One kernel from the prepared module to PTX: cut out, optimise, rename, print.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -8,6 +8,7 @@ use crate::llvm::api::Value;
 use crate::llvm::{Context, Llvm, Machine, Module, linkage};
 use crate::names::{demangle, stable_symbol};
 use crate::retarget::format::{self, Formatting};
+use crate::retarget::recursion::{self, Calls};
 use crate::retarget::{KernelEntry, Meta};
 use crate::retarget::{cold, shared, waits};
 
@@ -109,12 +110,11 @@ pub fn compile(
     let machine = Machine::new(llvm, target.name, target.features)?;
     let mut form = Form { formatting: Formatting::Primitives, has_launch_in_global: false };
     let optimised = |form| optimise(&context, &machine, bitcode, kernel, target, form);
-    let (mut module, synchronizes) = optimised(form)?;
-    let recurses = has_unbounded_stack(&module, kernel);
+    let Optimised { mut module, synchronizes, recurses } = optimised(form)?;
     let formats = format::needs_any(&module);
     if formats {
         form.formatting = Formatting::Any;
-        (module, _) = optimised(form)?;
+        module = optimised(form)?.module;
     }
     let undefined = undefined_functions(&module);
     if !undefined.is_empty() {
@@ -127,7 +127,7 @@ pub fn compile(
     let mut ptx = machine.emit(&module)?;
     if static_shared_bytes(&ptx) > STATIC_SHARED_BYTES_MAX {
         form.has_launch_in_global = true;
-        (module, _) = optimised(form)?;
+        module = optimised(form)?.module;
         rename_leftovers(&module, kernel);
         ptx = machine.emit(&module)?;
     }
@@ -165,7 +165,16 @@ fn static_shared_bytes(ptx: &str) -> u64 {
     variables.iter().fold(0, |end, (align, bytes)| end.next_multiple_of((*align).max(1)) + bytes)
 }
 
-/// The kernel's module after all of LLVM's passes, and whether it synchronises.
+/// The kernel's module after all of LLVM's passes.
+struct Optimised<'c> {
+    module: Module<'c>,
+    /// Whether threads can wait for each other.
+    synchronizes: bool,
+    /// Whether no bound of the stack is known.
+    recurses: bool,
+}
+
+/// Takes the kernel out of the bitcode and runs all of LLVM's passes over it.
 fn optimise<'c>(
     context: &'c Context,
     machine: &Machine,
@@ -173,7 +182,7 @@ fn optimise<'c>(
     kernel: &KernelEntry,
     target: Target,
     Form { formatting, has_launch_in_global }: Form,
-) -> Result<(Module<'c>, bool), Error> {
+) -> Result<Optimised<'c>, Error> {
     let module = context.parse(bitcode, &kernel.name.path)?;
     if has_launch_in_global {
         shared::move_launch_to_global(&module);
@@ -193,7 +202,11 @@ fn optimise<'c>(
         machine.run_passes(&module, "default<O3>,globaldce")?;
     }
     let synchronizes = waits || waits::in_loops(&module);
-    Ok((module, synchronizes))
+    let entry = module.function(&kernel.name.entry).expect("the kernel is kept");
+    let calls = Calls::below(&module, entry);
+    recursion::take_addresses(&module, &calls);
+    let recurses = calls.need_unbounded_stack();
+    Ok(Optimised { module, synchronizes, recurses })
 }
 
 /// Everything but the kernels' entries and what `is_kept` names becomes internal, so
@@ -263,48 +276,6 @@ fn fold_block_shape(module: &Module<'_>, kernel: &KernelEntry) {
                 }
             }
             None => {}
-        }
-    }
-}
-
-/// Whether functions that the kernel calls call themselves, directly or in a circle,
-/// or through pointers: then the image begins with
-/// `raddle_device::kernel::RECURSION_MARK`.
-fn has_unbounded_stack(module: &Module<'_>, kernel: &KernelEntry) -> bool {
-    let api = module.api();
-    let mut calls: HashMap<Value, Vec<Value>> = HashMap::new();
-    let mut queue: Vec<Value> = module.function(&kernel.name.entry).into_iter().collect();
-    while let Some(function) = queue.pop() {
-        if calls.contains_key(&function) {
-            continue;
-        }
-        let mut callees = Vec::new();
-        for instruction in module.instructions(function) {
-            if api.is_call(instruction) == Value::NULL {
-                continue;
-            }
-            let callee = api.callee(instruction);
-            if api.is_function(callee) != Value::NULL {
-                callees.push(callee);
-                queue.push(callee);
-            } else if api.is_inline_asm(callee) == Value::NULL {
-                return true;
-            }
-        }
-        calls.insert(function, callees);
-    }
-    // Take away what calls nothing that is left, until only circles remain.
-    loop {
-        let leaves: Vec<Value> = calls
-            .iter()
-            .filter(|(_, to)| !to.iter().any(|c| calls.contains_key(c)))
-            .map(|(f, _)| *f)
-            .collect();
-        if leaves.is_empty() {
-            return !calls.is_empty();
-        }
-        for leaf in leaves {
-            calls.remove(&leaf);
         }
     }
 }

@@ -148,6 +148,29 @@ pub fn recurses(mut y: PerThread<u32>) {
     }
 }
 
+#[kernel]
+pub fn recurses_in_turn(mut y: PerThread<u32>) {
+    #[inline(never)]
+    fn down(n: u32, seen: &mut u32) {
+        *seen = seen.wrapping_mul(31).wrapping_add(n);
+        if n > 1 {
+            if n % 3 == 0 { around(n / 2, seen) } else { down(n - 1, seen) }
+        }
+    }
+    #[inline(never)]
+    fn around(n: u32, seen: &mut u32) {
+        *seen ^= n.rotate_left(7);
+        for k in 0..n % 4 {
+            down(n - k, seen);
+        }
+    }
+    if let Some((i, y)) = y.mine() {
+        let mut seen = 1;
+        down(i as u32 % 16, &mut seen);
+        *y = seen;
+    }
+}
+
 /// Both lanes of a warp must wait at one barrier, whatever is known after it.
 #[kernel]
 pub fn branches_around_a_barrier(x: &[u32], mut y: PerThread<u32>) {
@@ -175,7 +198,7 @@ fn main() {
         return;
     }
     let here = compile("here", KERNELS);
-    let tests: [(&str, Test); 14] = [
+    let tests: [(&str, Test); 15] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
@@ -187,6 +210,7 @@ fn main() {
         ("formatting_outside_of_messages_is_refused", formatting_is_refused),
         ("all_shared_memory_is_the_kernels", shared_memory_is_whole),
         ("recursion_is_marked", recursion_is_marked),
+        ("addresses_of_recursive_functions_are_taken", recursion_is_taken),
         ("a_barrier_stays_one_barrier", one_barrier),
         ("what_a_gpu_cannot_do_is_an_error_with_its_place", offence_has_a_place),
         ("hot_loops_of_safe_kernels_are_those_of_unsafe_ones", safety_costs_nothing),
@@ -276,7 +300,7 @@ fn read(folder: &Path) -> Output {
 
 fn same_bytes_anywhere(here: &Output) {
     let there = compile("some/other/place", KERNELS);
-    assert_eq!(here.images.len(), 14);
+    assert_eq!(here.images.len(), 15);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -368,6 +392,33 @@ fn shared_memory_is_whole(output: &Output) {
 fn recursion_is_marked(here: &Output) {
     assert!(here.ptx("kernels::recurses").starts_with("// recursion\n"));
     assert!(here.ptx("kernels::waits").starts_with(".version"));
+}
+
+/// Else ptxas, with `-c`, takes their arguments for equal in a warp.
+fn recursion_is_taken(here: &Output) {
+    let taken = |kernel: &str| -> Vec<String> {
+        let ptx = here.ptx(kernel);
+        let lines = ptx.lines().filter(|line| line.contains("raddle_recursive"));
+        let tables: Vec<&str> = lines.filter_map(|l| l.split_once("] = {")).map(|l| l.1).collect();
+        let names = tables.iter().flat_map(|table| table.trim_end_matches("};").split(", "));
+        names.map(str::to_owned).collect()
+    };
+    let is_defined = |kernel: &str, name: &str| {
+        here.ptx(kernel).contains(&format!(" {name}(\n")) && name.starts_with("kernels_")
+    };
+    for (kernel, functions) in [
+        ("kernels::recurses", &["fibonacci"][..]),
+        ("kernels::recurses_in_turn", &["down", "around"]),
+    ] {
+        let names = taken(kernel);
+        assert_eq!(names.len(), functions.len(), "{kernel}: {names:?}");
+        for function in functions {
+            assert!(names.iter().any(|name| name.contains(function)), "{kernel}: {names:?}");
+        }
+        assert!(names.iter().all(|name| is_defined(kernel, name)), "{kernel}: {names:?}");
+    }
+    let marked = here.images.values().filter(|ptx| ptx.contains("raddle_recursive")).count();
+    assert_eq!(marked, 2, "images without recursion are left alone");
 }
 
 fn one_barrier(here: &Output) {
