@@ -141,6 +141,28 @@ pub enum Error {
         /// LLVM's answer.
         reason: String,
     },
+    /// Machine code was asked for, and there is nothing to make it with.
+    #[error(
+        "RADDLE_CUBINS asks for machine code, but `{}` does not run: {reason}; \
+         name NVIDIA's ptxas in RADDLE_PTXAS, or leave RADDLE_CUBINS out",
+        program.display()
+    )]
+    NoAssembler {
+        /// What was tried.
+        program: PathBuf,
+        /// What happened.
+        reason: String,
+    },
+    /// The assembler refused an image.
+    #[error("cannot assemble `{kernel}` for {architecture}, as RADDLE_CUBINS asks: {reason}")]
+    Assemble {
+        /// Path of the kernel.
+        kernel: String,
+        /// The architecture.
+        architecture: String,
+        /// What the assembler said.
+        reason: String,
+    },
     /// A device function's link name is malformed.
     #[error("bad device function `{link_name}`: {reason}")]
     BadIntrinsic {

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::cubin::{Assembler, Cubin};
 use crate::error::Error;
 use crate::store::{line, write_if_changed};
 
@@ -38,6 +39,16 @@ impl Image {
         format!("{}.{}.ptx", self.entry, self.target)
     }
 
+    fn cubin_file(&self, cubin: &Cubin) -> String {
+        format!("{}.{}.{}.cubin", self.entry, self.target, cubin.architecture)
+    }
+
+    fn cubin_record(&self, cubin: &Cubin) -> String {
+        let (major, minor) = cubin.cuda;
+        let (cuda, file) = (format!("{major}.{minor}"), self.cubin_file(cubin));
+        line(&["cubin", &self.path, &self.target, &cubin.architecture, &cuda, &file])
+    }
+
     /// The image's record.
     pub fn record(&self) -> String {
         let flag = if self.synchronizes { "1" } else { "0" };
@@ -50,18 +61,41 @@ impl Image {
 pub struct Index {
     text: String,
     files: HashSet<String>,
+    /// What makes machine code, if that is asked for.
+    assembler: Option<Assembler>,
 }
 
 impl Index {
+    /// An index of nothing; `assembler` makes machine code for the images that come.
+    pub fn new(assembler: Option<Assembler>) -> Self {
+        Self { assembler, ..Self::default() }
+    }
+
+    /// Forgets all records.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.files.clear();
+    }
+
     /// The kernels of a device crate; their images go to `folder`.
     pub fn add(&mut self, code: &DeviceCode, folder: &Path) -> Result<(), Error> {
         for (path, message) in &code.errors {
             self.text.push_str(&line(&["error", path, message]));
         }
-        for image in &code.images {
+        let cubins = match &self.assembler {
+            Some(assembler) => assembler.assemble(&code.images)?,
+            None => Vec::new(),
+        };
+        for (number, image) in code.images.iter().enumerate() {
             write_if_changed(&folder.join(image.file()), &image.ptx)?;
             self.text.push_str(&image.record());
             self.files.insert(image.file());
+            for cubin in cubins.get(number).into_iter().flatten() {
+                let file = image.cubin_file(cubin);
+                write_if_changed(&folder.join(&file), &cubin.bytes)?;
+                self.text.push_str(&image.cubin_record(cubin));
+                self.files.insert(file);
+            }
         }
         Ok(())
     }
@@ -87,7 +121,7 @@ impl Index {
             |action, path: &Path, source| Error::Io { action, path: path.to_path_buf(), source };
         let entries = std::fs::read_dir(folder).map_err(|e| io("read", folder, e))?;
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
-            let is_image = path.extension().is_some_and(|extension| extension == "ptx");
+            let is_image = path.extension().is_some_and(|e| e == "ptx" || e == "cubin");
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if is_image && !self.files.contains(&name) {
                 std::fs::remove_file(&path).map_err(|e| io("delete", &path, e))?;

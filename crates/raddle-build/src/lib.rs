@@ -8,13 +8,14 @@
 //!
 //! The steps: `device_crate` compiles the kernel files to bitcode, `merge` links
 //! what they use, `retarget` turns it into a device module, `check` explains
-//! what cannot run on a GPU, `emit` makes PTX for each kernel, `index` tells
-//! `#[kernel]` about it. `record` and `store` spare what was done before, `ship`
+//! what cannot run on a GPU, `emit` makes PTX for each kernel, `cubin` machine code
+//! of it where that is asked for, `index` tells `#[kernel]` about both. `record` and `store` spare what was done before, `ship`
 //! does without LLVM. Invariant: the PTX depends on source, target and toolchain
 //! only.
 
 mod check;
 mod compile;
+mod cubin;
 mod device_crate;
 mod digest;
 mod emit;
@@ -41,6 +42,7 @@ pub use error::{Error, RejectedList};
 pub use toolchain::Rejected;
 
 use compile::Compiler;
+use cubin::Assembler;
 use device_crate::{CompiledCrate, DeviceCrate, Outcome, Package, Root, shared_target_folder};
 use index::{DeviceCode, Index};
 use llvm::Llvm;
@@ -153,8 +155,8 @@ impl Kernels {
             let files = device_crate::source_tree(&root.file);
             record::watch(files.iter().map(PathBuf::as_path));
         }
-        let mut index = Index::default();
         if is_off()? {
+            let mut index = Index::default();
             index.off();
             return index.write(&folder);
         }
@@ -169,6 +171,7 @@ impl Kernels {
         checks.overflow = self.overflow_checks.unwrap_or(checks.overflow);
         let toolchain = Toolchain::detect()?;
         let store = Store::new(shared_target_folder(&package.out).join("cache"));
+        let mut index = Index::new(Assembler::from_environment(&store)?);
         let build = Build {
             kernels: &self,
             package: &package,
@@ -294,7 +297,7 @@ impl Build<'_> {
                 Search::Found(llvm) => llvm,
                 Search::Nothing(rejected) => {
                     let name = ship::configuration(checks, &features);
-                    *index = Index::default();
+                    index.clear();
                     let code = ship::take(self.package, self.workspace, self.device_crates, &name)
                         .map_err(|shipped| Error::NoLlvm { rejected: rejected.into(), shipped })?;
                     record::watch([self.package.folder.join(ship::FOLDER).as_path()]);

@@ -34,10 +34,28 @@ impl Store {
         std::fs::read_to_string(self.file(key, kind)).ok()
     }
 
-    /// Keeps a text under `key`.
-    pub fn write(&self, key: Digest, kind: &str, text: &str) -> Result<(), Error> {
+    /// The bytes kept under `key`.
+    pub fn read_bytes(&self, key: Digest, kind: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.file(key, kind)).ok()
+    }
+
+    /// Keeps a content under `key`.
+    pub fn write(
+        &self,
+        key: Digest,
+        kind: &str,
+        content: &(impl AsRef<[u8]> + ?Sized),
+    ) -> Result<(), Error> {
         create_folder(&self.folder)?;
-        write_whole(&self.file(key, kind), text.as_bytes())
+        write_whole(&self.file(key, kind), content.as_ref())
+    }
+
+    /// A file of this process for a tool that is to make what `key` names.
+    pub fn draft(&self, key: Digest, kind: &str, content: &[u8]) -> Result<Draft, Error> {
+        create_folder(&self.folder)?;
+        let path = self.folder.join(format!("{key}-{}.{kind}", std::process::id()));
+        write(&path, content)?;
+        Ok(Draft { path })
     }
 
     /// Makes room: the files written longest ago go until half is free.
@@ -65,6 +83,18 @@ impl Store {
     }
 }
 
+/// A file that goes when this does.
+pub struct Draft {
+    /// The file.
+    pub path: PathBuf,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
 /// Creates a folder and those above it.
 pub fn create_folder(path: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(path).map_err(|source| Error::Io {
@@ -74,13 +104,18 @@ pub fn create_folder(path: &Path) -> Result<(), Error> {
     })
 }
 
-/// Writes a file unless it already holds the text, so that its date tells when
+/// Writes a file unless it already holds the content, so that its date tells when
 /// it last changed.
-pub fn write_if_changed(path: &Path, text: &str) -> Result<(), Error> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+pub fn write_if_changed(path: &Path, content: &(impl AsRef<[u8]> + ?Sized)) -> Result<(), Error> {
+    let content = content.as_ref();
+    if std::fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    std::fs::write(path, text).map_err(|source| Error::Io {
+    write(path, content)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    std::fs::write(path, content).map_err(|source| Error::Io {
         action: "write",
         path: path.to_path_buf(),
         source,

@@ -47,12 +47,13 @@ fn main() {
         raddle_build::Kernels::new().file("src/kernels.rs").run();
         return;
     }
-    let tests: [(&str, fn()); 6] = [
+    let tests: [(&str, fn()); 7] = [
         ("nothing_is_done_twice", nothing_is_done_twice),
         ("shipped_ptx_is_taken_only_if_it_fits", shipped_ptx_is_taken_only_if_it_fits),
         ("shipped_ptx_is_not_taken_where_there_is_llvm", shipped_ptx_is_not_taken_with_llvm),
         ("another_llvm_is_found_and_named", another_llvm_is_found_and_named),
         ("without_llvm_the_error_lists_the_places", without_llvm_the_error_lists_the_places),
+        ("machine_code_is_added_where_it_is_asked_for", machine_code_is_added),
         ("variables_mean_something_or_are_refused", variables_mean_something_or_are_refused),
     ];
     for (name, test) in tests {
@@ -119,10 +120,15 @@ impl Fixture {
         std::fs::write(path, text).expect("a file can be written below target/");
     }
 
+    /// The `OUT_DIR` called `name`.
+    fn out(&self, name: &str) -> PathBuf {
+        let folder = format!("{}-{name}", self.name);
+        self.root.join("target/release/build").join(folder).join("out")
+    }
+
     /// Runs the build script with these variables; `out` names its `OUT_DIR`.
     fn run(&self, out: &str, variables: &[(&str, &str)]) -> Run {
-        let out =
-            self.root.join("target/release/build").join(format!("{}-{out}", self.name)).join("out");
+        let out = self.out(out);
         std::fs::create_dir_all(&out).expect("a folder can be made below target/");
         let output =
             Command::new(std::env::current_exe().expect("the test program knows its path"))
@@ -313,6 +319,46 @@ fn without_llvm_the_error_lists_the_places() {
         assert!(run.stdout.contains(part), "no `{part}` in\n{}", run.stdout);
     }
     fixture.fail(&[("RADDLE_LLVM", "/no/such/llvm.so")], &["cannot load /no/such/llvm.so"]);
+}
+
+/// The PTX stays as it is, each architecture is assembled once, and the files go with
+/// the wish for them.
+fn machine_code_is_added() {
+    let fixture = Fixture::new("cubins");
+    let plain = fixture.build("a", &[]);
+    // Its version is new in each run of the tests, so that nothing is kept from another.
+    let unique = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let nanos = unique.expect("the clock is set").as_nanos();
+    let script = format!(
+        "#!/bin/sh\ncase $1 in --version) echo 'release 12.8, V12.8.{nanos}'; exit;; esac\n\
+         echo $1 >> $0.log\nprintf 'code %s %s ' $1 $2 > $4\nhead -c 9 $5 >> $4"
+    );
+    let ptxas = program(&fixture, "bin/ptxas", &script);
+    let wish = [("RADDLE_CUBINS", "sm_90, sm_80"), ("RADDLE_PTXAS", &*ptxas)];
+    for out in ["a", "b"] {
+        let with_code = fixture.build(out, &wish);
+        assert_eq!(with_code.images, plain.images);
+        let code: Vec<&str> = with_code.index.lines().filter(|l| l.starts_with("cubin")).collect();
+        assert_eq!(code.len(), 8, "{}", with_code.index);
+        assert!(code.contains(
+            &"cubin\tkernels::first\tsm_80\tsm_90\t12.8\tkernels__first.sm_80.sm_90.cubin"
+        ));
+        let file = fixture.out(out).join("raddle/kernels__first.sm_80.sm_90.cubin");
+        let text = std::fs::read_to_string(file).expect("the file of the record");
+        assert_eq!(text, "code -arch=sm_90 -lineinfo .version ");
+        let log = std::fs::read_to_string(format!("{ptxas}.log")).expect("it was called");
+        assert_eq!(log.lines().count(), 8, "once for each image and architecture");
+    }
+    assert_eq!(fixture.build("a", &[]).index, plain.index);
+    assert!(!fixture.out("a").join("raddle/kernels__first.sm_80.sm_90.cubin").exists());
+    fixture.fail(&[("RADDLE_CUBINS", "90")], &["RADDLE_CUBINS=90: expected architectures"]);
+    let lost = [("RADDLE_CUBINS", "sm_90"), ("RADDLE_PTXAS", "/no/ptxas")];
+    fixture.fail(&lost, &["`/no/ptxas` does not run", "leave RADDLE_CUBINS out"]);
+    let script =
+        "#!/bin/sh\n[ $1 = --version ] && echo 'release 12.8' && exit\necho 'bad line' >&2; exit 1";
+    let refuses = program(&fixture, "bin/refuses", script);
+    let wish = [("RADDLE_CUBINS", "sm_90"), ("RADDLE_PTXAS", &*refuses)];
+    fixture.fail(&wish, &["cannot assemble `kernels::", "for sm_90", "bad line"]);
 }
 
 fn variables_mean_something_or_are_refused() {

@@ -231,6 +231,7 @@ fn find_in_program(path: &Path) -> Result<Found> {
             entry: image.entry,
             ptx_file,
             synchronizes: None,
+            cubins: Vec::new(),
         };
         let package = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         found.images.push(Image { package, record });

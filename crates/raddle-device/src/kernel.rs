@@ -63,7 +63,31 @@ pub struct Image {
     /// Whether threads of a block or warp can wait for each other, so that CPU
     /// execution needs a fibre for each thread.
     pub synchronizes: bool,
+    /// What an assembler made of the PTX at build time, where the build asked for it.
+    pub cubins: &'static [Cubin],
 }
+
+impl Image {
+    /// An image of no kernel.
+    pub const EMPTY: Self =
+        Self { path: "", target: "", entry: "", ptx: "", synchronizes: false, cubins: &[] };
+}
+
+/// Machine code of an image, made by `ptxas` at build time (`RADDLE_CUBINS`).
+#[derive(Clone, Copy, Debug)]
+pub struct Cubin {
+    /// The architecture, `sm_90` or `sm_90a`.
+    pub architecture: &'static str,
+    /// CUDA version of the assembler; older drivers may not know what it makes.
+    pub cuda: (u32, u32),
+    /// The ELF file.
+    pub bytes: &'static [u8],
+}
+
+/// Bytes that lie as an ELF file may want them.
+#[doc(hidden)]
+#[repr(C, align(16))]
+pub struct Aligned<Bytes>(pub Bytes);
 
 /// A kernel as the host knows it.
 #[derive(Debug)]
@@ -107,8 +131,7 @@ pub const fn count_images(all: &[Image], path: &str) -> usize {
 /// At compile time, when `N` is not the number of such images.
 #[must_use]
 pub const fn select_images<const N: usize>(all: &[Image], path: &str) -> [Image; N] {
-    let empty = Image { path: "", target: "", entry: "", ptx: "", synchronizes: false };
-    let mut found = [empty; N];
+    let mut found = [Image::EMPTY; N];
     let mut count = 0;
     let mut i = 0;
     while i < all.len() {

@@ -52,6 +52,19 @@ pub struct ImageRecord {
     pub file: String,
     /// Whether threads can wait for each other.
     pub synchronizes: bool,
+    /// What an assembler made of it at build time.
+    pub cubins: Vec<CubinRecord>,
+}
+
+/// Machine code of an image.
+#[derive(Debug, PartialEq, Eq)]
+pub struct CubinRecord {
+    /// The architecture, such as `sm_90`.
+    pub architecture: String,
+    /// CUDA version of the assembler.
+    pub cuda: (u32, u32),
+    /// The file, absolute.
+    pub file: String,
 }
 
 impl Index {
@@ -114,6 +127,19 @@ pub fn parse(text: &str, dir: &str) -> Result<Records, String> {
                     entry: entry.to_owned(),
                     file: format!("{dir}/{file}"),
                     synchronizes: synchronizes == "1",
+                    cubins: Vec::new(),
+                });
+            }
+            ["cubin", path, target, architecture, cuda, file] => {
+                let mut images = records.images.iter_mut();
+                let image = images.find(|image| image.path == path && image.target == target);
+                let (Some(image), Some(cuda)) = (image, version(cuda)) else {
+                    return Err(not_a_record(number));
+                };
+                image.cubins.push(CubinRecord {
+                    architecture: architecture.to_owned(),
+                    cuda,
+                    file: format!("{dir}/{file}"),
                 });
             }
             ["error", path, message] => records.errors.push((path.to_owned(), message.to_owned())),
@@ -122,10 +148,20 @@ pub fn parse(text: &str, dir: &str) -> Result<Records, String> {
                 .push(RefusedCrate { program: program.to_owned(), message: message.to_owned() }),
             ["off"] => records.is_off = true,
             [""] => {}
-            _ => return Err(format!("line {number} is not a record of this version of raddle")),
+            _ => return Err(not_a_record(number)),
         }
     }
     Ok(records)
+}
+
+fn not_a_record(line: u32) -> String {
+    format!("line {line} is not a record of this version of raddle")
+}
+
+/// `13.0`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 fn last_segment(path: &str) -> &str {

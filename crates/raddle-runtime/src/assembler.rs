@@ -4,7 +4,8 @@
 //! from other modules: it then ignores `setmaxnreg` and waits after each `wgmma`.
 //! Images with these are assembled whole. The driver does that when it is given the
 //! PTX, and keeps the result in a cache of its own that is slower to load from; an
-//! assembler that the user names does it for our cache.
+//! assembler that the user names does it for our cache. Machine code that the build
+//! put beside the PTX (`RADDLE_CUBINS`) is assembled whole too, and needs no cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +18,13 @@ use raddle_device::kernel::Image;
 use crate::cache::Key;
 use crate::cuda::CudaDevice;
 use crate::error::{Error, Result};
+use crate::kernels::choose_cubin;
 
 /// The assembler of the user's choice.
 const VARIABLE: &str = "RADDLE_PTXAS";
 
-/// Loads an image: from the cache of cubins, or assembled now and kept there.
+/// Loads an image: what the build assembled, from the cache of cubins, or assembled
+/// now and kept there.
 pub(crate) fn load_module(
     cuda: &CudaDevice,
     name: &'static str,
@@ -29,6 +32,11 @@ pub(crate) fn load_module(
 ) -> Result<Arc<Module>> {
     let context = cuda.context();
     let program = if is_whole(image.ptx) { Program::named() } else { None };
+    if program.is_none()
+        && let Some(module) = from_build(cuda, image)?
+    {
+        return Ok(module);
+    }
     let identity = program.as_ref().map_or("", |program| &program.identity);
     let by_driver = program.is_none() && is_whole(image.ptx);
     let place = cuda.cache.key(image.ptx, identity).zip(cuda.cache.drafts());
@@ -45,6 +53,22 @@ pub(crate) fn load_module(
     cuda.cache.write(&key, &cubin);
     // SAFETY: an assembler made this cubin just now, whole.
     Ok(unsafe { Module::from_cubin(context, &cubin)? })
+}
+
+/// The machine code that the build made for this device, if there is some and the driver
+/// takes it.
+fn from_build(cuda: &CudaDevice, image: &Image) -> Result<Option<Arc<Module>>> {
+    let (context, driver) = (cuda.context(), cuda.context().device().driver().version());
+    let Some(cubin) = choose_cubin(image.cubins, cuda.capability(), driver) else {
+        return Ok(None);
+    };
+    // SAFETY: an assembler made these bytes, and the build embedded the whole file.
+    match unsafe { Module::from_cubin(context, cubin.bytes) } {
+        Ok(module) => Ok(Some(module)),
+        // A driver that refuses it has the PTX.
+        Err(error) if !error.is_sticky() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn from_cache(cuda: &CudaDevice, key: &Key) -> Result<Option<Arc<Module>>> {
@@ -140,7 +164,7 @@ mod tests {
         target: "sm_90a",
         entry: "one",
         ptx: "wgmma.fence.sync.aligned;",
-        synchronizes: false,
+        ..Image::EMPTY
     };
 
     fn folder() -> PathBuf {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 
 use raddle_cuda::{Function, FunctionAttribute};
-use raddle_device::kernel::{FORMATTING_MARK, Image, Kernel, RECURSION_MARK};
+use raddle_device::kernel::{Cubin, FORMATTING_MARK, Image, Kernel, RECURSION_MARK};
 
 use crate::assembler;
 use crate::cuda::CudaDevice;
@@ -189,6 +189,12 @@ impl Target {
             None => (self.major, self.minor) <= (major, minor),
         }
     }
+
+    /// Whether machine code made for this target runs: on later minor numbers of its
+    /// capability only, where PTX runs on everything later.
+    fn code_runs_on(self, (major, minor): (u32, u32)) -> bool {
+        self.major == major && self.runs_on((major, minor))
+    }
 }
 
 /// The image that suits a capability best: the newest target that runs there,
@@ -199,6 +205,21 @@ fn choose(images: &[Image], capability: (u32, u32)) -> Option<&Image> {
         target.runs_on(capability).then_some((target, image))
     });
     suited.max_by_key(|(target, _)| *target).map(|(_, image)| image)
+}
+
+/// The machine code of an image that suits a device best, of what assemblers made that
+/// the driver is as new as.
+pub(crate) fn choose_cubin(
+    cubins: &'static [Cubin],
+    capability: (u32, u32),
+    driver: (u32, u32),
+) -> Option<&'static Cubin> {
+    let suited = cubins.iter().filter_map(|cubin| {
+        let target = Target::parse(cubin.architecture)?;
+        let is_good = cubin.cuda <= driver && target.code_runs_on(capability);
+        is_good.then_some((target, cubin))
+    });
+    suited.max_by_key(|(target, _)| *target).map(|(_, cubin)| cubin)
 }
 
 /// Stack of a thread once a kernel with recursion is loaded. The driver's own 1 KiB
@@ -264,7 +285,7 @@ mod tests {
     use super::*;
 
     fn chosen(targets: &[&'static str], capability: (u32, u32)) -> Option<&'static str> {
-        let image = |target| Image { path: "", target, entry: "", ptx: "", synchronizes: false };
+        let image = |target| Image { target, ..Image::EMPTY };
         let images: Vec<Image> = targets.iter().map(|target| image(target)).collect();
         choose(&images, capability).map(|image| image.target)
     }
@@ -282,6 +303,31 @@ mod tests {
         assert_eq!(chosen(&["sm_100f", "sm_80"], (10, 3)), Some("sm_100f"));
         assert_eq!(chosen(&["sm_100f", "sm_80"], (12, 0)), Some("sm_80"));
         assert_eq!(chosen(&["compute_80", "sm_", "sm_9x"], (9, 0)), None);
+    }
+
+    #[test]
+    fn machine_code_needs_its_own_generation_and_a_driver_as_new_as_its_assembler() {
+        const CUBINS: &[Cubin] = &{
+            const fn cubin(architecture: &'static str, cuda: (u32, u32)) -> Cubin {
+                Cubin { architecture, cuda, bytes: &[] }
+            }
+            [
+                cubin("sm_80", (12, 4)),
+                cubin("sm_86", (12, 4)),
+                cubin("sm_90", (13, 0)),
+                cubin("sm_90a", (13, 1)),
+            ]
+        };
+        let chosen = |capability, driver| {
+            choose_cubin(CUBINS, capability, driver).map(|cubin| cubin.architecture)
+        };
+        assert_eq!(chosen((8, 0), (13, 0)), Some("sm_80"));
+        assert_eq!(chosen((8, 9), (13, 0)), Some("sm_86"));
+        assert_eq!(chosen((9, 0), (13, 0)), Some("sm_90"));
+        assert_eq!(chosen((9, 0), (13, 1)), Some("sm_90a"));
+        assert_eq!(chosen((9, 0), (12, 8)), None);
+        assert_eq!(chosen((10, 0), (13, 1)), None);
+        assert_eq!(chosen((7, 5), (13, 1)), None);
     }
 
     #[test]

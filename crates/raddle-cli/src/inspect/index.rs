@@ -20,6 +20,8 @@ pub struct ImageRecord {
     pub ptx_file: PathBuf,
     /// Whether threads of a block or warp can wait for each other, where known.
     pub synchronizes: Option<bool>,
+    /// Architectures for which the program holds machine code too, where known.
+    pub cubins: Vec<String>,
 }
 
 /// The contents of one index.
@@ -100,7 +102,18 @@ pub fn parse(text: &str, path: &Path) -> Result<Index, IndexError> {
                     entry: entry.to_owned(),
                     ptx_file: dir.join(file),
                     synchronizes: Some(synchronizes == "1"),
+                    cubins: Vec::new(),
                 });
+            }
+            ["cubin", kernel, target, architecture, _cuda, _file] => {
+                let mut images = index.images.iter_mut();
+                let image = images.find(|image| image.kernel == kernel && image.target == target);
+                let image = image.ok_or_else(|| malformed("`cubin` behind its `image`"))?;
+                image.cubins.push(architecture.to_owned());
+            }
+            ["cubin", ..] => {
+                let fields = "`cubin`, path, target, architecture, CUDA version and file";
+                return Err(malformed(fields));
             }
             ["image", ..] => {
                 return Err(malformed("`image`, path, target, entry, file and 0 or 1"));
@@ -116,7 +129,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Index, IndexError> {
             }
             ["rustc", ..] => return Err(malformed("`rustc`, program and message")),
             ["off"] => index.is_off = true,
-            _ => return Err(malformed("`image`, `error`, `rustc` or `off`")),
+            _ => return Err(malformed("`image`, `cubin`, `error`, `rustc` or `off`")),
         }
     }
     Ok(index)
@@ -147,12 +160,14 @@ mod tests {
     #[test]
     fn reads_every_kind_of_record() {
         let text = "image\tkernels::axpy.f32\tsm_80\taxpy__i__f32\taxpy.ptx\t1\n\
+                    cubin\tkernels::axpy.f32\tsm_80\tsm_90\t13.0\taxpy.cubin\n\
                     error\tkernels::bad\tsrc/kernels.rs:3:\\n\\tno heap \\\\ here\n\
                     rustc\tdemo\terror[E0308]\nrustc\t\terror[E0309]\noff\n";
         let index = parse(text, Path::new("out/raddle/index.tsv")).unwrap();
         assert_eq!(index.images[0].kernel, "kernels::axpy.f32");
         assert_eq!(index.images[0].ptx_file, Path::new("out/raddle/axpy.ptx"));
         assert_eq!(index.images[0].synchronizes, Some(true));
+        assert_eq!(index.images[0].cubins, ["sm_90"]);
         assert_eq!(index.errors[0].1, "src/kernels.rs:3:\n\tno heap \\ here");
         assert_eq!(index.rustc.as_deref(), Some("error[E0308]\nerror[E0309]\n"));
         assert!(index.is_off);
@@ -164,6 +179,8 @@ mod tests {
             ("image\ta\tsm_80\te\tf\t1\nimage\ta\tsm_80\te\tf\tyes\n", 2),
             ("image\ta\n", 1),
             ("error\ta\n", 1),
+            ("cubin\ta\tsm_80\tsm_80\t13.0\tof-no-image\n", 1),
+            ("cubin\ta\n", 1),
             ("kernel\ta\n", 1),
             ("rustc\ta\n", 1),
             ("\n", 1),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::index::ImageRecord;
 use super::{Found, Image, Row};
 
 /// The list of images as text: crate, kernel, target, entry.
@@ -17,7 +18,7 @@ pub fn list_text(found: &Found) -> String {
         vec![
             package.clone(),
             record.kernel.clone(),
-            record.target.clone(),
+            target(record),
             cpu.to_owned(),
             record.entry.clone(),
         ]
@@ -35,6 +36,12 @@ pub fn list_text(found: &Found) -> String {
     text
 }
 
+/// `sm_80`, or `sm_80 + sm_90 code` where the program holds machine code too.
+fn target(record: &ImageRecord) -> String {
+    let codes = record.cubins.iter().map(|architecture| format!(" + {architecture} code"));
+    std::iter::once(record.target.clone()).chain(codes).collect()
+}
+
 /// The list of images as JSON.
 #[must_use]
 pub fn list_json(found: &Found) -> Value {
@@ -46,6 +53,7 @@ pub fn list_json(found: &Found) -> Value {
             "entry": record.entry,
             "ptx": record.ptx_file.display().to_string(),
             "synchronizes": record.synchronizes,
+            "cubins": record.cubins,
         })
     };
     let error =

@@ -10,7 +10,7 @@ use syn::{Attribute, Error, GenericParam, Lifetime, Visibility, parse_quote};
 
 use super::instances::Instance;
 use super::{Kernel, Scope};
-use crate::index::{ImageRecord, Index, Records};
+use crate::index::{CubinRecord, ImageRecord, Index, Records};
 
 /// What the message of an index with a `rustc` record begins with.
 const REFUSED: &str = "rustc accepts this crate for the host but not for the device";
@@ -144,6 +144,21 @@ fn body(kernel: &Kernel) -> TokenStream {
     }
 }
 
+/// One compiled form with the files that hold it.
+fn image(private: &TokenStream, record: &ImageRecord) -> TokenStream {
+    let ImageRecord { path, target, entry, file, synchronizes, cubins } = record;
+    let cubins = cubins.iter().map(|CubinRecord { architecture, cuda: (major, minor), file }| {
+        quote!(#private::Cubin {
+            architecture: #architecture, cuda: (#major, #minor),
+            bytes: &#private::Aligned(*::core::include_bytes!(#file)).0,
+        })
+    });
+    quote!(#private::Image {
+        path: #path, target: #target, entry: #entry,
+        ptx: ::core::include_str!(#file), synchronizes: #synchronizes, cubins: &[#(#cubins),*],
+    })
+}
+
 /// The `Kernel` of one instance.
 fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenStream {
     let (Kernel { name, module, facts, .. }, Scope { private, bounds, .. }) =
@@ -162,12 +177,7 @@ fn instance_impl(kernel: &Kernel, instance: &Instance, index: &Index) -> TokenSt
         Index::Built(records) => records.images_of(segment).collect(),
         _ => Vec::new(),
     };
-    let images = records.iter().map(|ImageRecord { path, target, entry, file, synchronizes }| {
-        quote!(#private::Image {
-            path: #path, target: #target, entry: #entry,
-            ptx: ::core::include_str!(#file), synchronizes: #synchronizes,
-        })
-    });
+    let images = records.iter().map(|record| image(private, record));
     let left_out = left_out(kernel, index, !records.is_empty());
     quote! {
         #[allow(non_local_definitions, trivial_bounds, clippy::all)]
@@ -277,7 +287,7 @@ fn error_of_path(kernel: &Kernel, segment: &str, path: &str, message: &str) -> T
         const _: () = {
             use #private::{Image, count_images};
             const PATH: &str = ::core::concat!(::core::module_path!(), "::", #segment);
-            let image = Image { path: #path, target: "", entry: "", ptx: "", synchronizes: false };
+            let image = Image { path: #path, ..Image::EMPTY };
             ::core::assert!(count_images(&[image], PATH) == 0, "{}", #message)
         };
     }

@@ -1,11 +1,11 @@
 //! Reading the index.
 
-use crate::index::{ImageRecord, Index, parse};
+use crate::index::{CubinRecord, ImageRecord, Index, parse};
 
 #[test]
 fn records_are_read_and_unescaped() {
     let records = parse(
-        "image\ta::k.f32\tsm_90a\ta__k_f32\tk.ptx\t1\n\nerror\ta::l\tone\\n  two\\t\\\\n\nrustc\tdemo\tno\nrustc\t\tnever\n",
+        "image\ta::k.f32\tsm_90a\ta__k_f32\tk.ptx\t1\ncubin\ta::k.f32\tsm_90a\tsm_90a\t13.0\tk.cubin\n\nerror\ta::l\tone\\n  two\\t\\\\n\nrustc\tdemo\tno\nrustc\t\tnever\n",
         "/out/raddle",
     )
     .expect("well formed");
@@ -17,6 +17,11 @@ fn records_are_read_and_unescaped() {
             entry: "a__k_f32".into(),
             file: "/out/raddle/k.ptx".into(),
             synchronizes: true,
+            cubins: vec![CubinRecord {
+                architecture: "sm_90a".into(),
+                cuda: (13, 0),
+                file: "/out/raddle/k.cubin".into(),
+            }],
         }]
     );
     assert_eq!(records.errors, [("a::l".to_owned(), "one\n  two\t\\n".to_owned())]);
@@ -34,6 +39,7 @@ fn a_damaged_index_is_a_problem_and_no_panic() {
     for line in [
         "image\ta",
         "image\ta\tb\tc\td\t2",
+        "cubin\ta\tsm_80\tsm_80\t13.0\tof-no-image",
         "unknown\tx",
         "rustc\tx",
         "error\ta",

@@ -155,6 +155,7 @@ fn images_of_the_same_name_are_candidates() {
     let index = index(&[
         "image a::k sm_80 a__k a.ptx 0",
         "image b::k sm_90a b__k b.ptx 1",
+        "cubin b::k sm_90a sm_90a 13.0 b.cubin",
         "image a::kk sm_80 a__kk c.ptx 0",
         "image a::k.f32 sm_80 a__k_f32 d.ptx 0",
     ]);
@@ -164,8 +165,11 @@ fn images_of_the_same_name_are_candidates() {
     assert_contains(
         all,
         "path: \"b::k\", target: \"sm_90a\", entry: \"b__k\", \
-         ptx: ::core::include_str!(\"/out/raddle/b.ptx\"), synchronizes: true,",
+         ptx: ::core::include_str!(\"/out/raddle/b.ptx\"), synchronizes: true, \
+         cubins: &[::raddle::__private::Cubin",
     );
+    assert_contains(all, "include_bytes!(\"/out/raddle/b.cubin\")");
+    assert_eq!(all.matches("include_bytes").count(), 1);
     let checks = named(&file, "_");
     assert!(checks.iter().any(|check| check.contains("COUNT > 0")), "{checks:?}");
 }

@@ -17,7 +17,7 @@ const fn kernel<P>(name: &'static str, images: &'static [Image], rules: ParamRul
 }
 
 const fn image(entry: &'static str) -> Image {
-    Image { path: entry, target: "sm_75", entry, ptx: PTX, synchronizes: true }
+    Image { path: entry, target: "sm_75", entry, ptx: PTX, synchronizes: true, cubins: &[] }
 }
 
 unsafe fn no_body(_params: *const u8) {
@@ -88,6 +88,7 @@ static RANKS: Kernel = kernel::<Ranks>(
         entry: "ranks",
         ptx: CLUSTER_PTX,
         synchronizes: true,
+        cubins: &[],
     }],
     ParamRules::ONE_D,
 );
@@ -123,7 +124,7 @@ static EIGHT: Kernel = Kernel {
     body: nothing,
     ..kernel::<Eight>(
         "test::eight",
-        &[Image { path: "eight", target: "sm_75", entry: "eight", ptx: PTX, synchronizes: false }],
+        &[Image { path: "eight", target: "sm_75", entry: "eight", ptx: PTX, ..Image::EMPTY }],
         ParamRules::ONE_D,
     )
 };
@@ -143,11 +144,8 @@ pub fn eight<'k>(
 }
 
 /// A kernel that no GPU can run.
-static FUTURE: Kernel = kernel::<u64>(
-    "test::future",
-    &[Image { path: "", target: "sm_990a", entry: "", ptx: "", synchronizes: false }],
-    ParamRules::NONE,
-);
+static FUTURE: Kernel =
+    kernel::<u64>("test::future", &[Image { target: "sm_990a", ..Image::EMPTY }], ParamRules::NONE);
 
 pub fn future() -> KernelCall<'static, u64> {
     // SAFETY: a kernel without parameters that are bound.
@@ -158,11 +156,10 @@ pub fn future() -> KernelCall<'static, u64> {
 static BROKEN: Kernel = kernel::<u64>(
     "test::broken",
     &[Image {
-        path: "",
         target: "sm_75",
         entry: "broken",
         ptx: ".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry broken() { bogus.u32 %r1; }\n",
-        synchronizes: false,
+        ..Image::EMPTY
     }],
     ParamRules::NONE,
 );
