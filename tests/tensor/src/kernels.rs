@@ -5,4 +5,5 @@ pub mod im2col;
 pub mod numbers;
 pub mod products;
 pub mod tensors;
+pub mod threads;
 pub mod warpgroups;

@@ -7,4 +7,5 @@ mod numbers;
 mod products;
 mod support;
 mod tensors;
+mod threads;
 mod warpgroups;
