@@ -14,7 +14,7 @@ use super::memory::sum_of;
 #[kernel(max_registers = 64)]
 pub unsafe fn sum_unchecked(x: &[F32x4], partial: PerBlock<f32>) {
     // SAFETY: `sum_of` asks for places below the length only.
-    sum_of(x.len(), |i| unsafe { *x.get_unchecked(i) }, partial);
+    sum_of(x, |rest, at| unsafe { *rest.get_unchecked(at) }, partial);
 }
 
 /// Edge of the tile that a block computes.

@@ -43,24 +43,29 @@ pub fn add(x: &[F32x4], y: &[F32x4], mut z: PerThread<F32x4>) {
 /// fewer threads, and fewer loads would be under way.
 #[kernel(max_registers = 64)]
 pub fn sum(x: &[F32x4], partial: PerBlock<f32>) {
-    sum_of(x.len(), |i| x[i], partial);
+    sum_of(x, |rest, at| rest[at], partial);
 }
 
 /// The body of [`sum`]. Four loads are under way in each thread before the
 /// first of them is needed, which is what keeps the memory busy.
+///
+/// The thread keeps what lies ahead of it as a slice and asks for places in it that its
+/// length is known to cover: no check is left in the loop. Places in all of `x`, as
+/// `x[i + k * step]` below `i + 3 * step < x.len()`, would be checked one by one, since
+/// the sum might have wrapped.
 #[inline(always)]
-pub fn sum_of(len: usize, x: impl Fn(usize) -> F32x4, mut partial: PerBlock<f32>) {
+pub fn sum_of(x: &[F32x4], element: impl Fn(&[F32x4], usize) -> F32x4, mut partial: PerBlock<f32>) {
     let mut total = [F32x4::splat(0.0); 4];
     let step = global_dim_x();
-    let mut i = global_x();
-    while i + 3 * step < len {
-        let values: [F32x4; 4] = unrolled(|k| x(i + k * step));
+    let mut rest = x.get(global_x()..).unwrap_or_default();
+    while rest.len() > 3 * step {
+        let values: [F32x4; 4] = unrolled(|k| element(rest, k * step));
         unroll::<4>(|k| total[k] += values[k]);
-        i += 4 * step;
+        rest = rest.get(4 * step..).unwrap_or_default();
     }
-    while i < len {
-        total[0] += x(i);
-        i += step;
+    while !rest.is_empty() {
+        total[0] += element(rest, 0);
+        rest = rest.get(step..).unwrap_or_default();
     }
     let [a, b, c, d] = ((total[0] + total[1]) + (total[2] + total[3])).to_array();
     let block_total = block_all_reduce((a + b) + (c + d), |a, b| a + b);
