@@ -80,10 +80,8 @@ pub struct Llvm {
 
 /// Options of LLVM's passes. Loops of constant length are unrolled up to a larger
 /// size than a CPU would want: an array that is indexed by a loop counter stays in
-/// registers only if the loop is gone. Loop strength reduction is made to weigh the
-/// registers that it is expected to need: else it may give each bound of a loop a
-/// counter of its own, and ptxas then lets one load wait for another.
-const OPTIONS: [&CStr; 3] = [c"raddle-build", c"-unroll-threshold=1600", c"-lsr-exp-narrow=true"];
+/// registers only if the loop is gone.
+const OPTIONS: [&CStr; 2] = [c"raddle-build", c"-unroll-threshold=1600"];
 
 static LOADED: OnceLock<Llvm> = OnceLock::new();
 static LOADING: Mutex<()> = Mutex::new(());
