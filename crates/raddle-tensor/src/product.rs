@@ -1,28 +1,32 @@
 //! Products of a packed matrix with lines of a source: the inner loop of
 //! convolution.
 //!
-//! `out[m][n] = activation(bias[m] + residual[m][n] + sum over k of a[m][k] source[starts[k] + n])`.
+//! `out[m][n] = activation(bias[m] + residual[m][n] + sum over k of a[m][k] source[starts[k] + at(n)])`.
 //!
 //! `a` is packed once, when the model is loaded: panels of [`PANEL_LEN`] rows,
-//! within which the rows of one `k` lie together. The right matrix is never
-//! made: of a convolution over planes with their padding, the line of a channel
-//! and a tap is a part of the plane, so that im2col only is a list of starts.
-//! A tile of six or twelve rows by two vectors is kept in registers; SIMD comes
-//! from `pulp`, which picks the widest instructions at run time.
+//! within which the rows of one `k` lie together. The right matrix is never made
+//! whole: of a convolution over planes with their padding, the line of a channel
+//! and a tap is a part of the plane, so that im2col only is a list of starts. A
+//! task copies the lines of its few columns side by side, and every panel of rows
+//! then reads them in order from the nearest caches.
+//!
+//! Module [`tile`] is the arithmetic, [`slide`] the form for one row.
+
+mod slide;
+mod tile;
 
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
+pub use slide::slide;
+
 /// Rows of a panel of the packed matrix.
 pub const PANEL_LEN: usize = 12;
 
-/// Rows of half a panel.
-const HALF: usize = PANEL_LEN / 2;
-
 /// Most values of `k` that are summed up before sums leave their registers;
-/// so many lines of a tile stay in the nearest cache.
+/// so many lines of a tile and a panel stay in the nearest cache.
 const DEPTH_MAX: usize = 192;
 
 /// Vectors of a tile.
@@ -32,7 +36,7 @@ const TILE_VECTORS: usize = 2;
 pub const TILE_LEN_MAX: usize = TILE_VECTORS * 16;
 
 /// Tiles of a task: a panel that was read from memory serves all of them.
-const TASK_TILES: usize = 4;
+const TASK_TILES: usize = 8;
 
 /// What becomes of a sum before it is written.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -70,43 +74,43 @@ pub fn pack(a: &[f32], rows: usize, depth: usize) -> Vec<f32> {
     let mut packed = vec![0.0; packed_len(rows, depth)];
     for (at, row) in a.chunks(depth.max(1)).enumerate().take(rows) {
         let panel = &mut packed[at / PANEL_LEN * PANEL_LEN * depth..];
-        for (k, &x) in row.iter().enumerate() {
-            panel[k * PANEL_LEN + at % PANEL_LEN] = x;
+        for (column, &x) in panel.as_chunks_mut::<PANEL_LEN>().0.iter_mut().zip(row) {
+            column[at % PANEL_LEN] = x;
         }
     }
     packed
 }
 
-/// Which of the columns that are computed are wanted. The planes of a convolution
-/// are wider than its result; the columns between its rows are computed and dropped.
+/// Where columns lie in a line of the source: `height` runs of `width`, `wide`
+/// apart, for the planes of a convolution are wider than its result.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Grid {
-    /// Columns of a line.
+    /// Elements from the beginning of a run to that of the next.
     pub wide: usize,
-    /// Those at its front that are wanted.
+    /// Elements of a run.
     pub width: usize,
-    /// Lines.
+    /// Runs.
     pub height: usize,
 }
 
 impl Grid {
-    /// Columns up to the last that is wanted.
-    fn columns(&self) -> usize {
-        if self.width == 0 {
-            0
-        } else {
-            (self.height * self.wide).saturating_sub(self.wide - self.width)
-        }
-    }
-
-    /// Wanted columns before a column.
-    fn before(&self, column: usize) -> usize {
-        column / self.wide * self.width + (column % self.wide).min(self.width)
-    }
-
-    /// Wanted columns.
+    /// Columns.
     fn len(&self) -> usize {
         self.width * self.height
+    }
+
+    /// The runs that columns are made of: where each begins, and its length.
+    fn runs(&self, columns: Range<usize>, mut visit: impl FnMut(usize, usize)) {
+        if self.wide == self.width {
+            return visit(columns.start, columns.len());
+        }
+        let mut column = columns.start;
+        while column < columns.end {
+            let x = column % self.width;
+            let len = (self.width - x).min(columns.end - column);
+            visit(column / self.width * self.wide + x, len);
+            column += len;
+        }
     }
 }
 
@@ -143,10 +147,8 @@ struct Task<'p, 'o> {
 struct Scratch {
     /// Sums of all rows: `[tiles, rows, tile]`.
     sums: Vec<f32>,
-    /// Lines that would end behind the source.
-    edge: Vec<f32>,
-    /// Where those begin.
-    edge_starts: Vec<usize>,
+    /// Lines of all tiles: `[tiles, depth, tile]`, with room for a vector behind them.
+    lines: Vec<f32>,
 }
 
 /// Computes products, each into its own row-major result, on all cores.
@@ -155,7 +157,7 @@ pub fn run(products: Vec<(Product<'_>, &mut [f32])>) {
     let tile_len = arch.dispatch(Lanes) * TILE_VECTORS;
     let (products, outs): (Vec<_>, Vec<_>) = products.into_iter().unzip();
     let threads = rayon::current_num_threads();
-    let tiles: usize = products.iter().map(|it| it.grid.columns().div_ceil(tile_len)).sum();
+    let tiles: usize = products.iter().map(|it| it.grid.len().div_ceil(tile_len)).sum();
     // Enough tasks for all cores, by splitting the rows where columns are few.
     let wanted = if threads == 1 { 1 } else { 3 * threads };
     let tiles_per_task = (tiles / wanted).clamp(1, TASK_TILES);
@@ -187,21 +189,15 @@ fn split<'p, 'o>(
     (first_row, width): (usize, usize),
     tasks: &mut Vec<Task<'p, 'o>>,
 ) {
-    let grid = product.grid;
-    let count = grid.columns().div_ceil(width);
-    let row_count = rows.len() / grid.len();
+    let len = product.grid.len();
+    let row_count = rows.len() / len;
     let first = tasks.len();
-    // Wanted columns of each task.
-    let mut lens = Vec::with_capacity(count);
-    for at in 0..count {
-        let columns = at * width..((at + 1) * width).min(grid.columns());
-        lens.push(grid.before(columns.end) - grid.before(columns.start));
+    for start in (0..len).step_by(width) {
+        let columns = start..(start + width).min(len);
         tasks.push(Task { product, first_row, columns, rows: Vec::with_capacity(row_count) });
     }
-    for mut row in rows.chunks_mut(grid.len()) {
-        for (task, &len) in tasks[first..].iter_mut().zip(&lens) {
-            let part;
-            (part, row) = row.split_at_mut(len);
+    for row in rows.chunks_mut(len) {
+        for (task, part) in tasks[first..].iter_mut().zip(row.chunks_mut(width)) {
             task.rows.push(part);
         }
     }
@@ -229,330 +225,91 @@ impl WithSimd for RunTask<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { task, scratch } = self;
-        let (product, tile_len) = (task.product, TILE_VECTORS * S::F32_LANES);
-        let rows = task.rows.len().next_multiple_of(PANEL_LEN);
-        let tiles = task.columns.len().div_ceil(tile_len);
-        scratch.sums.resize(tiles * rows * tile_len, 0.0);
-        for first in (0..product.starts.len()).step_by(DEPTH_MAX) {
-            let depth = first..(first + DEPTH_MAX).min(product.starts.len());
-            multiply::<S>(simd, &task, scratch, depth, tiles);
+        let Self { mut task, scratch } = self;
+        let depth = task.product.starts.len();
+        // A product without depth still has a bias.
+        for first in (0..depth.max(1)).step_by(DEPTH_MAX) {
+            multiply::<S>(simd, &mut task, scratch, first..(first + DEPTH_MAX).min(depth));
         }
-        if product.starts.is_empty() {
-            scratch.sums.fill(0.0);
-        }
-        finish::<S>(task, &scratch.sums, rows);
     }
 }
 
 /// Adds what some values of `k` contribute to the sums of a task.
 #[inline(always)]
-fn multiply<S: Simd>(
-    simd: S,
-    task: &Task<'_, '_>,
-    scratch: &mut Scratch,
-    depth: Range<usize>,
-    tiles: usize,
-) {
+fn multiply<S: Simd>(simd: S, task: &mut Task<'_, '_>, scratch: &mut Scratch, depth: Range<usize>) {
     let (product, tile_len) = (task.product, TILE_VECTORS * S::F32_LANES);
-    let rows = task.rows.len().next_multiple_of(PANEL_LEN);
-    let starts = &product.starts[depth.clone()];
-    let Scratch { sums, edge, edge_starts } = scratch;
-    let last = task.columns.start + (tiles - 1) * tile_len;
-    let start_max = starts.iter().copied().max().unwrap_or(0);
-    let is_over = start_max + last + tile_len > product.source.len();
-    if is_over {
-        copy_edge(product.source, starts, last..task.columns.end, tile_len, edge);
-        edge_starts.clear();
-        edge_starts.extend((0..starts.len()).map(|k| k * tile_len));
-    }
-    // A tile's lines stay in the nearest cache while all panels pass by.
+    let tiles = task.columns.len().div_ceil(tile_len);
+    let panels = task.rows.len().div_ceil(PANEL_LEN);
+    let Scratch { sums, lines } = scratch;
+    let block_len = depth.len() * tile_len;
+    lines.resize(lines.len().max(tiles * block_len + TILE_LEN_MAX), 0.0);
     for tile in 0..tiles {
-        let column = task.columns.start + tile * tile_len;
-        let right = match is_over && tile + 1 == tiles {
-            true => Right { source: edge, starts: edge_starts, column: 0 },
-            false => Right { source: product.source, starts, column },
-        };
-        let is_narrow = task.columns.end - column <= S::F32_LANES;
-        for panel in 0..rows / PANEL_LEN {
-            let at = task.first_row / PANEL_LEN + panel;
-            let from = (at * product.starts.len() + depth.start) * PANEL_LEN;
-            let left = &product.packed[from..from + depth.len() * PANEL_LEN];
-            let sums = &mut sums[(tile * rows + panel * PANEL_LEN) * tile_len..];
-            let sums = S::as_mut_simd_f32s(&mut sums[..PANEL_LEN * tile_len]).0;
-            let live = task.rows.len() - panel * PANEL_LEN;
-            let panel = Panel { left, is_half: live <= HALF, is_first: depth.start == 0 };
-            match is_narrow {
-                true => panel.multiply::<S, 1>(simd, &right, sums),
-                false => panel.multiply::<S, TILE_VECTORS>(simd, &right, sums),
-            }
+        let start = task.columns.start + tile * tile_len;
+        let columns = start..(start + tile_len).min(task.columns.end);
+        // A narrow tile takes one vector of each line.
+        let line_len = if columns.len() <= S::F32_LANES { S::F32_LANES } else { tile_len };
+        let lines = &mut lines[tile * block_len..][..depth.len() * line_len + TILE_LEN_MAX];
+        copy_lines::<S>(product, depth.clone(), columns, line_len, lines);
+    }
+    let (is_first, is_last) = (depth.start == 0, depth.end == product.starts.len());
+    let sums_len = PANEL_LEN * tile_len;
+    // Sums that are complete at once are not kept.
+    let kept = if is_first && is_last { 1 } else { tiles * panels };
+    sums.resize(sums.len().max(kept * sums_len), 0.0);
+    for panel in 0..panels {
+        let at = task.first_row / PANEL_LEN + panel;
+        let from = (at * product.starts.len() + depth.start) * PANEL_LEN;
+        let left = &product.packed[from..from + depth.len() * PANEL_LEN];
+        for tile in 0..tiles {
+            let lines = &lines[tile * block_len..];
+            let at = if kept == 1 { 0 } else { tile * panels + panel };
+            let sums = &mut sums[at * sums_len..][..sums_len];
+            let block = tile::Block { left, lines, depth: depth.len(), is_first, is_last };
+            block.run::<S>(simd, task, (panel * PANEL_LEN, tile * tile_len), sums);
         }
     }
 }
 
-/// Lines with zeros behind what there is of them.
-fn copy_edge(
-    source: &[f32],
-    starts: &[usize],
+/// Copies lines side by side: `[depth, line_len]`. Each run is copied as a whole
+/// number of vectors; what goes too far, the next run or line writes over.
+#[inline(always)]
+fn copy_lines<S: Simd>(
+    product: &Product<'_>,
+    depth: Range<usize>,
     columns: Range<usize>,
-    tile_len: usize,
-    edge: &mut Vec<f32>,
+    line_len: usize,
+    lines: &mut [f32],
 ) {
-    edge.clear();
-    edge.resize(starts.len() * tile_len, 0.0);
-    for (line, start) in edge.chunks_mut(tile_len).zip(starts) {
-        line[..columns.len()].copy_from_slice(&source[start + columns.start..start + columns.end]);
-    }
-}
-
-/// Lines of the right matrix from a column on.
-struct Right<'a> {
-    source: &'a [f32],
-    starts: &'a [usize],
-    column: usize,
-}
-
-/// Some columns of a panel of the packed matrix.
-struct Panel<'a> {
-    left: &'a [f32],
-    /// Whether its second half holds no rows.
-    is_half: bool,
-    /// Whether there are no sums of smaller `k` to add to.
-    is_first: bool,
-}
-
-impl Panel<'_> {
-    /// `sums: [rows, TILE_VECTORS]`. Sixteen registers hold half a panel by two
-    /// vectors, or a whole one by one; 32 a whole one by two.
-    #[inline(always)]
-    fn multiply<S: Simd, const VECTORS: usize>(
-        &self,
-        simd: S,
-        right: &Right<'_>,
-        sums: &mut [S::f32s],
-    ) {
-        let (upper, lower) = sums.split_at_mut(HALF * TILE_VECTORS);
-        if self.is_half {
-            self.store(simd, tile::<S, HALF, 0, VECTORS>(simd, self.left, right), upper);
-        } else if S::F32_LANES >= 16 || VECTORS == 1 {
-            self.store(simd, tile::<S, PANEL_LEN, 0, VECTORS>(simd, self.left, right), sums);
-        } else {
-            self.store(simd, tile::<S, HALF, 0, VECTORS>(simd, self.left, right), upper);
-            self.store(simd, tile::<S, HALF, HALF, VECTORS>(simd, self.left, right), lower);
-        }
-    }
-
-    /// Writes the sums of a tile, or adds them to what is there.
-    #[inline(always)]
-    fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
-        &self,
-        simd: S,
-        found: [[S::f32s; VECTORS]; ROWS],
-        sums: &mut [S::f32s],
-    ) {
-        for (found, sums) in found.iter().zip(sums.chunks_exact_mut(TILE_VECTORS)) {
-            for (found, sum) in found.iter().zip(sums) {
-                *sum = if self.is_first { *found } else { simd.add_f32s(*found, *sum) };
+    let starts = &product.starts[depth];
+    // Runs of a tile: where they begin in the line, and where in the source.
+    let mut runs = [(0, 0, 0); TILE_LEN_MAX];
+    let (mut count, mut to) = (0, 0);
+    product.grid.runs(columns, |from, len| {
+        runs[count] = (to, from, len);
+        count += 1;
+        to += len;
+    });
+    let runs = &runs[..count];
+    let last = starts.iter().max().zip(runs.last()).map_or(0, |(start, run)| start + run.1);
+    if last + TILE_LEN_MAX > product.source.len() {
+        for (line, start) in lines.chunks_mut(line_len).zip(starts) {
+            for &(to, from, len) in runs {
+                line[to..to + len].copy_from_slice(&product.source[start + from..][..len]);
             }
         }
+        return;
     }
-}
-
-/// `sums[m][v] = sum over k of left[k][FIRST + m] right[k][v]`.
-#[inline(always)]
-fn tile<S: Simd, const ROWS: usize, const FIRST: usize, const VECTORS: usize>(
-    simd: S,
-    left: &[f32],
-    right: &Right<'_>,
-) -> [[S::f32s; VECTORS]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    let (source, width) = (&right.source[right.column..], VECTORS * S::F32_LANES);
-    let Some(start_max) = source.len().checked_sub(width) else { return sums };
-    for (left, &start) in left.as_chunks::<PANEL_LEN>().0.iter().zip(right.starts) {
-        debug_assert!(start <= start_max, "a line ends behind the source");
-        // Stated once, it spares the loop the checks of a slice.
-        if start > start_max {
-            break;
-        }
-        let line = S::as_simd_f32s(&source[start..start + width]).0;
-        for m in 0..ROWS {
-            let x = simd.splat_f32s(left[FIRST + m]);
-            for v in 0..VECTORS {
-                sums[m][v] = simd.mul_add_f32s(x, line[v], sums[m][v]);
+    for (k, start) in starts.iter().enumerate() {
+        for &(to, from, len) in runs {
+            let source = S::as_simd_f32s(&product.source[start + from..][..TILE_LEN_MAX]).0;
+            let line = S::as_mut_simd_f32s(&mut lines[k * line_len + to..][..TILE_LEN_MAX]).0;
+            line[0] = source[0];
+            if len > S::F32_LANES {
+                line[1] = source[1];
             }
         }
-    }
-    sums
-}
-
-/// A run of wanted columns within a tile.
-struct Run {
-    /// Where its sums begin, in those of the first row.
-    from: usize,
-    len: usize,
-    /// Where it begins among the wanted columns of the task.
-    to: usize,
-}
-
-/// The wanted columns of a task.
-fn runs(task: &Task<'_, '_>, rows: usize, tile_len: usize) -> Vec<Run> {
-    let grid = task.product.grid;
-    let first = grid.before(task.columns.start);
-    let mut runs = Vec::with_capacity(2 * TASK_TILES);
-    let mut column = task.columns.start;
-    while column < task.columns.end {
-        let at = column - task.columns.start;
-        let (tile, lane, x) = (at / tile_len, at % tile_len, column % grid.wide);
-        // Up to the end of the tile, of the line or of the task.
-        let len = (tile_len - lane).min(grid.wide - x).min(task.columns.end - column);
-        let wanted = len.min(grid.width.saturating_sub(x));
-        if wanted > 0 {
-            let from = tile * rows * tile_len + lane;
-            runs.push(Run { from, len: wanted, to: grid.before(column) - first });
-        }
-        column += len;
-    }
-    runs
-}
-
-/// Writes what is wanted of the sums, with everything that is added to them.
-#[inline(always)]
-fn finish<S: Simd>(task: Task<'_, '_>, sums: &[f32], rows: usize) {
-    let (product, tile_len) = (task.product, TILE_VECTORS * S::F32_LANES);
-    let runs = runs(&task, rows, tile_len);
-    let first = product.grid.before(task.columns.start);
-    for (row, out) in task.rows.into_iter().enumerate() {
-        let at = task.first_row + row;
-        let bias = product.bias.map_or(0.0, |bias| bias[at]);
-        let sums = &sums[row * tile_len..];
-        for run in &runs {
-            let line = &sums[run.from..run.from + run.len];
-            let out = &mut out[run.to..run.to + run.len];
-            out.iter_mut().zip(line).for_each(|(out, x)| *out = x + bias);
-        }
-        if let Some(residual) = product.residual {
-            let residual = &residual[at * product.grid.len() + first..][..out.len()];
-            out.iter_mut().zip(residual).for_each(|(out, x)| *out += x);
-        }
-        product.activation.apply(out);
-    }
-}
-
-/// One row of a product, added up where it stands: a window with its own weights
-/// slides over one plane. The source must go on for a tile behind the last line.
-pub fn slide(
-    arch: Arch,
-    (source, starts): (&[f32], &[usize]),
-    (weights, bias): (&[f32], f32),
-    grid: Grid,
-    out: &mut [f32],
-) {
-    arch.dispatch(Slide { source, starts, weights, bias, grid, out });
-}
-
-struct Slide<'a> {
-    source: &'a [f32],
-    starts: &'a [usize],
-    weights: &'a [f32],
-    bias: f32,
-    grid: Grid,
-    out: &'a mut [f32],
-}
-
-impl WithSimd for Slide<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Self { source, starts, weights, bias, grid, out } = self;
-        let taps = Taps { starts, weights, bias };
-        let mut last = [0f32; TILE_LEN_MAX];
-        for (y, line) in out.chunks_mut(grid.width.max(1)).enumerate() {
-            let source = &source[y * grid.wide..];
-            let (vectors, rest) = S::as_mut_simd_f32s(line);
-            let whole = vectors.len();
-            for (at, out) in vectors.iter_mut().enumerate() {
-                *out = taps.sum::<S>(simd, source, at * S::F32_LANES);
-            }
-            if !rest.is_empty() {
-                let sum = taps.sum::<S>(simd, source, whole * S::F32_LANES);
-                S::as_mut_simd_f32s(&mut last[..S::F32_LANES]).0[0] = sum;
-                rest.copy_from_slice(&last[..rest.len()]);
-            }
-        }
-    }
-}
-
-/// A window with its weights.
-struct Taps<'a> {
-    starts: &'a [usize],
-    weights: &'a [f32],
-    bias: f32,
-}
-
-impl Taps<'_> {
-    /// A vector of sums from a column on.
-    #[inline(always)]
-    fn sum<S: Simd>(&self, simd: S, source: &[f32], column: usize) -> S::f32s {
-        let mut sum = simd.splat_f32s(self.bias);
-        for (&weight, &start) in self.weights.iter().zip(self.starts) {
-            let line = S::as_simd_f32s(&source[start + column..][..S::F32_LANES]).0;
-            sum = simd.mul_add_f32s(simd.splat_f32s(weight), line[0], sum);
-        }
-        sum
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A number between -1 and 1 for each index.
-    fn number(at: usize) -> f32 {
-        ((at * 2_654_435_761) % 1009) as f32 / 504.5 - 1.0
-    }
-
-    #[test]
-    fn products_of_all_sizes_agree_with_their_definition() {
-        for (rows, depth, [wide, width, height]) in [
-            (1, 1, [1, 1, 1]),
-            (8, 3, [48, 48, 1]),
-            (13, 300, [9, 7, 7]),
-            (17, 257, [5, 5, 1]),
-            (64, 576, [16, 14, 14]),
-            (3, 0, [7, 6, 2]),
-        ] {
-            let grid = Grid { wide, width, height };
-            let a: Vec<f32> = (0..rows * depth).map(number).collect();
-            // Lines overlap, as those of a convolution do.
-            let starts: Vec<usize> = (0..depth).map(|k| k * 3 % 41).collect();
-            let source: Vec<f32> = (0..41 + grid.columns()).map(|at| number(at + 7)).collect();
-            let bias: Vec<f32> = (0..rows).map(|at| number(at + 13)).collect();
-            let residual: Vec<f32> = (0..rows * grid.len()).map(|at| number(at + 29)).collect();
-            let packed = pack(&a, rows, depth);
-            let product = Product {
-                packed: &packed,
-                rows,
-                source: &source,
-                starts: &starts,
-                grid,
-                bias: Some(&bias),
-                residual: Some(&residual),
-                activation: Activation::Relu,
-            };
-            let mut out = vec![f32::NAN; rows * grid.len()];
-            run(vec![(product, &mut out)]);
-            for (at, &found) in out.iter().enumerate() {
-                let (m, n) = (at / grid.len(), at % grid.len());
-                let n = n / width * wide + n % width;
-                let sum: f64 = (0..depth)
-                    .map(|k| f64::from(a[m * depth + k]) * f64::from(source[starts[k] + n]))
-                    .sum();
-                let expected = (sum + f64::from(bias[m] + residual[at])).max(0.0);
-                // Error of a sum of `depth` products in f32.
-                let bound = 1e-7 * (depth as f64 + 4.0);
-                assert!((f64::from(found) - expected).abs() <= bound, "{rows} {depth} {wide}");
-            }
-        }
-    }
-}
+mod tests;

@@ -1,5 +1,5 @@
 //! Matrix products. All of them end in [`gemm`], which is the one place that
-//! knows the GEMM library.
+//! knows the GEMM library; large ones in `f32` run in the tiles of convolutions.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -9,6 +9,7 @@ use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int};
 use crate::convert::Compute;
 use crate::infer::rules;
+use crate::product::{self, Activation, Grid, Product};
 use crate::shape::{broadcast, broadcast_strides, element_count};
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
@@ -33,15 +34,27 @@ pub const ROWS: &[Op] = &[
 /// Rows of a product that make one piece of work.
 const ROWS_PER_PIECE: usize = 64;
 
+/// Fewest rows that are worth packing for a product in tiles.
+const TILED_ROWS_MIN: usize = 4;
+
 /// A type that matrices are multiplied in.
 pub trait Scalar: Compute {
     /// `c = a b` for row-major `a: [m, k]`, `b: [k, n]`, `c: [m, n]`.
     fn product(a: &[Self], b: &[Self], c: &mut [Self], dims: [usize; 3]);
+
+    /// The same on all cores.
+    fn large_product(a: &[Self], b: &[Self], c: &mut [Self], dims: [usize; 3]) {
+        by_rows(a, b, c, dims);
+    }
 }
 
 macro_rules! float_product {
-    ($type:ty) => {
+    ($type:ty $(, $large:ident)?) => {
         impl Scalar for $type {
+            $(fn large_product(a: &[Self], b: &[Self], c: &mut [Self], dims: [usize; 3]) {
+                $large(a, b, c, dims);
+            })?
+
             fn product(a: &[Self], b: &[Self], c: &mut [Self], [m, k, n]: [usize; 3]) {
                 let view = |shape, elements| {
                     ArrayView2::from_shape(shape, elements).expect("as long as its shape")
@@ -70,7 +83,7 @@ macro_rules! integer_product {
     };
 }
 
-float_product!(f32);
+float_product!(f32, in_tiles);
 float_product!(f64);
 integer_product!(i64);
 integer_product!(u64);
@@ -82,8 +95,34 @@ pub fn gemm<T: Scalar>(a: &[T], b: &[T], c: &mut [T], [m, k, n]: [usize; 3]) {
     }
     if m * k * n < 1 << 18 {
         T::product(a, b, c, [m, k, n]);
-        return;
+    } else {
+        T::large_product(a, b, c, [m, k, n]);
     }
+}
+
+/// A product in tiles: the left matrix is packed as the weights of a convolution
+/// are, and rows of the right one are lines as they stand.
+fn in_tiles(a: &[f32], b: &[f32], c: &mut [f32], [m, k, n]: [usize; 3]) {
+    if m < TILED_ROWS_MIN {
+        return by_rows(a, b, c, [m, k, n]);
+    }
+    let packed = product::pack(a, m, k);
+    let starts: Vec<usize> = (0..k).map(|row| row * n).collect();
+    let product = Product {
+        packed: &packed,
+        rows: m,
+        source: b,
+        starts: &starts,
+        grid: Grid { wide: n, width: n, height: 1 },
+        bias: None,
+        residual: None,
+        activation: Activation::Identity,
+    };
+    product::run(vec![(product, c)]);
+}
+
+/// A product by some rows for each core.
+fn by_rows<T: Scalar>(a: &[T], b: &[T], c: &mut [T], [m, k, n]: [usize; 3]) {
     let rows = m.div_ceil(rayon::current_num_threads()).clamp(ROWS_PER_PIECE.min(m), m);
     parallel::parts(c, rows * n, &|part, c| {
         let own = c.len() / n;

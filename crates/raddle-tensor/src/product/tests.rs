@@ -1,0 +1,52 @@
+//! Products hold against their definition.
+
+use super::*;
+
+/// A number between -1 and 1 for each index.
+fn number(at: usize) -> f32 {
+    ((at * 2_654_435_761) % 1009) as f32 / 504.5 - 1.0
+}
+
+#[test]
+fn products_of_all_sizes_agree_with_their_definition() {
+    for (rows, depth, [wide, width, height]) in [
+        (1, 1, [1, 1, 1]),
+        (8, 3, [48, 48, 1]),
+        (13, 300, [9, 7, 7]),
+        (17, 257, [5, 5, 1]),
+        (64, 576, [16, 14, 14]),
+        (3, 0, [7, 6, 2]),
+    ] {
+        let grid = Grid { wide, width, height };
+        let a: Vec<f32> = (0..rows * depth).map(number).collect();
+        // Lines overlap, as those of a convolution do.
+        let starts: Vec<usize> = (0..depth).map(|k| k * 3 % 41).collect();
+        let source: Vec<f32> = (0..41 + grid.wide * grid.height).map(|at| number(at + 7)).collect();
+        let bias: Vec<f32> = (0..rows).map(|at| number(at + 13)).collect();
+        let residual: Vec<f32> = (0..rows * grid.len()).map(|at| number(at + 29)).collect();
+        let packed = pack(&a, rows, depth);
+        let product = Product {
+            packed: &packed,
+            rows,
+            source: &source,
+            starts: &starts,
+            grid,
+            bias: Some(&bias),
+            residual: Some(&residual),
+            activation: Activation::Relu,
+        };
+        let mut out = vec![f32::NAN; rows * grid.len()];
+        run(vec![(product, &mut out)]);
+        for (at, &found) in out.iter().enumerate() {
+            let (m, n) = (at / grid.len(), at % grid.len());
+            let n = n / width * wide + n % width;
+            let sum: f64 = (0..depth)
+                .map(|k| f64::from(a[m * depth + k]) * f64::from(source[starts[k] + n]))
+                .sum();
+            let expected = (sum + f64::from(bias[m] + residual[at])).max(0.0);
+            // Error of a sum of `depth` products in f32.
+            let bound = 1e-7 * (depth as f64 + 4.0);
+            assert!((f64::from(found) - expected).abs() <= bound, "{rows} {depth} {wide}");
+        }
+    }
+}
