@@ -27,6 +27,7 @@ mod product;
 pub mod shape;
 mod tensor;
 mod value;
+mod vector;
 
 pub use context::{OpContext, one};
 pub use data::{Complex, Data, Element, storage};

@@ -22,6 +22,8 @@ use rayon::prelude::*;
 
 pub use slide::slide;
 
+use crate::vector;
+
 /// Rows of a panel of the packed matrix.
 pub const PANEL_LEN: usize = 12;
 
@@ -47,6 +49,8 @@ pub enum Activation {
     Relu,
     /// Brought into a range, NaN stays.
     Clip(f32, f32),
+    /// `x / (1 + e^-x)`.
+    Silu,
 }
 
 impl Activation {
@@ -60,6 +64,7 @@ impl Activation {
                 let raised = if *x < low { low } else { *x };
                 *x = if raised > high { high } else { raised };
             }),
+            Self::Silu => line.iter_mut().for_each(|x| *x = vector::silu_of(*x)),
         }
     }
 }

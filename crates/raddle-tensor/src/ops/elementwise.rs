@@ -9,7 +9,7 @@ use crate::infer::rules;
 use crate::shape::Broadcast;
 use crate::{
     Class, DType, Element, Error, LATEST, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value,
-    one, op, parallel,
+    one, op, parallel, vector,
 };
 
 const fn unary(name: &'static str, since: u32) -> Op {
@@ -54,7 +54,7 @@ macro_rules! number {
             map_numbers(
                 ctx,
                 &Binary {
-                    f32: |$a, $b| $float,
+                    f32: |out, operands| pairs(out, operands, |$a: f32, $b: f32| $float),
                     f64: |$a, $b| $float,
                     i64: |$a, $b| $int,
                     u64: |$a, $b| $int,
@@ -143,7 +143,7 @@ pub const ROWS: &[Op] = &[
         map_all(ctx, |x: f32| relu!(x), |x: f64| relu!(x), |x: i64| x.max(0), |x: u64| x)
     }),
     unary("Sqrt", 6).run(float!(x => x.sqrt())),
-    unary("Exp", 6).run(float!(x => x.exp())),
+    unary("Exp", 6).run(|ctx| map_lines(ctx, vector::exp, f64::exp)),
     unary("Log", 6).run(float!(x => x.ln())),
     unary("Sin", 7).run(float!(x => x.sin())),
     unary("Cos", 7).run(float!(x => x.cos())),
@@ -153,7 +153,7 @@ pub const ROWS: &[Op] = &[
     unary("Atan", 7).run(float!(x => x.atan())),
     unary("Sinh", 9).run(float!(x => x.sinh())),
     unary("Cosh", 9).run(float!(x => x.cosh())),
-    unary("Tanh", 6).run(float!(x => x.tanh())),
+    unary("Tanh", 6).run(|ctx| map_lines(ctx, vector::tanh, f64::tanh)),
     unary("Asinh", 9).run(float!(x => x.asinh())),
     unary("Acosh", 9).run(float!(x => x.acosh())),
     unary("Atanh", 9).run(float!(x => x.atanh())),
@@ -161,7 +161,8 @@ pub const ROWS: &[Op] = &[
     unary("Floor", 6).elements(rules::floors).run(float!(x => x.floor())),
     unary("Ceil", 6).elements(rules::floors).run(float!(x => x.ceil())),
     unary("Round", 11).run(float!(x => x.round_ties_even())),
-    unary("Sigmoid", 6).run(float!(x => ((-x).exp() + 1.0).recip())),
+    unary("Sigmoid", 6)
+        .run(|ctx| map_lines(ctx, vector::sigmoid, |x: f64| ((-x).exp() + 1.0).recip())),
     unary("Softplus", 1).run(float!(x => x.max(0.0) + (-x.abs()).exp().ln_1p())),
     unary("Softsign", 1).run(float!(x => x / (x.abs() + 1.0))),
     unary("HardSwish", 14).run(float!(x => x * (x / 6.0 + 0.5).clamp(0.0, 1.0))),
@@ -207,25 +208,30 @@ pub const ROWS: &[Op] = &[
 
 /// A binary operation in each type that is computed in.
 struct Binary {
-    f32: fn(f32, f32) -> f32,
+    /// Of whole lines, so that the loop is compiled with the formula in it.
+    f32: fn(&mut [f32], Operands<'_, f32>),
     f64: fn(f64, f64) -> f64,
     i64: fn(i64, i64) -> i64,
     u64: fn(u64, u64) -> u64,
 }
 
-const ADD: Binary =
-    Binary { f32: |a, b| a + b, f64: |a, b| a + b, i64: i64::wrapping_add, u64: u64::wrapping_add };
+const ADD: Binary = Binary {
+    f32: |out, operands| pairs(out, operands, |a, b| a + b),
+    f64: |a, b| a + b,
+    i64: i64::wrapping_add,
+    u64: u64::wrapping_add,
+};
 
 // NaN wins, as in numpy.
 const MAX: Binary = Binary {
-    f32: |a, b| if a > b || a.is_nan() { a } else { b },
+    f32: |out, operands| pairs(out, operands, |a, b| if a > b || a.is_nan() { a } else { b }),
     f64: |a, b| if a > b || a.is_nan() { a } else { b },
     i64: |a, b| a.max(b),
     u64: |a, b| a.max(b),
 };
 
 const MIN: Binary = Binary {
-    f32: |a, b| if a < b || a.is_nan() { a } else { b },
+    f32: |out, operands| pairs(out, operands, |a, b| if a < b || a.is_nan() { a } else { b }),
     f64: |a, b| if a < b || a.is_nan() { a } else { b },
     i64: |a, b| a.min(b),
     u64: |a, b| a.min(b),
@@ -255,6 +261,33 @@ fn map<T: Copy + Sync, R: Clone + Default + Send>(
     out
 }
 
+/// The operands of a line, each walked with a step of 0 or 1.
+struct Operands<'a, T> {
+    left: &'a [T],
+    right: &'a [T],
+    steps: [usize; 2],
+}
+
+/// Applies a function to pairs of elements of a line.
+#[inline(always)]
+fn pairs<T: Copy, R>(out: &mut [R], operands: Operands<'_, T>, function: impl Fn(T, T) -> R) {
+    let Operands { left, right, steps } = operands;
+    match steps {
+        [0, _] => {
+            let a = left[0];
+            out.iter_mut().zip(right).for_each(|(out, &b)| *out = function(a, b));
+        }
+        [_, 0] => {
+            let b = right[0];
+            out.iter_mut().zip(left).for_each(|(out, &a)| *out = function(a, b));
+        }
+        _ => {
+            let operands = left.iter().zip(right);
+            out.iter_mut().zip(operands).for_each(|(out, (&a, &b))| *out = function(a, b));
+        }
+    }
+}
+
 /// Applies a function to pairs of elements of two tensors that broadcast.
 fn map_pairs<T: Copy + Sync, R: Clone + Default + Send>(
     plan: &Broadcast<2>,
@@ -262,29 +295,25 @@ fn map_pairs<T: Copy + Sync, R: Clone + Default + Send>(
     right: &[T],
     function: &(impl Fn(T, T) -> R + Sync + ?Sized),
 ) -> Vec<R> {
+    map_operands(plan, left, right, &|out: &mut [R], operands: Operands<'_, T>| {
+        pairs(out, operands, function);
+    })
+}
+
+/// Applies a function to lines of two tensors that broadcast.
+fn map_operands<T: Copy + Sync, R: Clone + Default + Send>(
+    plan: &Broadcast<2>,
+    left: &[T],
+    right: &[T],
+    function: &(impl Fn(&mut [R], Operands<'_, T>) + Sync),
+) -> Vec<R> {
     let mut out = vec![R::default(); plan.len];
     parallel::rows(&mut out, plan.row_len, &|row, column, piece| {
         let [a, b] = plan.starts(row);
         let [step_a, step_b] = plan.steps;
         let left = &left[a + column * step_a..];
         let right = &right[b + column * step_b..];
-        match plan.steps {
-            [0, _] => {
-                for (out, &b) in piece.iter_mut().zip(right) {
-                    *out = function(left[0], b);
-                }
-            }
-            [_, 0] => {
-                for (out, &a) in piece.iter_mut().zip(left) {
-                    *out = function(a, right[0]);
-                }
-            }
-            _ => {
-                for ((out, &a), &b) in piece.iter_mut().zip(left).zip(right) {
-                    *out = function(a, b);
-                }
-            }
-        }
+        function(piece, Operands { left, right, steps: plan.steps });
     });
     out
 }
@@ -292,6 +321,33 @@ fn map_pairs<T: Copy + Sync, R: Clone + Default + Send>(
 /// An error for a type that the operation does not work on.
 pub fn unsupported(index: usize, found: DType, expected: &str) -> Error {
     Error::UnsupportedType { what: format!("input {index}"), found, expected: expected.into() }
+}
+
+/// A unary operation of floats with a function for whole lines in `f32`.
+pub fn map_lines(
+    ctx: &mut OpContext<'_>,
+    narrow: fn(&mut [f32]),
+    wide: impl Fn(f64) -> f64 + Sync,
+) -> Result<Vec<Value>> {
+    let mut x = ctx.take_tensor(0)?;
+    let (shape, dtype) = (x.shape().to_vec(), x.dtype());
+    let run = |elements: &mut Vec<f32>| {
+        let len = elements.len();
+        parallel::rows(elements, len, &|_, _, piece| narrow(piece));
+    };
+    one(match dtype.class() {
+        Class::F32 if dtype == DType::F32 => {
+            run(x.elements_mut::<f32>()?);
+            Ok(x)
+        }
+        Class::F32 => {
+            let mut elements = f32::widen(&x)?.into_owned();
+            run(&mut elements);
+            Tensor::computed(&shape, dtype, elements)
+        }
+        Class::F64 => Tensor::computed(&shape, dtype, map(&f64::widen(&x)?, &wide)),
+        _ => Err(unsupported(0, dtype, "a float")),
+    })
 }
 
 fn map_float(
@@ -335,7 +391,7 @@ fn map_all(
 
 /// A binary operation on two tensors of one type.
 fn apply(a: &Tensor, b: &Tensor, function: &Binary) -> Result<Tensor> {
-    fn pairs<W: Compute>(a: &Tensor, b: &Tensor, function: fn(W, W) -> W) -> Result<Tensor> {
+    fn each<W: Compute>(a: &Tensor, b: &Tensor, function: fn(W, W) -> W) -> Result<Tensor> {
         let plan = Broadcast::new([a.shape(), b.shape()])?;
         let out = map_pairs(&plan, &W::widen(a)?, &W::widen(b)?, &function);
         Tensor::computed(&plan.shape, a.dtype(), out)
@@ -344,10 +400,14 @@ fn apply(a: &Tensor, b: &Tensor, function: &Binary) -> Result<Tensor> {
         return Err(unsupported(1, b.dtype(), a.dtype().name()));
     }
     match a.dtype().class() {
-        Class::F32 => pairs(a, b, function.f32),
-        Class::F64 => pairs(a, b, function.f64),
-        Class::I64 => pairs(a, b, function.i64),
-        Class::U64 => pairs(a, b, function.u64),
+        Class::F32 => {
+            let plan = Broadcast::new([a.shape(), b.shape()])?;
+            let out = map_operands(&plan, &f32::widen(a)?, &f32::widen(b)?, &function.f32);
+            Tensor::computed(&plan.shape, a.dtype(), out)
+        }
+        Class::F64 => each(a, b, function.f64),
+        Class::I64 => each(a, b, function.i64),
+        Class::U64 => each(a, b, function.u64),
         _ => Err(unsupported(0, a.dtype(), "a number")),
     }
 }
@@ -368,8 +428,12 @@ fn mean(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let count = ctx.input_count();
     let sum = fold(ctx, &ADD)?.remove(0).into_tensor().expect("fold makes a tensor");
     let divisor = Tensor::computed(&[], sum.dtype(), vec![count as f64])?;
-    let divide =
-        Binary { f32: |a, b| a / b, f64: |a, b| a / b, i64: |a, b| a / b, u64: |a, b| a / b };
+    let divide = Binary {
+        f32: |out, operands| pairs(out, operands, |a, b| a / b),
+        f64: |a, b| a / b,
+        i64: |a, b| a / b,
+        u64: |a, b| a / b,
+    };
     one(apply(&sum, &divisor, &divide))
 }
 
@@ -400,7 +464,7 @@ fn modulo(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let keeps_sign = ctx.flag("fmod", false)?;
     let function = if keeps_sign {
         Binary {
-            f32: |a, b| a % b,
+            f32: |out, operands| pairs(out, operands, |a, b| a % b),
             f64: |a, b| a % b,
             i64: |a, b| a.checked_rem(b).unwrap_or(0),
             u64: |a, b| a.checked_rem(b).unwrap_or(0),
@@ -408,7 +472,7 @@ fn modulo(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     } else {
         // The result has the divisor's sign.
         Binary {
-            f32: |a, b| a - (a / b).floor() * b,
+            f32: |out, operands| pairs(out, operands, |a, b| a - (a / b).floor() * b),
             f64: |a, b| a - (a / b).floor() * b,
             i64: |a, b| {
                 let rest = a.checked_rem(b).unwrap_or(0);

@@ -44,6 +44,7 @@ fn activation(ctx: &OpContext<'_>) -> Result<Activation> {
     match ctx.text("activation", "")? {
         "" => Ok(Activation::Identity),
         "Relu" => Ok(Activation::Relu),
+        "Silu" => Ok(Activation::Silu),
         "Clip" => Ok(Activation::Clip(
             ctx.float("min", f32::NEG_INFINITY)?,
             ctx.float("max", f32::INFINITY)?,

@@ -1,10 +1,12 @@
 //! The error function and the activation that is made of it.
 
-use super::elementwise::unsupported;
+use super::elementwise::{map_lines, unsupported};
 use crate::DTypeRule::Like;
 use crate::Kind::String as Text;
 use crate::convert::Compute;
-use crate::{Class, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
+use crate::{
+    Class, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel, vector,
+};
 
 /// Rows of this family.
 pub const ROWS: &[Op] = &[
@@ -38,7 +40,6 @@ fn erf(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
 
 /// `x P(X <= x)` for a normal `X`, exactly or by ONNX's formula with tanh.
 fn gelu(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
-    let x = ctx.tensor(0)?;
     let is_exact = match ctx.text("approximate", "none")? {
         "none" => true,
         "tanh" => false,
@@ -47,20 +48,11 @@ fn gelu(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
             return Err(ctx.bad_attribute("approximate", why));
         }
     };
-    one(match (x.dtype().class(), is_exact) {
-        (Class::F32, true) => {
-            map(x, |x: f32| 0.5 * x * libm::erfcf(-x * std::f32::consts::FRAC_1_SQRT_2))
-        }
-        (Class::F64, true) => {
-            map(x, |x: f64| 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2))
-        }
-        // (1 + tanh u) / 2 = 1 / (1 + e^-2u), which cancels no digits.
-        (Class::F32, false) => map(x, |x: f32| {
-            x / (1.0 + (-2.0 * SQRT_2_BY_PI as f32 * (x + 0.044_715 * x * x * x)).exp())
-        }),
-        (Class::F64, false) => {
-            map(x, |x: f64| x / (1.0 + (-2.0 * SQRT_2_BY_PI * (x + 0.044_715 * x * x * x)).exp()))
-        }
-        _ => Err(unsupported(0, x.dtype(), "a float")),
-    })
+    if is_exact {
+        let wide = |x: f64| 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+        return map_lines(ctx, vector::gelu, wide);
+    }
+    // (1 + tanh u) / 2 = 1 / (1 + e^-2u), which cancels no digits.
+    let wide = |x: f64| x / (1.0 + (-2.0 * SQRT_2_BY_PI * (x + 0.044_715 * x * x * x)).exp());
+    map_lines(ctx, vector::gelu_tanh, wide)
 }

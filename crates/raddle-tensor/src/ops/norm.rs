@@ -6,7 +6,8 @@ use crate::Kind::{Float, Int, Ints};
 use crate::convert::Compute;
 use crate::infer::rules;
 use crate::{
-    Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel, shape,
+    Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel,
+    shape, vector,
 };
 
 /// Rows of this family.
@@ -158,6 +159,9 @@ fn layer_normalization(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     };
     let scale = spread(scale)?;
     let bias = bias.map(spread).transpose()?;
+    if x.dtype().class() == Class::F32 && (1..3).all(|output| !ctx.wants(output)) {
+        return one(layer_norm_narrow(x, (&scale, bias.as_deref()), row_len, epsilon));
+    }
     let mut y = f64::widen(x)?.into_owned();
     let (mut means, mut inverses) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
     for row in y.chunks_mut(row_len.max(1)) {
@@ -183,6 +187,22 @@ fn layer_normalization(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     ])
 }
 
+/// Layer normalisation in `f32`, of which only the first output is wanted.
+fn layer_norm_narrow(
+    x: &Tensor,
+    (scale, bias): (&[f64], Option<&[f64]>),
+    row_len: usize,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let narrow = |list: &[f64]| -> Vec<f32> { list.iter().map(|&x| x as f32).collect() };
+    let (scale, bias) = (narrow(scale), bias.map(narrow));
+    let mut y = f32::widen(x)?.into_owned();
+    parallel::whole_rows(&mut y, row_len, &|_, row| {
+        vector::layer_norm(row, &scale, bias.as_deref(), epsilon as f32);
+    });
+    Tensor::computed(x.shape(), x.dtype(), y)
+}
+
 /// What a row of logits becomes.
 enum Form {
     Probabilities,
@@ -204,6 +224,11 @@ fn softmax(ctx: &mut OpContext<'_>, form: &Form) -> Result<Vec<Value>> {
     } else {
         (x.shape().get(axis).copied().unwrap_or(1), x.shape().iter().skip(axis + 1).product())
     };
+    if let (Form::Probabilities, Class::F32, 1) = (form, x.dtype().class(), step) {
+        let mut y = f32::widen(x)?.into_owned();
+        parallel::whole_rows(&mut y, len, &|_, row| vector::softmax(row));
+        return one(Tensor::computed(x.shape(), x.dtype(), y));
+    }
     let mut y = f64::widen(x)?.into_owned();
     parallel::parts(&mut y, len * step, &|_, block| {
         for start in 0..step {
