@@ -9,7 +9,8 @@ use crate::{DType, Result, Tensor, ops};
 /// Attributes that a convolution and its packed form share.
 const SHARED: [&str; 5] = ["auto_pad", "dilations", "group", "pads", "strides"];
 
-/// Replaces `Conv`, `Conv + Add`, and either of them with `Relu` or `Clip`.
+/// Replaces `Conv`, `Conv + Add`, and either of them with `Relu`, `Clip`, or
+/// `Sigmoid` and `Mul`.
 ///
 /// ## Errors
 /// None that a graph from a file can cause.
@@ -38,7 +39,14 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
             last = only_output(&graph.nodes[reader]).expect("additions have one output");
             is_gone[reader] = true;
         }
+        if let Some([sigmoid, product]) = silu(graph, &uses, last, &is_gone) {
+            node.attributes.push(("activation".into(), Attribute::String("Silu".into())));
+            last = only_output(&graph.nodes[product]).expect("products have one output");
+            is_gone[sigmoid] = true;
+            is_gone[product] = true;
+        }
         let activation = uses.only_reader(last).filter(|&reader| !is_gone[reader]);
+        let activation = activation.filter(|_| node.attribute("activation").is_none());
         if let Some(reader) = activation
             && let Some(attributes) = activation_of(&graph.nodes[reader], last, &known)
         {
@@ -112,6 +120,25 @@ fn addition(
     only_output(node)?;
     let addend = node.inputs.iter().flatten().copied().find(|&id| id != value)?;
     Some((reader, addend))
+}
+
+/// The two nodes that make `x sigmoid(x)` of a value, if nothing else sees it.
+fn silu(graph: &Graph, uses: &Uses, value: ValueId, is_gone: &[bool]) -> Option<[usize; 2]> {
+    let &[first, second] = &uses.readers[value.index()][..] else { return None };
+    if uses.is_output[value.index()] || is_gone[first] || is_gone[second] {
+        return None;
+    }
+    let is_sigmoid = |at: usize| is(&graph.nodes[at], "Sigmoid");
+    let [sigmoid, product] = match (is_sigmoid(first), is_sigmoid(second)) {
+        (true, false) => [first, second],
+        (false, true) => [second, first],
+        _ => return None,
+    };
+    let factor = only_output(&graph.nodes[sigmoid])?;
+    let node = &graph.nodes[product];
+    let fits = is(node, "Mul") && node.inputs.contains(&Some(factor));
+    only_output(node)?;
+    (fits && uses.only_reader(factor) == Some(product)).then_some([sigmoid, product])
 }
 
 /// How a node that reads `value` is written as an attribute, if it can be.

@@ -4,6 +4,7 @@
 mod convolutions;
 mod dead;
 mod fold;
+mod gelu;
 mod layout;
 
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ pub struct Pass {
 }
 
 /// All passes in order.
-pub const PASSES: [Pass; 5] = [
+pub const PASSES: [Pass; 6] = [
     Pass {
         name: "fold-constants",
         summary: "computes what depends on constants only",
@@ -32,6 +33,11 @@ pub const PASSES: [Pass; 5] = [
         name: "fold-batch-norm",
         summary: "multiplies batch normalisation into the weights of the convolution before it",
         run: fold::fold_batch_norm,
+    },
+    Pass {
+        name: "fuse-gelu",
+        summary: "makes one operation of the activation that older models spell out",
+        run: gelu::fuse,
     },
     Pass {
         name: "transpose-weights",

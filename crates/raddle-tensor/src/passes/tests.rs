@@ -56,6 +56,8 @@ fn block() -> Graph {
     let y = node(&mut graph, "Conv", &[y, w], &[group, ("strides", Attribute::Ints(vec![1, 2]))]);
     let row = constant(&mut graph, &[6, 1, 1], 7);
     let y = node(&mut graph, "Add", &[y, row], &[]);
+    let factor = node(&mut graph, "Sigmoid", &[y], &[]);
+    let y = node(&mut graph, "Mul", &[factor, y], &[]);
     let (w, b) = (constant(&mut graph, &[6, 1, 3, 3], 8), constant(&mut graph, &[6], 9));
     let group = ("group", Attribute::Int(6));
     let y = node(&mut graph, "Conv", &[y, w, b], &[group, ("pads", pads)]);
@@ -64,6 +66,7 @@ fn block() -> Graph {
     let low = node(&mut graph, "Identity", &[low], &[]);
     let y = node(&mut graph, "Clip", &[y, low, high], &[]);
     let y = node(&mut graph, "GlobalAveragePool", &[y], &[]);
+    let y = gelu(&mut graph, y, std::f32::consts::SQRT_2);
     let y = node(&mut graph, "Flatten", &[y], &[]);
     let w = constant(&mut graph, &[5, 6], 10);
     let y = node(&mut graph, "Gemm", &[y, w], &[("transB", Attribute::Int(1))]);
@@ -71,6 +74,65 @@ fn block() -> Graph {
     let _ = node(&mut graph, "Relu", &[unused], &[]);
     graph.outputs = vec![y];
     graph
+}
+
+/// The activation of opsets before 20.
+fn gelu(graph: &mut Graph, x: ValueId, root: f32) -> ValueId {
+    let number = |graph: &mut Graph, number: f32| {
+        graph.add_constant(format!("number{}", graph.values.len()), Tensor::scalar(number))
+    };
+    let (root, one, half) = (number(graph, root), number(graph, 1.0), number(graph, 0.5));
+    let scaled = node(graph, "Div", &[x, root], &[]);
+    let erf = node(graph, "Erf", &[scaled], &[]);
+    let sum = node(graph, "Add", &[erf, one], &[]);
+    let product = node(graph, "Mul", &[x, sum], &[]);
+    node(graph, "Mul", &[product, half], &[])
+}
+
+/// The same with its products in other places.
+fn gelus() -> Vec<(Graph, usize)> {
+    let start = || {
+        let mut graph = Graph::default();
+        let x = graph.add_value("x", None);
+        graph.inputs = vec![x];
+        (graph, x)
+    };
+    let mut graphs = Vec::new();
+    for (root, expected) in [(std::f32::consts::SQRT_2, 1), (1.5, 0)] {
+        let (mut graph, x) = start();
+        graph.outputs = vec![gelu(&mut graph, x, root)];
+        graphs.push((graph, expected));
+    }
+    for half_first in [true, false] {
+        let (mut graph, x) = start();
+        let root = graph.add_constant("r", Tensor::scalar(std::f32::consts::FRAC_1_SQRT_2));
+        let one = graph.add_constant("one", Tensor::scalar(1f32));
+        let half = graph.add_constant("half", Tensor::scalar(0.5f32));
+        let scaled = node(&mut graph, "Mul", &[root, x], &[]);
+        let erf = node(&mut graph, "Erf", &[scaled], &[]);
+        let sum = node(&mut graph, "Add", &[one, erf], &[]);
+        let y = if half_first {
+            let halved = node(&mut graph, "Mul", &[x, half], &[]);
+            node(&mut graph, "Mul", &[halved, sum], &[])
+        } else {
+            let halved = node(&mut graph, "Mul", &[sum, half], &[]);
+            node(&mut graph, "Mul", &[x, halved], &[])
+        };
+        graph.outputs = vec![y];
+        graphs.push((graph, 1));
+    }
+    graphs
+}
+
+#[test]
+fn gelu_is_found_in_all_its_forms_and_nowhere_else() {
+    for (graph, expected) in gelus() {
+        let before = run(&graph);
+        let mut fused = graph.clone();
+        assert_eq!(gelu::fuse(&mut fused).expect("a sound graph"), expected);
+        assert_eq!(fused.nodes.len() == 1, expected == 1);
+        assert_close(&run(&fused), &before, "fuse-gelu");
+    }
 }
 
 fn run(graph: &Graph) -> Vec<f32> {
@@ -107,6 +169,6 @@ fn all_passes_leave_the_nodes_that_are_needed() {
     assert_close(&run(&graph), &expected, "all");
     let names: Vec<_> = graph.nodes.iter().map(|node| node.op.name).collect();
     let packed = names.iter().filter(|name| **name == "PackedConv").count();
-    assert_eq!((packed, names.len()), (3, 6), "{names:?}");
+    assert_eq!((packed, names.len()), (3, 7), "{names:?}");
     assert_eq!(report.last(), Some(&("remove-dead", 2)));
 }
