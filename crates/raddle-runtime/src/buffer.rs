@@ -20,8 +20,8 @@ use crate::timeline::Access;
 
 /// Elements of `T` in a device's memory.
 pub struct Buffer<T: DeviceType> {
+    /// Knows the number of elements, beside what else a launch looks at.
     region: Region,
-    len: usize,
     element: PhantomData<T>,
 }
 
@@ -29,20 +29,22 @@ impl<T: DeviceType> Buffer<T> {
     /// # Safety
     ///
     /// The region holds `len` elements, which are valid before they are read.
-    pub(crate) unsafe fn from_region(region: Region, len: usize) -> Self {
-        Self { region, len, element: PhantomData }
+    pub(crate) unsafe fn from_region(mut region: Region, len: usize) -> Self {
+        region.len = len;
+        Self { region, element: PhantomData }
     }
 
     /// Number of elements.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.region.len
     }
 
     /// Whether there are no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.region.len == 0
     }
 
     /// The device that holds the memory.
@@ -65,7 +67,7 @@ impl<T: DeviceType> Buffer<T> {
         Slice {
             region: &self.region,
             address: self.region.address,
-            len: self.len,
+            len: self.region.len,
             element: PhantomData,
         }
     }
@@ -77,7 +79,7 @@ impl<T: DeviceType> Buffer<T> {
         SliceMut {
             region: &self.region,
             address: self.region.address,
-            len: self.len,
+            len: self.region.len,
             access: Access::Exclusive,
             element: PhantomData,
         }
@@ -162,7 +164,7 @@ impl<T: DeviceType> Buffer<T> {
 impl<T: DeviceType> std::fmt::Debug for Buffer<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let element = std::any::type_name::<T>();
-        write!(f, "Buffer<{element}>({} on {})", self.len, self.device().kind())
+        write!(f, "Buffer<{element}>({} on {})", self.region.len, self.device().kind())
     }
 }
 

@@ -13,7 +13,7 @@ use raddle_device::param::{DeviceType, KernelParam};
 
 use crate::error::Error;
 use crate::memory::Region;
-use crate::timeline::Access;
+use crate::timeline::{Access, Lease, OwnWords, StreamId};
 
 /// A host value that may be passed for the kernel parameter `P`.
 ///
@@ -160,19 +160,32 @@ impl Tagged {
         Self(std::ptr::from_ref(region).map_addr(|address| address | access as usize))
     }
 
+    #[inline(always)]
+    fn access(self) -> Access {
+        match self.0.addr() & 3 {
+            0 => Access::Read,
+            1 => Access::Write,
+            _ => Access::Exclusive,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The region lives for `'k`.
+    #[inline(always)]
+    unsafe fn region<'k>(self) -> &'k Region {
+        // SAFETY: the caller's contract; without the tag it is the address that
+        // `new` was given.
+        unsafe { &*self.0.map_addr(|address| address & !3) }
+    }
+
     /// # Safety
     ///
     /// The region lives for `'k`.
     #[inline]
     unsafe fn get<'k>(self) -> (&'k Region, Access) {
-        let access = match self.0.addr() & 3 {
-            0 => Access::Read,
-            1 => Access::Write,
-            _ => Access::Exclusive,
-        };
-        // SAFETY: the caller's contract; without the tag it is the address that
-        // `new` was given.
-        (unsafe { &*self.0.map_addr(|address| address & !3) }, access)
+        // SAFETY: the caller's contract.
+        (unsafe { self.region() }, self.access())
     }
 }
 
@@ -203,37 +216,44 @@ impl<'k> Accesses<'k> {
         self
     }
 
-    /// Calls `look` for each region: those kept inline in a plain loop, which is what a
-    /// launch has time for.
+    /// Whether all of the memory is this lease's own (see [`Uses::is_owned`]).
+    ///
+    /// [`Uses::is_owned`]: crate::timeline::Uses::is_owned
     #[inline(always)]
-    pub(crate) fn all(&self, mut look: impl FnMut(&'k Region, Access) -> bool) -> bool {
-        for slot in &self.inline[..self.len] {
-            // SAFETY: the first `len` slots were written by `push`.
-            let tagged = unsafe { slot.assume_init_ref() };
+    pub(crate) fn are_owned(&self, lease: Lease) -> bool {
+        let is_owned = |tagged: &Tagged| {
             // SAFETY: `push` borrowed each region for `'k`.
-            let (region, access) = unsafe { tagged.get() };
-            if !look(region, access) {
-                return false;
-            }
-        }
-        // SAFETY: as above.
-        self.more.iter().map(|tagged| unsafe { tagged.get() }).all(|(r, access)| look(r, access))
+            unsafe { tagged.region() }.uses.is_owned(lease)
+        };
+        // Without an early end: nearly always all of them are.
+        let inline = self.inline().iter().fold(true, |all, tagged| all & is_owned(tagged));
+        inline && self.more.iter().all(is_owned)
     }
 
-    /// Calls `note` for each region.
+    /// Notes work `sequence` of a stream with all of the memory, which it owns.
     #[inline(always)]
-    pub(crate) fn each(&self, mut note: impl FnMut(&'k Region, Access)) {
-        self.all(|region, access| {
-            note(region, access);
-            true
-        });
+    pub(crate) fn note_owned(&self, stream: StreamId, sequence: u64) {
+        let words = OwnWords::new(stream, sequence);
+        let note = |tagged: &Tagged| {
+            // SAFETY: `push` borrowed each region for `'k`.
+            unsafe { tagged.region() }.uses.note_owned(words, tagged.access());
+        };
+        self.inline().iter().for_each(note);
+        if !self.more.is_empty() {
+            self.more.iter().for_each(note);
+        }
+    }
+
+    #[inline(always)]
+    fn inline(&self) -> &[Tagged] {
+        let written = &raw const self.inline[..self.len];
+        // SAFETY: the first `len` slots were written by `push`.
+        unsafe { &*(written as *const [Tagged]) }
     }
 
     #[inline]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'k Region, Access)> {
-        // SAFETY: the first `len` slots were written by `push`.
-        let inline = self.inline[..self.len].iter().map(|slot| unsafe { slot.assume_init_ref() });
         // SAFETY: `push` borrowed each region for `'k`.
-        inline.chain(&self.more).map(|tagged| unsafe { tagged.get() })
+        self.inline().iter().chain(&self.more).map(|tagged| unsafe { tagged.get() })
     }
 }

@@ -73,6 +73,7 @@ impl Stream {
     /// # Safety
     ///
     /// As for [`Stream::launch_params`].
+    #[inline(never)]
     unsafe fn run_params(
         &self,
         grid: &Grid,

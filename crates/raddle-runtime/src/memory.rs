@@ -18,9 +18,11 @@ use crate::timeline::{Access, StreamId, Uses};
 /// without waiting. What a launch looks at lies in one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Region {
-    pub(crate) device: Anchor,
     pub(crate) address: u64,
+    /// Elements of the buffer that has it.
+    pub(crate) len: usize,
     pub(crate) uses: Uses,
+    pub(crate) device: Anchor,
     pub(crate) bytes: usize,
     backing: Backing,
     /// The stream it was allocated on.
@@ -64,11 +66,10 @@ impl Region {
         let block = allocated.block;
         let mut region = Self::on(device, queue.id, block.address, bytes);
         region.backing = Backing::Block(block.bytes);
-        if !allocated.is_settled {
-            // Work on other streams comes after what used the memory before.
-            let sequence = queue.enqueued.load(Ordering::Acquire);
-            region.uses.note_handover(queue.id, sequence);
-        }
+        // Work on other streams comes after what used the memory before.
+        let is_settled = allocated.is_settled;
+        let behind = if is_settled { 0 } else { queue.enqueued.load(Ordering::Acquire) };
+        region.uses.hand_out((queue.id, queue.lease()), behind);
         region.ticket = Ticket::record(
             || Made {
                 bytes: block.bytes,
@@ -89,6 +90,7 @@ impl Region {
         Self {
             device: device.clone(),
             address,
+            len: 0,
             bytes,
             uses: Uses::default(),
             backing: Backing::Nothing,
@@ -163,7 +165,7 @@ impl Region {
         region.backing = Backing::Direct;
         if device.is_gpu() {
             let sequence = queue.enqueued.load(Ordering::Acquire);
-            region.uses.note_handover(queue.id, sequence);
+            region.uses.hand_out((queue.id, queue.lease()), sequence);
             if is_zeroed {
                 region.fill_zero(queue)?;
             }
@@ -183,7 +185,8 @@ impl Region {
         // SAFETY: the memory is this region's alone, and the stream comes after
         // everything that used it before.
         unsafe { raw.fill_u8(self.address, 0, self.bytes)? };
-        self.uses.note(queue.id, Access::Exclusive, queue.next(&mut state));
+        let sequence = queue.next(&mut state);
+        self.uses.note((queue.id, queue.lease()), Access::Exclusive, sequence);
         Ok(())
     }
 
@@ -198,6 +201,7 @@ impl Region {
         Self {
             device: self.device.clone(),
             address: self.address,
+            len: 0,
             uses: std::mem::take(&mut self.uses),
             bytes: self.bytes,
             backing: std::mem::replace(&mut self.backing, Backing::Nothing),

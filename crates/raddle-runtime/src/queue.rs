@@ -28,7 +28,7 @@ use crate::pool::Live;
 use crate::staging::Chunk;
 use crate::stream::StreamInner;
 use crate::sync::lock;
-use crate::timeline::{StreamId, Use};
+use crate::timeline::{AtomicLease, Lease, StreamId, Use};
 
 /// A queue of work in order. What a launch needs comes first, close together.
 #[repr(C, align(128))]
@@ -62,8 +62,9 @@ pub(crate) struct Queue {
     pub(crate) sources: Mutex<Sources>,
     pub(crate) has_sources: AtomicBool,
     mark: Mutex<Mark>,
-    /// The stream that has the queue.
+    /// The stream that has the queue, and what memory knows it by.
     pub(crate) owner: Mutex<Weak<StreamInner>>,
+    lease: AtomicLease,
     /// The driver's priority of the queue.
     priority: i32,
 }
@@ -114,11 +115,23 @@ impl Queue {
             has_sources: AtomicBool::new(false),
             mark: Mutex::default(),
             owner: Mutex::default(),
+            lease: AtomicLease::default(),
             errors: ErrorLog::default(),
             panics,
             last_kernel: AtomicPtr::default(),
             priority,
         }))
+    }
+
+    /// What memory knows the stream by that has the queue now.
+    #[inline]
+    pub(crate) fn lease(&self) -> Lease {
+        self.lease.get()
+    }
+
+    /// A lease for the next stream that has the queue.
+    pub(crate) fn renew_lease(&self) -> Lease {
+        self.lease.renew()
     }
 
     /// Whether the queue is being captured into a graph.

@@ -6,8 +6,8 @@
 //! when somebody waits for it: at [`Stream::synchronize`], [`Launched::wait`]
 //! and where data comes back to the host.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use crate::anchor::Anchor;
 use crate::call::{Accesses, Call};
@@ -16,12 +16,13 @@ use crate::completion::{Completion, Point};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::graph::table::Table;
 use crate::grid::Grid;
 use crate::launch::Operation;
 use crate::memory::Region;
 use crate::queue::{Queue, QueueState};
 use crate::sync::lock;
-use crate::timeline::Own;
+use crate::timeline::{Lease, Own};
 use crate::trace::{self, Span};
 
 /// Work in order on a device. Clones are the same stream.
@@ -37,6 +38,8 @@ pub(crate) struct StreamInner {
     queue: Arc<Queue>,
     /// Number of the first work that can be this stream's.
     first_sequence: u64,
+    /// What memory knows the stream by that has the queue now.
+    lease: Lease,
     /// Whether the queue goes back to the device's pool at the end.
     is_leased: bool,
 }
@@ -83,9 +86,9 @@ impl Stream {
     pub(crate) fn lease(device: Device, queue: Arc<Queue>) -> Self {
         let first_sequence = queue.enqueued.load(Ordering::Acquire) + 1;
         queue.errors.close(first_sequence - 1);
-        let anchor = Anchor::new(device.clone());
-        let inner = StreamInner { device, anchor, queue, first_sequence, is_leased: true };
-        Self::owning(inner)
+        let (anchor, lease) = (Anchor::new(device.clone()), queue.renew_lease());
+        let is_leased = true;
+        Self::owning(StreamInner { device, anchor, queue, first_sequence, lease, is_leased })
     }
 
     /// The device's own stream.
@@ -94,9 +97,9 @@ impl Stream {
         if let Some(inner) = owner {
             return Self { inner };
         }
-        let anchor = Anchor::new(device.clone());
+        let (anchor, lease) = (Anchor::new(device.clone()), queue.lease());
         let (first_sequence, is_leased) = (0, false);
-        Self::owning(StreamInner { device, anchor, queue, first_sequence, is_leased })
+        Self::owning(StreamInner { device, anchor, queue, first_sequence, lease, is_leased })
     }
 
     fn owning(inner: StreamInner) -> Self {
@@ -170,30 +173,25 @@ impl Stream {
         accesses: &Accesses<'_>,
         work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
     ) -> Result<Point> {
-        let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
+        let (queue, lease) = (self.queue(), self.inner.lease);
         let mut state = lock(&queue.state);
-        if state.recording.is_some() {
-            return self.submit_captured(operation, accesses, work, &mut state);
-        }
         let serial = queue.errors.serial();
-        let own = Own::new((queue.id, first));
-        let is_free = accesses.all(|region, access| {
-            region.device.is_same(device) && region.uses.is_free(own, access)
-        });
-        let mut is_held = false;
-        if !is_free {
-            is_held = self.wait_for_uses(operation, accesses, &mut state)?;
-        }
-        let graphs = if is_held { Some(self.wait_for_graphs(accesses, &mut state)?) } else { None };
-        let span = if trace::is_on() { Some(Span::begin(self, operation.name())) } else { None };
+        let is_captured = state.recording.is_some();
+        let is_owned = !is_captured && accesses.are_owned(lease);
+        let graphs =
+            if is_owned { None } else { self.wait_for_others(operation, accesses, &mut state)? };
+        let is_traced = trace::is_on() && !is_captured;
+        let span = if is_traced { Some(Span::begin(self, operation.name())) } else { None };
         let worked = work(queue.raw.as_ref(), &mut state);
+        if is_captured {
+            return self.captured_point(worked);
+        }
         // Noted even if it failed, since a part of it may have been enqueued.
         let sequence = queue.next(&mut state);
-        accesses.each(|region, access| region.uses.note(queue.id, access, sequence));
-        if let Some(graphs) = graphs {
-            for (region, access) in accesses.iter().filter(|(region, _)| region.uses.is_held()) {
-                graphs.note(region.address, access, queue.id, sequence);
-            }
+        if is_owned {
+            accesses.note_owned(queue.id, sequence);
+        } else {
+            self.note_uses(accesses, sequence, graphs);
         }
         if let Some(span) = span {
             span.end_work(self, operation, sequence);
@@ -207,15 +205,26 @@ impl Stream {
         }
     }
 
-    /// Has the queue wait for what these accesses must come after. Whether a graph
-    /// holds some of the memory.
-    fn wait_for_uses(
+    /// Has the queue wait for what these accesses, not all of the stream's own memory,
+    /// must come after. If graphs hold some of the memory, keeps them from it. If the
+    /// work is being captured, has its graph hold all of it.
+    fn wait_for_others(
         &self,
         operation: Operation,
         accesses: &Accesses<'_>,
         state: &mut QueueState,
-    ) -> Result<bool> {
+    ) -> Result<Option<MutexGuard<'_, Table>>> {
+        if state.recording.is_some() {
+            return self.hold_captured(operation, accesses, state).map(|()| None);
+        }
         let (device, queue, first) = (self.device(), self.queue(), self.inner.first_sequence);
+        let own = Own::new((queue.id, first));
+        let is_free = accesses.iter().all(|(region, access)| {
+            region.device.is_same(device) && region.uses.is_free(own, access)
+        });
+        if is_free {
+            return Ok(None);
+        }
         let mut is_held = false;
         for (region, access) in accesses.iter() {
             if !region.device.is_same(device) {
@@ -226,7 +235,25 @@ impl Stream {
             let waited = region.uses.before((queue.id, first), access, &mut wait);
             waited.map_err(|error| self.with_context(error))?;
         }
-        Ok(is_held)
+        if is_held { self.wait_for_graphs(accesses, state).map(Some) } else { Ok(None) }
+    }
+
+    /// Notes the uses of work that waited for others.
+    fn note_uses(
+        &self,
+        accesses: &Accesses<'_>,
+        sequence: u64,
+        graphs: Option<MutexGuard<'_, Table>>,
+    ) {
+        let id = self.queue().id;
+        for (region, access) in accesses.iter() {
+            region.uses.note((id, self.inner.lease), access, sequence);
+        }
+        if let Some(graphs) = graphs {
+            for (region, access) in accesses.iter().filter(|(region, _)| region.uses.is_held()) {
+                graphs.note(region.address, access, id, sequence);
+            }
+        }
     }
 
     #[cold]

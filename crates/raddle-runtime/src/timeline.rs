@@ -15,8 +15,53 @@
 //! the lock of `s`, or that has the memory to itself ([`Access::Exclusive`]).
 //! Entries are therefore never lost, though readers on several threads note
 //! their uses at the same time without a common lock.
+//!
+//! Memory that one stream alone uses has an *owner*: the [`Lease`] of the stream that
+//! had it to itself last. The owner's work compares one word and stores another; it
+//! has the first two places, whether it uses them or not, so that nobody else takes
+//! one. Whoever uses the memory on another stream takes the ownership away first, and
+//! only another exclusive use gives it anew.
 
 use crate::sync::model::{AtomicU8, AtomicU64, Mutex, Ordering, lock};
+
+/// A stream's time with a queue: two of them are never the same, on any device. Zero
+/// is nobody's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lease(u64);
+
+impl Lease {
+    pub(crate) const NOBODY: Self = Self(0);
+
+    fn new() -> Self {
+        // No part of the models: only that numbers differ matters.
+        static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+        Self(LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1)
+    }
+}
+
+/// The lease under which a queue is.
+pub(crate) struct AtomicLease(AtomicU64);
+
+impl Default for AtomicLease {
+    fn default() -> Self {
+        Self(AtomicU64::new(Lease::new().0))
+    }
+}
+
+impl AtomicLease {
+    #[inline]
+    pub(crate) fn get(&self) -> Lease {
+        // Relaxed: whoever uses the queue has its stream, which was made afterwards.
+        Lease(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Begins another one.
+    pub(crate) fn renew(&self) -> Lease {
+        let lease = Lease::new();
+        self.0.store(lease.0, Ordering::Relaxed);
+        lease
+    }
+}
 
 /// Number of a stream on its device, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,13 +104,23 @@ impl Packed {
         Self(u64::from(entry.stream.0) << 48 | is_write << 47 | sequence)
     }
 
-    fn get(self) -> Option<Use> {
-        (self != Self::NONE).then_some(Use {
-            stream: StreamId((self.0 >> 48) as u16),
+    fn get(self) -> Use {
+        Use {
+            stream: self.stream(),
             is_write: self.0 >> 47 & 1 == 1,
             sequence: self.0 >> 1 & SEQUENCE_MASK,
             is_handover: self.0 & 1 == 1,
-        })
+        }
+    }
+
+    fn stream(self) -> StreamId {
+        StreamId((self.0 >> 48) as u16)
+    }
+
+    /// Whether the place is kept for its stream, which has no use to note: work number
+    /// 0 there never was.
+    fn is_kept(self) -> bool {
+        self.0 >> 1 & SEQUENCE_MASK == 0
     }
 
     /// Whether both are of the same kind on the same stream.
@@ -108,6 +163,21 @@ impl Own {
     }
 }
 
+/// What an owner notes with all of the memory that a piece of work uses.
+#[derive(Clone, Copy)]
+pub(crate) struct OwnWords {
+    read: u64,
+    kept: u64,
+}
+
+impl OwnWords {
+    #[inline(always)]
+    pub(crate) fn new(stream: StreamId, sequence: u64) -> Self {
+        let read = Packed::new(Use { stream, is_write: false, sequence, is_handover: false }).0;
+        Self { read, kept: kept_read(stream) }
+    }
+}
+
 const INLINE_LEN: usize = 4;
 
 /// The last uses of one allocation.
@@ -117,6 +187,10 @@ pub(crate) struct Uses {
     /// Filled from the front; an entry's stream and kind never change while the
     /// allocation is shared.
     inline: [AtomicU64; INLINE_LEN],
+    /// The [`Lease`] whose work need not look further: all uses are its own, and the
+    /// first two places its write and its read. Given by who has the memory to itself,
+    /// taken away by anybody.
+    owner: AtomicU64,
     /// [`HAS_MORE`] and [`IS_HELD`].
     flags: AtomicU8,
     more: Mutex<Vec<u64>>,
@@ -128,6 +202,40 @@ const HAS_MORE: u8 = 1;
 const IS_HELD: u8 = 2;
 
 impl Uses {
+    /// Whether all uses are of this lease and no graph holds the memory: its next work
+    /// waits for nothing, whatever the access, and may be noted by
+    /// [`Uses::note_owned`].
+    #[inline(always)]
+    pub(crate) fn is_owned(&self, lease: Lease) -> bool {
+        // Relaxed: as in `before`.
+        self.owner.load(Ordering::Relaxed) == lease.0
+    }
+
+    /// Notes the next work of the owner. As for [`Uses::note`], and [`Uses::is_owned`]
+    /// was seen by this work.
+    #[inline(always)]
+    pub(crate) fn note_owned(&self, words: OwnWords, access: Access) {
+        let [write, read] = &self.inline[..2] else { unreachable!("there are four") };
+        match access {
+            Access::Read => read.store(words.read, Ordering::Relaxed),
+            Access::Write => write.store(words.read | WRITE, Ordering::Relaxed),
+            Access::Exclusive => {
+                write.store(words.read | WRITE, Ordering::Relaxed);
+                read.store(words.kept, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Gives memory that nobody else has to its first owner: to be used behind work
+    /// number `behind` of the stream, if that is not 0.
+    #[inline]
+    pub(crate) fn hand_out(&self, (stream, lease): (StreamId, Lease), behind: u64) {
+        let entry = Use { stream, is_write: true, sequence: behind, is_handover: true };
+        self.inline[0].store(Packed::new(entry).0, Ordering::Relaxed);
+        self.inline[1].store(kept_read(stream), Ordering::Relaxed);
+        self.owner.store(lease.0, Ordering::Relaxed);
+    }
+
     /// A quick look whether work with these uses of its own, and this access, has to
     /// wait for nothing and no graph holds the memory. If not, there is
     /// [`Uses::before`].
@@ -142,7 +250,8 @@ impl Uses {
             if word == 0 {
                 return true;
             }
-            if !own.has(word) && (access != Access::Read || word & WRITE != 0) {
+            let is_own = own.has(word) || Packed(word).is_kept();
+            if !is_own && (access != Access::Read || word & WRITE != 0) {
                 return false;
             }
         }
@@ -165,9 +274,12 @@ impl Uses {
         for word in &self.inline {
             // Relaxed: conflicting uses are ordered by Rust's borrow rules, and
             // whatever handed the reference over between threads synchronised.
-            let Some(entry) = Packed(word.load(Ordering::Relaxed)).get() else { return Ok(()) };
-            if is_before(entry, (stream, first), access) {
-                wait(entry)?;
+            let word = Packed(word.load(Ordering::Relaxed));
+            if word == Packed::NONE {
+                return Ok(());
+            }
+            if !word.is_kept() && is_before(word.get(), (stream, first), access) {
+                wait(word.get())?;
             }
         }
         if self.has_more(Ordering::Acquire) {
@@ -184,7 +296,7 @@ impl Uses {
         wait: &mut dyn FnMut(Use) -> Result<(), E>,
     ) -> Result<(), E> {
         let entries: Vec<u64> = lock(&self.more).clone();
-        for entry in entries.into_iter().filter_map(|word| Packed(word).get()) {
+        for entry in entries.into_iter().map(|word| Packed(word).get()) {
             if is_before(entry, stream, access) {
                 wait(entry)?;
             }
@@ -192,40 +304,45 @@ impl Uses {
         Ok(())
     }
 
-    /// Notes that work number `sequence` of `stream` uses the memory. The caller
-    /// holds the stream's lock and has called [`Uses::before`].
+    /// Notes that work number `sequence` of `stream`, which `lease` has, uses the
+    /// memory. The caller holds the stream's lock and has called [`Uses::before`].
     #[inline]
-    pub(crate) fn note(&self, stream: StreamId, access: Access, sequence: u64) {
+    pub(crate) fn note(&self, (stream, lease): (StreamId, Lease), access: Access, sequence: u64) {
         let is_write = access != Access::Read;
         let new = Packed::new(Use { stream, is_write, sequence, is_handover: false });
         if access == Access::Exclusive {
-            // The work waits for every other use: theirs need no entry any more.
-            self.inline[0].store(new.0, Ordering::Relaxed);
-            if self.inline[1].load(Ordering::Relaxed) != 0 {
-                self.forget_others();
-            }
-            return;
-        }
-        if Packed(self.inline[0].load(Ordering::Relaxed)).is_same_slot(new) {
-            self.inline[0].store(new.0, Ordering::Relaxed);
+            self.note_alone(new, lease);
         } else {
-            self.note_behind(new);
+            self.note_beside(new);
         }
     }
 
-    /// Forgets all uses but the first. Nobody else has the memory.
-    fn forget_others(&self) {
-        for word in &self.inline[1..] {
-            word.store(0, Ordering::Relaxed);
+    /// Notes work that waits for every other use: theirs need no entry any more.
+    /// Nobody else has the memory.
+    fn note_alone(&self, new: Packed, lease: Lease) {
+        self.inline[0].store(new.0, Ordering::Relaxed);
+        self.inline[1].store(kept_read(new.stream()), Ordering::Relaxed);
+        if self.inline[2].load(Ordering::Relaxed) != 0 {
+            for word in &self.inline[2..] {
+                word.store(0, Ordering::Relaxed);
+            }
+            if self.has_more(Ordering::Relaxed) {
+                lock(&self.more).clear();
+                self.flags.fetch_and(!HAS_MORE, Ordering::Relaxed);
+            }
         }
-        if self.has_more(Ordering::Relaxed) {
-            lock(&self.more).clear();
-            self.flags.fetch_and(!HAS_MORE, Ordering::Relaxed);
-        }
+        // Work on what a graph holds always has to look for its replays.
+        let owner = if self.is_held() { Lease::NOBODY } else { lease };
+        self.owner.store(owner.0, Ordering::Relaxed);
     }
 
-    /// Notes a use that is not of the first one's kind.
-    fn note_behind(&self, new: Packed) {
+    /// Notes a use while others may be noting theirs.
+    fn note_beside(&self, new: Packed) {
+        let first = Packed(self.inline[0].load(Ordering::Relaxed));
+        if first.stream() != new.stream() {
+            // Before the use is noted: an owner that still sees itself has its places.
+            self.owner.store(Lease::NOBODY.0, Ordering::Relaxed);
+        }
         for word in &self.inline {
             let old = Packed(word.load(Ordering::Relaxed));
             if old.is_same_slot(new) {
@@ -241,13 +358,6 @@ impl Uses {
             }
         }
         self.note_more(new);
-    }
-
-    /// Notes that the memory, which nobody has used since it was handed out, may be used
-    /// behind work number `sequence` of `stream`.
-    pub(crate) fn note_handover(&self, stream: StreamId, sequence: u64) {
-        let entry = Use { stream, is_write: true, sequence, is_handover: true };
-        self.inline[0].store(Packed::new(entry).0, Ordering::Relaxed);
     }
 
     #[cold]
@@ -269,8 +379,7 @@ impl Uses {
         let is_known = self.inline.iter().any(|word| is_later(word.load(Ordering::Relaxed)))
             || lock(&self.more).iter().any(|&word| is_later(word));
         if !is_known {
-            let access = if entry.is_write { Access::Write } else { Access::Read };
-            self.note(entry.stream, access, entry.sequence);
+            self.note_beside(Packed::new(Use { is_handover: false, ..entry }));
         }
     }
 
@@ -287,6 +396,7 @@ impl Uses {
     /// Notes that a graph holds the memory.
     pub(crate) fn set_held(&self) {
         self.flags.fetch_or(IS_HELD, Ordering::Release);
+        self.owner.store(Lease::NOBODY.0, Ordering::Relaxed);
     }
 
     /// Every use that is noted.
@@ -294,7 +404,7 @@ impl Uses {
         let inline = self.inline.iter().map(|word| word.load(Ordering::Relaxed));
         let mut words: Vec<u64> = inline.collect();
         words.extend(lock(&self.more).iter());
-        words.into_iter().filter_map(|word| Packed(word).get()).collect()
+        words.into_iter().map(Packed).filter(|word| !word.is_kept()).map(Packed::get).collect()
     }
 
     /// The use on whose stream to read the memory: that of a last writer if there
@@ -310,281 +420,42 @@ impl Uses {
     pub(crate) fn only_user(&self) -> Option<Option<StreamId>> {
         let mut only = None;
         for word in &self.inline {
-            let Some(entry) = Packed(word.load(Ordering::Relaxed)).get() else {
+            let word = Packed(word.load(Ordering::Relaxed));
+            if word == Packed::NONE {
                 return Some(only);
-            };
-            if only.is_some_and(|stream| stream != entry.stream) {
+            }
+            if word.is_kept() {
+                continue;
+            }
+            if only.is_some_and(|stream| stream != word.stream()) {
                 return None;
             }
-            only = Some(entry.stream);
+            only = Some(word.stream());
         }
         if self.has_more(Ordering::Acquire) { None } else { Some(only) }
     }
 
     /// The stream on which to free the memory: the latest to join its users, so
     /// that those who had it before need not wait.
-    #[inline]
     pub(crate) fn last_user(&self) -> Option<StreamId> {
-        let first = Packed(self.inline[0].load(Ordering::Relaxed)).get()?;
-        if Packed(self.inline[1].load(Ordering::Relaxed)) == Packed::NONE {
-            return Some(first.stream);
-        }
         self.all().last().map(|entry| entry.stream)
     }
 }
 
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
+/// The place of a stream's read, kept for it.
+#[inline]
+fn kept_read(stream: StreamId) -> u64 {
+    u64::from(stream.0) << 48
+}
 
-    fn waits(uses: &Uses, stream: u16, access: Access) -> Vec<(u16, bool, u64)> {
-        let mut found = Vec::new();
-        let result: Result<(), ()> = uses.before((StreamId(stream), 0), access, &mut |entry| {
-            found.push((entry.stream.0, entry.is_write, entry.sequence));
-            Ok(())
-        });
-        assert_eq!(result, Ok(()));
-        found.sort_unstable();
-        found
-    }
-
-    #[test]
-    fn entries_survive_packing() {
-        for entry in [
-            Use { stream: StreamId(1), is_write: false, sequence: 0, is_handover: false },
-            Use { stream: StreamId(1), is_write: true, sequence: 7, is_handover: true },
-            Use {
-                stream: StreamId(u16::MAX),
-                is_write: true,
-                sequence: SEQUENCE_MASK,
-                is_handover: false,
-            },
-        ] {
-            assert_eq!(Packed::new(entry).get(), Some(entry));
-        }
-        assert_eq!(Packed::NONE.get(), None);
-    }
-
-    #[test]
-    fn the_quick_look_finds_what_the_close_one_finds() {
-        let mut state = 1u64;
-        let mut pick = |len: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % len
-        };
-        let (mut free, mut busy) = (0, 0);
-        for _ in 0..20_000 {
-            let uses = Uses::default();
-            for _ in 0..pick(7) {
-                let access = if pick(3) == 0 { Access::Write } else { Access::Read };
-                uses.note(StreamId(pick(3) as u16 + 1), access, pick(4));
-            }
-            let (stream, first) = (StreamId(pick(3) as u16 + 1), pick(4));
-            let access = [Access::Read, Access::Write, Access::Exclusive][pick(3) as usize];
-            let mut waits = 0;
-            let _ = uses.before((stream, first), access, &mut |_| {
-                waits += 1;
-                Ok::<(), ()>(())
-            });
-            let is_free = uses.is_free(Own::new((stream, first)), access);
-            // With more uses than fit inline it does not look.
-            assert_eq!(is_free, waits == 0 && !uses.has_more(Ordering::Relaxed));
-            free += u32::from(is_free);
-            busy += u32::from(!is_free);
-        }
-        assert!(free > 1000 && busy > 1000, "{free} free, {busy} busy");
-        uses_of_a_graph_are_not_free();
-    }
-
-    fn uses_of_a_graph_are_not_free() {
-        let uses = Uses::default();
-        let own = Own::new((StreamId(1), 0));
-        assert!(uses.is_free(own, Access::Exclusive));
-        uses.set_held();
-        assert!(!uses.is_free(own, Access::Read) && uses.is_held());
-    }
-
-    #[test]
-    fn one_stream_never_waits_for_itself() {
-        let uses = Uses::default();
-        for sequence in 1..100 {
-            let access = [Access::Read, Access::Write, Access::Exclusive][sequence as usize % 3];
-            assert!(waits(&uses, 7, access).is_empty());
-            uses.note(StreamId(7), access, sequence);
-        }
-        assert!(uses.all().len() <= 2);
-    }
-
-    #[test]
-    fn a_read_waits_for_writes_and_a_write_for_everything() {
-        let uses = Uses::default();
-        uses.note(StreamId(1), Access::Exclusive, 10);
-        uses.note(StreamId(2), Access::Read, 20);
-        uses.note(StreamId(1), Access::Read, 30);
-        assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 10)]);
-        assert_eq!(
-            waits(&uses, 3, Access::Exclusive),
-            [(1, false, 30), (1, true, 10), (2, false, 20)]
-        );
-        assert_eq!(waits(&uses, 1, Access::Exclusive), [(2, false, 20)]);
-        uses.note(StreamId(3), Access::Exclusive, 40);
-        assert_eq!(uses.all().len(), 1);
-        assert_eq!(waits(&uses, 1, Access::Read), [(3, true, 40)]);
-    }
-
-    #[test]
-    fn uses_from_elsewhere_never_hide_later_ones() {
-        let uses = Uses::default();
-        for stream in 1..8 {
-            for sequence in [7, 9, 3] {
-                uses.note_latest(Use {
-                    stream: StreamId(stream),
-                    is_write: true,
-                    sequence,
-                    is_handover: false,
-                });
-            }
-            uses.note_latest(Use {
-                stream: StreamId(stream),
-                is_write: false,
-                sequence: 1,
-                is_handover: false,
-            });
-        }
-        let found = waits(&uses, 100, Access::Exclusive);
-        let expected = (1..8).flat_map(|stream| [(stream, false, 1), (stream, true, 9)]);
-        assert_eq!(found, expected.collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_later_fast_reader_does_not_hide_an_earlier_slow_one() {
-        let uses = Uses::default();
-        uses.note(StreamId(1), Access::Exclusive, 1);
-        for stream in 2..40 {
-            uses.note(StreamId(stream), Access::Read, u64::from(stream) * 100);
-        }
-        let found = waits(&uses, 1, Access::Exclusive);
-        assert_eq!(found.len(), 38);
-        assert!((2..40).all(|stream| found.contains(&(stream, false, u64::from(stream) * 100))));
-        for stream in 2..40 {
-            uses.note(StreamId(stream), Access::Read, 5000);
-        }
-        assert_eq!(waits(&uses, 1, Access::Exclusive).len(), 38);
-        uses.note(StreamId(1), Access::Exclusive, 2);
-        assert_eq!(uses.all().len(), 1);
-    }
-
-    #[test]
-    fn concurrent_readers_all_leave_their_entries() {
-        let uses = Uses::default();
-        std::thread::scope(|scope| {
-            for stream in 1..=8 {
-                let uses = &uses;
-                scope.spawn(move || {
-                    for sequence in 1..=2000 {
-                        uses.note(StreamId(stream), Access::Read, sequence);
-                    }
-                });
-            }
-        });
-        let found = waits(&uses, 100, Access::Exclusive);
-        let expected: Vec<_> = (1..=8).map(|stream| (stream, false, 2000)).collect();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn disjoint_parts_written_on_two_streams_are_both_remembered() {
-        let uses = Uses::default();
-        uses.note(StreamId(1), Access::Write, 1);
-        uses.note(StreamId(2), Access::Write, 1);
-        assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 1), (2, true, 1)]);
-        assert!(uses.last_write().is_some_and(|entry| entry.is_write));
-        uses.note(StreamId(3), Access::Read, 1);
-        assert_eq!(uses.last_user(), Some(StreamId(3)));
-        assert!(uses.last_write().is_some_and(|entry| entry.stream != StreamId(3)));
-    }
+/// A stream of the tests, with a lease of its own.
+#[cfg(test)]
+fn by(stream: u16) -> (StreamId, Lease) {
+    (StreamId(stream), Lease(1000 + u64::from(stream)))
 }
 
 #[cfg(all(test, loom))]
-mod models {
-    use super::*;
-
-    fn waits(uses: &Uses, stream: u16, access: Access) -> Vec<(u16, bool, u64)> {
-        let mut found = Vec::new();
-        let result: Result<(), ()> = uses.before((StreamId(stream), 0), access, &mut |entry| {
-            found.push((entry.stream.0, entry.is_write, entry.sequence));
-            Ok(())
-        });
-        assert_eq!(result, Ok(()));
-        found.sort_unstable();
-        found
-    }
-
-    /// Readers on three streams race for the places of one allocation, each twice:
-    /// a writer who comes after them finds the last use of each.
-    #[test]
-    fn loom_no_reader_is_lost() {
-        // More switches than that between three threads take minutes to go through.
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
-        model.check(|| {
-            let uses = loom::sync::Arc::new(Uses::default());
-            uses.note(StreamId(9), Access::Exclusive, 1);
-            let readers: Vec<_> = (1..=2)
-                .map(|stream| {
-                    let uses = loom::sync::Arc::clone(&uses);
-                    loom::thread::spawn(move || {
-                        assert_eq!(waits(&uses, stream, Access::Read), [(9, true, 1)]);
-                        uses.note(StreamId(stream), Access::Read, 1);
-                        uses.note(StreamId(stream), Access::Read, 2);
-                    })
-                })
-                .collect();
-            uses.note(StreamId(9), Access::Read, 5);
-            for reader in readers {
-                reader.join().unwrap();
-            }
-            assert_eq!(waits(&uses, 9, Access::Exclusive), [(1, false, 2), (2, false, 2)]);
-            uses.note(StreamId(9), Access::Exclusive, 6);
-            assert_eq!(waits(&uses, 1, Access::Read), [(9, true, 6)]);
-        });
-    }
-
-    /// The same where the inline places are full and the rest is behind a lock.
-    #[test]
-    fn loom_no_reader_is_lost_beyond_the_inline_places() {
-        loom::model(|| {
-            let uses = loom::sync::Arc::new(Uses::default());
-            for stream in 10..13 {
-                uses.note(StreamId(stream), Access::Read, 1);
-            }
-            let readers: Vec<_> = (1..=2)
-                .map(|stream| {
-                    let uses = loom::sync::Arc::clone(&uses);
-                    loom::thread::spawn(move || uses.note(StreamId(stream), Access::Read, 7))
-                })
-                .collect();
-            for reader in readers {
-                reader.join().unwrap();
-            }
-            let found = waits(&uses, 9, Access::Exclusive);
-            assert_eq!(found.len(), 5, "{found:?}");
-            assert!(found.contains(&(1, false, 7)) && found.contains(&(2, false, 7)));
-        });
-    }
-
-    /// Parts of one allocation are written on two streams at the same time.
-    #[test]
-    fn loom_no_writer_of_a_part_is_lost() {
-        loom::model(|| {
-            let uses = loom::sync::Arc::new(Uses::default());
-            let other = {
-                let uses = loom::sync::Arc::clone(&uses);
-                loom::thread::spawn(move || uses.note(StreamId(1), Access::Write, 3))
-            };
-            uses.note(StreamId(2), Access::Write, 4);
-            other.join().unwrap();
-            assert_eq!(waits(&uses, 3, Access::Read), [(1, true, 3), (2, true, 4)]);
-        });
-    }
-}
+#[path = "timeline/tests/models.rs"]
+mod models;
+#[cfg(all(test, not(loom)))]
+mod tests;

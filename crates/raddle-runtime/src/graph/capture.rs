@@ -40,23 +40,26 @@ impl Stream {
         Ok(table)
     }
 
-    /// Enqueues work on a GPU's stream that is being captured: the graph holds the
-    /// memory, and the driver the work.
+    /// Prepares work on a GPU's stream that is being captured: the graph holds the
+    /// memory, and the driver is going to hold the work.
     #[cold]
-    pub(crate) fn submit_captured(
+    pub(crate) fn hold_captured(
         &self,
         operation: Operation,
         accesses: &Accesses<'_>,
-        work: impl FnOnce(Option<&raddle_cuda::Stream>, &mut QueueState) -> Result<()>,
         state: &mut QueueState,
-    ) -> Result<Point> {
-        let queue = self.queue();
-        if !operation.is_capturable() || queue.raw.is_none() {
+    ) -> Result<()> {
+        if !operation.is_capturable() || self.queue().raw.is_none() {
             return Err(captured(operation.name()));
         }
-        self.hold(operation.name(), accesses, state)?;
-        work(queue.raw.as_ref(), state).map_err(|error| self.with_context(error))?;
-        Ok(queue.point())
+        self.hold(operation.name(), accesses, state)
+    }
+
+    /// Where captured work stands: behind what was enqueued before the capture.
+    #[cold]
+    pub(crate) fn captured_point(&self, worked: Result<()>) -> Result<Point> {
+        worked.map_err(|error| self.with_context(error))?;
+        Ok(self.queue().point())
     }
 
     /// Has the graph that is being captured hold the memory.

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use crate::error::Result;
 use crate::memory::Region;
 use crate::sync::lock;
-use crate::timeline::{Access, StreamId, Use, Uses};
+use crate::timeline::{Access, Lease, StreamId, Use, Uses};
 
 /// Number of a graph on its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -169,7 +169,7 @@ impl Table {
         let Some(order) = self.orders.get_mut(&graph) else { return };
         order.last = Some(replay);
         // It came after everything outside: the next replay only needs this one.
-        order.outside.note(stream, Access::Exclusive, sequence);
+        order.outside.note((stream, Lease::NOBODY), Access::Exclusive, sequence);
         for peer in std::mem::take(&mut order.peers) {
             if let Some(other) = self.orders.get(&peer) {
                 note_all(&other.outside, &[replay]);

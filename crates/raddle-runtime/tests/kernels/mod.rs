@@ -136,8 +136,10 @@ pub fn eight<'k>(
     target: impl KernelArg<'k, PerThread<f32>>,
 ) -> KernelCall<'k, Eight> {
     let mut binder = Binder::new(&EIGHT);
-    let [a, b, c, d, e, f, g] =
-        sources.map(|source| KernelArg::<&'static [f32]>::bind(source, &mut binder));
+    // One by one, as `#[kernel]` has it.
+    let [a, b, c, d, e, f, g] = sources;
+    let mut read = |source| KernelArg::<&'static [f32]>::bind(source, &mut binder);
+    let (a, b, c, d, e, f, g) = (read(a), read(b), read(c), read(d), read(e), read(f), read(g));
     let params = [a, b, c, d, e, f, g, target.bind(&mut binder)];
     // SAFETY: `params` holds what was bound.
     unsafe { binder.finish(params) }
