@@ -597,7 +597,10 @@ fn work_is_awaited_from_many_tasks() {
     let stream = device.stream().unwrap();
     let (mut target, source) = (stream.zeros::<u32>(1000).unwrap(), stream.zeros(1000).unwrap());
     stream.launch(Grid::cover(1000, 128), mix(20_000_000, &mut target, &source, 1)).unwrap();
-    let _forgotten = std::mem::ManuallyDrop::new(stream.done());
+    // A forgotten future leaks what it holds: not where a tool looks for leaks.
+    if std::env::var_os("RADDLE_TEST_LEAKS").is_none() {
+        let _forgotten = std::mem::ManuallyDrop::new(stream.done());
+    }
     drop(stream.to_vec_async(&target).unwrap());
     runtime.block_on(stream.done()).unwrap();
 }

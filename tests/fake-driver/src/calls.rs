@@ -1,7 +1,7 @@
 //! The gate that every driver function passes: counting, injected errors, hiding.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::handles::{Code, Result};
@@ -28,12 +28,14 @@ pub(crate) struct Function {
     pub(crate) effect: Effect,
     pub(crate) count: AtomicU64,
     pub(crate) is_hidden: AtomicBool,
+    /// Where the driver behind this one has the function; 0 if there is none.
+    pub(crate) real: AtomicUsize,
 }
 
 impl Function {
     pub(crate) const fn new(name: &'static str, since: i32, effect: Effect) -> Self {
         let (count, is_hidden) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { name, since, effect, count, is_hidden }
+        Self { name, since, effect, count, is_hidden, real: AtomicUsize::new(0) }
     }
 }
 
@@ -102,6 +104,14 @@ impl Injector {
     }
 }
 
+/// The error for a call of `name`, if this one is to fail.
+pub(crate) fn strike(name: &'static str) -> Option<Injection> {
+    if !IS_ARMED.load(Ordering::Acquire) {
+        return None;
+    }
+    INJECTOR.lock().unwrap_or_else(PoisonError::into_inner).strike(name)
+}
+
 thread_local! {
     /// Whether the thread is inside a host function, where CUDA calls are forbidden.
     pub(crate) static IN_HOST_FUNCTION: Cell<bool> = const { Cell::new(false) };
@@ -115,12 +125,7 @@ pub(crate) fn gate(function: &'static Function, body: impl FnOnce(&mut Locked) -
         world.violate(format!("{} was called in a host function", function.name));
         return 800;
     }
-    let mut injected = None;
-    if IS_ARMED.load(Ordering::Acquire) {
-        let mut injector = INJECTOR.lock().unwrap_or_else(PoisonError::into_inner);
-        injected = injector.strike(function.name);
-    }
-    let Some(injection) = injected else {
+    let Some(injection) = strike(function.name) else {
         return body(&mut world).err().unwrap_or(0);
     };
     if function.effect == Effect::After {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::marker::PhantomData;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libloading::Library;
 
@@ -167,12 +167,18 @@ impl Fake {
     #[must_use]
     pub fn load() -> Self {
         static LOADED: std::sync::OnceLock<Fake> = std::sync::OnceLock::new();
-        *LOADED.get_or_init(Self::open)
+        *LOADED.get_or_init(|| Self::open(&library()))
     }
 
-    fn open() -> Self {
+    /// Loads the library from another file: a driver of its own.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be loaded.
+    #[must_use]
+    pub fn open(path: &Path) -> Self {
         // SAFETY: our own library, which runs no initialisers.
-        let library = unsafe { Library::new(library()) }.expect("the fake driver loads");
+        let library = unsafe { Library::new(path) }.expect("the fake driver loads");
         let library = std::mem::ManuallyDrop::new(library);
         // SAFETY: the signature is that of `entry`, in the same source.
         let control = unsafe { library.get::<Control>(b"fake_cuda_control") };

@@ -114,6 +114,10 @@ pub(crate) fn answer(request: &str) -> String {
             format!("{count}\n{}", list.join("\n"))
         }
         "run" => run(&rest),
+        "forward" => match crate::forward::begin(rest.first().unwrap_or(&"")) {
+            Ok(()) => String::new(),
+            Err(reason) => format!("error: {reason}"),
+        },
         "functions" => {
             let names: Vec<&str> = crate::entry::functions().map(|f| f.name).collect();
             names.join("\n")

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use crate::api::{device, event, memory, module, pool, stream, virtual_memory};
 use crate::calls::{Effect, Function, gate};
 use crate::control::{Describe, Run};
+use crate::forward;
 use crate::graphs;
 use crate::handles::{Handle, In, NOT_FOUND, Out, Text};
 
@@ -26,6 +27,15 @@ macro_rules! rows {
         vec![$({
             static FUNCTION: Function = Function::new($name, $since, Effect::$effect);
             unsafe extern "system" fn entry($($arg: $type),*) -> u32 {
+                let real = FUNCTION.real.load(Ordering::Acquire);
+                if real != 0 {
+                    // SAFETY: another driver's function of the same name and version.
+                    let real = unsafe {
+                        std::mem::transmute::<usize, unsafe extern "system" fn($($type),*) -> u32>(real)
+                    };
+                    // SAFETY: the caller's contract is that of the function.
+                    return forward::gate(&FUNCTION, || unsafe { real($($arg),*) });
+                }
                 gate(&FUNCTION, |world| $call(world, $($arg),*))
             }
             let entry: unsafe extern "system" fn($($type),*) -> u32 = entry;
@@ -206,12 +216,38 @@ pub unsafe extern "system" fn cuGetProcAddress_v2(
     let row = rows.iter().rev().find(|row| {
         row.function.since <= version && !row.function.is_hidden.load(Ordering::Acquire)
     });
+    if let Some(real) = forward::resolve(&name, version) {
+        return forwarded(row, real, Out(address), Out(status));
+    }
     let found = row.map_or(0, |row| row.address);
     // 1 says that there is no such function.
     Out(status).set_if(u32::from(row.is_none()));
     match Out(address).set(std::ptr::with_exposed_provenance_mut(found)) {
         Ok(()) if row.is_some() => 0,
         Ok(()) => NOT_FOUND,
+        Err(code) => code,
+    }
+}
+
+/// The answer where a driver behind this one has the function at `real`: this one's
+/// entry in front of it, if there is one.
+fn forwarded(
+    row: Option<&Row>,
+    real: *mut c_void,
+    address: Out<*mut c_void>,
+    status: Out<u32>,
+) -> u32 {
+    status.set_if(u32::from(real.is_null()));
+    let found = match row {
+        Some(row) if !real.is_null() => {
+            row.function.real.store(real.expose_provenance(), Ordering::Release);
+            std::ptr::with_exposed_provenance_mut(row.address)
+        }
+        _ => real,
+    };
+    match address.set(found) {
+        Ok(()) if real.is_null() => NOT_FOUND,
+        Ok(()) => 0,
         Err(code) => code,
     }
 }

@@ -15,7 +15,8 @@
 //!   before allocation, after the free and beyond the end, double frees, and
 //!   frees under pending work are reported, and what is alive can be listed.
 //! - `calls` counts the calls of each function and lets the n-th one fail with
-//!   any code; functions can be hidden, as an older driver lacks them.
+//!   any code; functions can be hidden, as an older driver lacks them. `forward`
+//!   does the same in front of another driver, a real one for example.
 //!
 //! Device memory has addresses that the host cannot touch. Kernels are host
 //! functions registered by name; they reach memory through the ledger.
@@ -28,6 +29,7 @@ mod calls;
 mod client;
 mod control;
 mod entry;
+mod forward;
 mod graphs;
 mod handles;
 mod ledger;

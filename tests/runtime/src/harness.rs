@@ -72,6 +72,13 @@ pub fn panic_in(fake: &Fake, kernel: &str, pass: u64, index: u64) {
     fake.ask(&format!("panic {kernel} {pass} {record}"));
 }
 
+/// Whether a tool looks for leaks (`RADDLE_TEST_LEAKS` is set), so that nothing is to be
+/// leaked on purpose.
+#[must_use]
+pub fn looks_for_leaks() -> bool {
+    std::env::var_os("RADDLE_TEST_LEAKS").is_some()
+}
+
 /// Writes a figure past the test harness's capture.
 pub fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "note: {text}");
