@@ -8,13 +8,14 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
-use crate::context::Context;
+use crate::context::{Context, Entry};
 use crate::error::{Error, Result, check};
 use crate::launch::Shape;
 use crate::module::Function;
 use crate::stream::Stream;
 use crate::sys::{
     CAPTURE_ACTIVE, CAPTURE_RELAXED, CuGraph, CuGraphExec, CuGraphNode, CuKernelNodeParams,
+    GraphLaunch,
 };
 
 /// A graph as it was captured: nodes and their order, not yet runnable.
@@ -38,8 +39,11 @@ unsafe impl Sync for GraphNode {}
 
 /// An instantiated graph.
 pub struct GraphExec {
-    context: Arc<Context>,
     raw: CuGraphExec,
+    /// What a replay needs, copied to where it finds it.
+    entry: Entry,
+    launch: GraphLaunch,
+    context: Arc<Context>,
 }
 
 // SAFETY: as for `Graph`; launches of one instance are serialised by the caller.
@@ -137,10 +141,12 @@ impl Graph {
     pub fn instantiate(&self) -> Result<GraphExec> {
         let api = self.context.enter()?;
         let make = api.graph_instantiate.ok_or(missing("cuGraphInstantiateWithFlags", (11, 4)))?;
+        let launch = api.graph_launch.ok_or(missing("cuGraphLaunch", (10, 0)))?;
         let mut raw: CuGraphExec = std::ptr::null_mut();
         // SAFETY: writes one handle, destroyed in `drop`.
         check("cuGraphInstantiateWithFlags", unsafe { make(&raw mut raw, self.raw, 0) })?;
-        Ok(GraphExec { context: Arc::clone(&self.context), raw })
+        let (entry, context) = (Entry::new(&self.context), Arc::clone(&self.context));
+        Ok(GraphExec { raw, entry, launch, context })
     }
 }
 
@@ -174,10 +180,12 @@ impl GraphExec {
     /// A failed driver call.
     #[inline]
     pub unsafe fn launch(&self, stream: &Stream) -> Result<()> {
-        let api = self.context.enter()?;
-        let launch = api.graph_launch.ok_or(missing("cuGraphLaunch", (10, 0)))?;
-        // SAFETY: the caller's contract; both handles live for the call.
-        check("cuGraphLaunch", unsafe { launch(self.raw, stream.raw) })
+        self.context.check_usable()?;
+        let status = self.entry.with(|| {
+            // SAFETY: the caller's contract; both handles live for the call.
+            unsafe { (self.launch)(self.raw, stream.raw) }
+        });
+        check("cuGraphLaunch", status)
     }
 
     /// Brings the instance to the device ahead of its first replay.

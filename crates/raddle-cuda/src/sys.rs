@@ -37,6 +37,9 @@ pub(crate) type LaunchKernel = unsafe extern "system" fn(
     *mut *mut c_void,
 ) -> CuResult;
 
+/// `cuGraphLaunch`.
+pub(crate) type GraphLaunch = unsafe extern "system" fn(CuGraphExec, CuStream) -> CuResult;
+
 /// `CUuuid`.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]

@@ -62,7 +62,9 @@ impl Queue {
 
     /// Notes that a graph is about to be replayed. The caller holds the queue's lock.
     pub(crate) fn note_replay(&self, graph: &Arc<GraphSlot>) {
-        graph.begin(self.id, self.enqueued.load(Ordering::Relaxed) + 1);
+        if !graph.begin(self.id, self.enqueued.load(Ordering::Relaxed) + 1) {
+            return;
+        }
         let mut sources = lock(&self.sources);
         if !sources.graphs.iter().any(|known| Arc::ptr_eq(known, graph)) {
             sources.graphs.push(Arc::clone(graph));

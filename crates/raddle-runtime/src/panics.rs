@@ -247,12 +247,20 @@ impl GraphSlot {
         self.slot.tag(number, kernel)
     }
 
-    /// Notes a replay that is about to be enqueued. Replays are noted in order.
-    pub(crate) fn begin(&self, stream: StreamId, sequence: u64) {
+    /// Notes a replay that is about to be enqueued. Replays are noted in order. Whether
+    /// the stream may not know of the graph: not if its last replay, which was on the
+    /// same stream, is still noted.
+    pub(crate) fn begin(&self, stream: StreamId, sequence: u64) -> bool {
         let mut replays = lock(&self.replays);
         match replays.last_mut() {
-            Some(row) if row.stream == stream => row.last = sequence,
-            _ => replays.push(Replays { stream, first: sequence, last: sequence }),
+            Some(row) if row.stream == stream => {
+                row.last = sequence;
+                false
+            }
+            _ => {
+                replays.push(Replays { stream, first: sequence, last: sequence });
+                true
+            }
         }
     }
 

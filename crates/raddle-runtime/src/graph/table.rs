@@ -10,6 +10,7 @@
 //! is never freed under the table's lock.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard};
 
 use crate::error::Result;
@@ -21,6 +22,28 @@ use crate::timeline::{Access, Lease, StreamId, Use, Uses};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct GraphId(u64);
 
+/// Numbers and addresses are spread well enough as they are: a replay has no time to
+/// hash them.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u64(self.0 << 8 ^ u64::from(byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The table takes high bits for one thing and low ones for another.
+        self.0 = number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+}
+
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Spread>>;
+
 /// The graphs of one device and the memory they hold.
 #[derive(Default)]
 pub(crate) struct GraphTable {
@@ -31,9 +54,9 @@ pub(crate) struct GraphTable {
 #[derive(Default)]
 pub(crate) struct Table {
     last_id: u64,
-    orders: HashMap<GraphId, Order>,
+    orders: Map<GraphId, Order>,
     /// By address.
-    held: HashMap<u64, Holding>,
+    held: Map<u64, Holding>,
 }
 
 /// What one graph's replays come after.
@@ -170,13 +193,15 @@ impl Table {
         order.last = Some(replay);
         // It came after everything outside: the next replay only needs this one.
         order.outside.note((stream, Lease::NOBODY), Access::Exclusive, sequence);
-        for peer in std::mem::take(&mut order.peers) {
-            if let Some(other) = self.orders.get(&peer) {
-                note_all(&other.outside, &[replay]);
-            }
-            if let Some(order) = self.orders.get_mut(&graph) {
-                order.peers.push(peer);
-            }
+        if order.peers.is_empty() {
+            return;
+        }
+        let peers = std::mem::take(&mut order.peers);
+        for other in peers.iter().filter_map(|peer| self.orders.get(peer)) {
+            note_all(&other.outside, &[replay]);
+        }
+        if let Some(order) = self.orders.get_mut(&graph) {
+            order.peers = peers;
         }
     }
 
