@@ -11,3 +11,4 @@ mod holes;
 mod memory;
 mod missing;
 mod panics;
+mod spans;
