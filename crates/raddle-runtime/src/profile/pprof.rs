@@ -148,8 +148,10 @@ impl Tables {
         let new = self.functions.len() as u64 + 1;
         let id = *self.functions.entry((name, file)).or_insert(new);
         if id == new {
+            // Without the linker's name (field 3): from a name that is the same, pprof
+            // takes away what looks like a template's parameters to it.
             let mut function = Message::default();
-            function.number(1, id).number(2, name_id).number(3, name_id).number(4, file_id);
+            function.number(1, id).number(2, name_id).number(4, file_id);
             self.out.message(5, &function);
         }
         id

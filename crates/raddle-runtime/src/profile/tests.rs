@@ -235,6 +235,61 @@ fn a_pprof_file_says_what_the_profile_says() {
     drop(held);
 }
 
+/// What `go tool pprof` prints for a file, or `None` where there is no Go.
+fn go_pprof(file: &std::path::Path, arguments: &[&str]) -> Option<String> {
+    let mut command = std::process::Command::new("go");
+    command.args(["tool", "pprof"]).args(arguments).arg(file);
+    let Ok(output) = command.output() else {
+        let line = "a_pprof_file_is_read_by_pprof: skipped: there is no `go` here\n";
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+        return None;
+    };
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    Some(text)
+}
+
+#[test]
+fn a_pprof_file_is_read_by_pprof() {
+    if !has_symbols() {
+        return;
+    }
+    set_memory_profile(MemoryProfileMode::Full);
+    #[inline(never)]
+    fn held_for_go(stream: &Stream) -> Buffer<u8> {
+        stream.zeros(5 << 20).unwrap()
+    }
+    let device = Device::new_cpu();
+    let stream = device.stream().unwrap();
+    let held = [held_for_go(&stream), held_for_go(&stream)];
+    drop(held_for_go(&stream));
+    let file = std::env::temp_dir().join(format!("raddle-pprof-{}.pb.gz", std::process::id()));
+    std::fs::write(&file, MemoryProfile::now().to_pprof()).unwrap();
+    // The default sample type is what is held; others are asked for by name.
+    let answers = [
+        vec!["-top", "-unit=B"],
+        vec!["-top", "-sample_index=alloc_objects", "-nodecount=100"],
+        vec!["-traces", "-sample_index=inuse_objects"],
+        vec!["-tags"],
+    ];
+    let answers = answers.map(|arguments| go_pprof(&file, &arguments));
+    std::fs::remove_file(&file).unwrap();
+    let [Some(top), Some(made), Some(traces), Some(tags)] = answers else { return };
+    let flat = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.trim_end().ends_with(name));
+        line.and_then(|line| line.split_whitespace().next()).map(str::to_owned)
+    };
+    assert!(top.contains("Type: inuse_space"), "{top}");
+    assert_eq!(flat(&top, "::held_for_go").as_deref(), Some("10485760B"), "{top}");
+    assert_eq!(flat(&made, "::held_for_go").as_deref(), Some("3"), "{made}");
+    // With its labels, and no part of a name taken for a template's parameters.
+    for part in ["kind:  device", "device:  cpu", "::held_for_go", "core::ops::function::FnOnce<"] {
+        assert!(traces.contains(part), "{part} is not in {traces}");
+    }
+    assert!(tags.contains(" device: Total") && tags.contains(" kind: Total"), "{tags}");
+    drop(held);
+}
+
 #[test]
 fn the_table_has_totals_and_places() {
     if !has_symbols() {
