@@ -3,6 +3,8 @@
 
 #[path = "cli/models.rs"]
 mod models;
+#[path = "cli/profile.rs"]
+mod profile;
 #[path = "cli/serve.rs"]
 mod serve;
 
