@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use raddle_server::load::{self, Arrival, Plan, Target};
+use raddle_server::tls::Trust;
 
 /// Options of `raddle load`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The server: http://HOST:PORT or grpc://HOST:PORT.
+    /// The server: http://HOST:PORT or grpc://HOST:PORT; https or grpcs with TLS.
     #[arg(long)]
     url: Target,
     /// The model.
@@ -41,6 +42,9 @@ pub struct Options {
     /// Seconds that an answer may take.
     #[arg(long, value_parser = seconds)]
     timeout: Option<Duration>,
+    /// Certificates in PEM that a server within TLS must have one of, or one from.
+    #[arg(long, value_name = "FILE.pem")]
+    authority: Option<PathBuf>,
     /// A bearer token.
     #[arg(long)]
     token: Option<String>,
@@ -95,6 +99,7 @@ pub fn run(options: &Options) -> Result<ExitCode, LoadError> {
         warm_up: options.warm_up,
         duration: options.duration,
         timeout: options.timeout,
+        trust: options.authority.as_deref().map(Trust::open).transpose()?,
         authorization: options.token.as_ref().map(|token| format!("Bearer {token}")),
     };
     let arrivals: Vec<Arrival> = match options.rate.is_empty() {

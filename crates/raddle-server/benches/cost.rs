@@ -80,7 +80,10 @@ fn backend() -> Arc<dyn Backend> {
 }
 
 fn main() {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cost");
+    // The program may have been carried to another machine.
+    let own = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let place = if own.is_dir() { own.to_owned() } else { std::env::temp_dir() };
+    let root = place.join("raddle-cost");
     if std::env::args().nth(1).as_deref() == Some("serve") {
         return serve(&root);
     }
@@ -133,6 +136,7 @@ fn measure(program: &Path, place: &str) {
                 duration: Duration::from_secs(3),
                 timeout: None,
                 authorization: None,
+                trust: None,
             };
             // Warm-up outside of what is measured.
             let warm = Plan { duration: Duration::from_millis(1), ..plan.clone() };

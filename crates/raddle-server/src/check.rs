@@ -1,10 +1,12 @@
 //! Checks settings and models without serving them.
 
-use crate::config::ServerSettings;
+use crate::config::{ModelConfig, ServerSettings};
 use crate::error::{Error, Result};
 use crate::front::tokens;
 use crate::model::{Backend, Source};
+use crate::policy::Policy;
 use crate::repository::Repository;
+use crate::tls::Identity;
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +27,20 @@ pub fn check(settings: &ServerSettings, backend: &dyn Backend) -> Result<Vec<Fin
         problem: result.err().map(|error| error.to_string()),
     };
     let mut findings = vec![finding("the settings".into(), settings.check())];
+    // Without rules that can be read there is nothing to hold models against.
+    let policy = Policy::open(&settings.policy);
+    let rules = policy.as_ref().map_err(Clone::clone);
+    findings.push(finding(
+        "the settings against the rules".into(),
+        rules.and_then(|policy| policy.check_server(settings)),
+    ));
+    let policy = policy.ok();
     if let Some(path) = &settings.tokens_file {
         findings.push(finding(path.display().to_string(), tokens(path).map(drop)));
+    }
+    if let Some(tls) = &settings.tls {
+        let what = tls.certificate.display().to_string();
+        findings.push(finding(what, Identity::open(tls).map(drop)));
     }
     let repository = Repository::open(&settings.models, backend.file_names())?;
     for name in repository.names()? {
@@ -40,6 +54,10 @@ pub fn check(settings: &ServerSettings, backend: &dyn Backend) -> Result<Vec<Fin
                 for version in found.wanted() {
                     let file = &found.versions[&version].0;
                     let checked = check_version(backend, &found.config, file);
+                    let checked = checked.and_then(|(config, devices)| match &policy {
+                        Some(policy) => policy.check_model(&settings.models, &config, &devices),
+                        None => Ok(()),
+                    });
                     findings.push(finding(format!("model {name} version {version}"), checked));
                 }
             }
@@ -50,9 +68,9 @@ pub fn check(settings: &ServerSettings, backend: &dyn Backend) -> Result<Vec<Fin
 
 fn check_version(
     backend: &dyn Backend,
-    config: &crate::config::ModelConfig,
+    config: &ModelConfig,
     file: &crate::model::ModelFile,
-) -> Result<()> {
+) -> Result<(ModelConfig, Vec<String>)> {
     let mut config = config.clone();
     let name = config.name.clone();
     let source = Source { name: &name, version: file.version, file: &file.path, config: &config };
@@ -63,5 +81,6 @@ fn check_version(
     })?;
     config.complete(loaded.signature())?;
     let devices: Vec<String> = backend.devices().into_iter().map(|it| it.name).collect();
-    config.placement(&devices).map(drop)
+    let placement = config.placement(&devices)?;
+    Ok((config, placement))
 }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result, Status};
 use crate::front::ReplyBody;
 use crate::protocol::{InferReply, InferRequest, json, wire};
 use crate::tensor::Rope;
+use crate::tls::{Stream, Trust};
 
 /// A connection over HTTP/1.1.
 pub struct HttpClient {
@@ -33,7 +34,8 @@ pub struct HttpClient {
 #[derive(Clone)]
 pub struct GrpcClient {
     sender: http2::SendRequest<ReplyBody>,
-    authority: String,
+    /// Scheme and address.
+    base: String,
     /// Headers of every request.
     pub headers: HeaderMap,
 }
@@ -42,11 +44,22 @@ fn lost(why: impl std::fmt::Display) -> Error {
     Error::Protocol(format!("the connection broke: {why}"))
 }
 
-async fn connect(address: SocketAddr) -> Result<TokioIo<TcpStream>> {
+/// Trust and the name that the server must prove.
+pub type Secret<'a> = (&'a Trust, &'a str);
+
+async fn connect(
+    address: SocketAddr,
+    secret: Option<Secret<'_>>,
+    is_http2: bool,
+) -> Result<TokioIo<Stream>> {
     let stream = TcpStream::connect(address).await;
     let stream =
         stream.map_err(|why| Error::Protocol(format!("cannot connect to {address}: {why}")))?;
     stream.set_nodelay(true).map_err(lost)?;
+    let stream = match secret {
+        None => Stream::Plain(stream),
+        Some((trust, name)) => trust.connect(stream, name, is_http2).await?,
+    };
     Ok(TokioIo::new(stream))
 }
 
@@ -68,7 +81,15 @@ impl HttpClient {
     /// ## Errors
     /// [`Error::Protocol`].
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        let io = connect(address).await?;
+        Self::connect_with(address, None).await
+    }
+
+    /// Connects, with TLS if there is something to trust.
+    ///
+    /// ## Errors
+    /// [`Error::Protocol`].
+    pub async fn connect_with(address: SocketAddr, secret: Option<Secret<'_>>) -> Result<Self> {
+        let io = connect(address, secret, false).await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(1 << 20);
         let (sender, connection) = builder.handshake(io).await.map_err(lost)?;
@@ -156,7 +177,16 @@ impl GrpcClient {
     /// ## Errors
     /// [`Error::Protocol`].
     pub async fn connect(address: SocketAddr) -> Result<Self> {
-        let io = connect(address).await?;
+        Self::connect_with(address, None).await
+    }
+
+    /// Connects, with TLS if there is something to trust.
+    ///
+    /// ## Errors
+    /// [`Error::Protocol`].
+    pub async fn connect_with(address: SocketAddr, secret: Option<Secret<'_>>) -> Result<Self> {
+        let io = connect(address, secret, true).await?;
+        let scheme = if secret.is_some() { "https" } else { "http" };
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .initial_stream_window_size(8 << 20)
@@ -164,7 +194,8 @@ impl GrpcClient {
             .max_frame_size(1 << 20);
         let (sender, connection) = builder.handshake(io).await.map_err(lost)?;
         tokio::spawn(connection);
-        Ok(Self { sender, authority: address.to_string(), headers: HeaderMap::new() })
+        let base = format!("{scheme}://{address}");
+        Ok(Self { sender, base, headers: HeaderMap::new() })
     }
 
     /// Calls a method of the inference service.
@@ -224,7 +255,7 @@ impl GrpcClient {
     ) -> Result<Response<Incoming>> {
         let mut sender = self.sender.clone();
         sender.ready().await.map_err(lost)?;
-        let uri = format!("http://{}{path}", self.authority);
+        let uri = format!("{}{path}", self.base);
         let mut request = Request::new(ReplyBody::from(body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.parse().map_err(|why| Error::Protocol(format!("{uri}: {why}")))?;

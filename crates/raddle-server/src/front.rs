@@ -21,7 +21,10 @@ use hyper::{Request, Response};
 
 use crate::error::{Error, Result};
 use crate::page::History;
-use crate::server::Server;
+use crate::protocol::{InferReply, InferRequest};
+use crate::server::{Context, Server};
+use crate::tls::Identity;
+use crate::trace::{Begun, Tracer};
 
 pub use body::{Held, ReplyBody};
 pub use listen::{Bound, Listeners};
@@ -32,6 +35,10 @@ pub struct Front {
     pub server: Arc<Server>,
     /// Bearer tokens, if there must be one.
     tokens: Option<Vec<String>>,
+    /// What TLS shows to clients, if there is TLS.
+    pub identity: Option<Identity>,
+    /// Where traces go, if they go anywhere.
+    pub tracer: Option<Arc<Tracer>>,
     /// Connections that are open.
     pub connections: AtomicUsize,
     /// Connections that were closed at once since there were too many.
@@ -59,12 +66,18 @@ impl Front {
     /// The front of a server.
     ///
     /// ## Errors
-    /// [`Error::File`] if the file with the tokens cannot be read or has none.
+    /// [`Error::File`] if the file with the tokens cannot be read or has none, or if
+    /// certificate and key cannot be used; [`Error::Invalid`] for a collector of traces
+    /// that cannot be one.
     pub fn new(server: Arc<Server>) -> Result<Arc<Self>> {
         let tokens = server.settings.tokens_file.as_deref().map(tokens);
+        let identity = server.settings.tls.as_ref().map(Identity::open).transpose()?;
+        let tracer = server.settings.traces.as_ref().map(Tracer::open).transpose()?;
         Ok(Arc::new(Self {
             server,
             tokens: tokens.transpose()?,
+            identity,
+            tracer: tracer.map(Arc::new),
             connections: AtomicUsize::new(0),
             refused: AtomicU64::new(0),
             memory: AtomicU64::new(0),
@@ -135,6 +148,28 @@ impl Front {
         }
         *count += 1;
         Ok(Some(Entered { front: Arc::clone(self), peer }))
+    }
+
+    /// Begins the span of a request, if it is to be traced.
+    fn trace(&self, headers: &hyper::HeaderMap) -> Option<Begun> {
+        self.tracer.as_ref()?.begin(headers)
+    }
+
+    /// Answers an inference request, and traces it if a span was begun.
+    async fn infer(
+        &self,
+        method: &'static str,
+        begun: Option<Begun>,
+        request: InferRequest,
+        context: &Context,
+    ) -> Result<InferReply> {
+        let (Some(tracer), Some(begun)) = (&self.tracer, begun) else {
+            return self.server.infer(request, context).await.map(|(reply, _)| reply);
+        };
+        let followed = tracer.follow(begun, method, &request);
+        let answered = self.server.infer(request, context).await;
+        followed.end(answered.as_ref().map(|(_, timeline)| timeline));
+        answered.map(|(reply, _)| reply)
     }
 
     /// Time for a body to be complete.

@@ -47,6 +47,11 @@ fn parse_queue(text: &str, port: u16) -> Option<u64> {
     })
 }
 
+/// Most connections that the kernel lets wait at a listener, whatever it asks for.
+pub fn backlog_max() -> Option<u64> {
+    read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
 /// Main memory in use and in all.
 pub fn memory() -> Option<(u64, u64)> {
     let text = read_to_string("/proc/meminfo").ok()?;

@@ -19,6 +19,7 @@ pub mod log;
 mod metrics;
 pub mod model;
 mod page;
+pub mod policy;
 pub mod protocol;
 mod queue;
 pub mod repository;
@@ -31,6 +32,8 @@ mod shared_memory;
 pub mod state;
 pub mod stats;
 pub mod tensor;
+pub mod tls;
+pub mod trace;
 pub mod version;
 
 pub use error::{Error, Result, Status};

@@ -20,6 +20,7 @@ use crate::client::{GrpcClient, HttpClient};
 use crate::error::{Error, Result};
 use crate::protocol::{InferRequest, Input, proto};
 use crate::tensor::{Datatype, Tensor, element_count, join_strings};
+use crate::tls::Trust;
 
 pub use report::{chart, json, table};
 
@@ -33,6 +34,8 @@ const GRPC_CONNECTIONS: usize = 8;
 pub struct Target {
     /// Whether it is gRPC; HTTP otherwise.
     pub is_grpc: bool,
+    /// Whether it is spoken to within TLS.
+    pub is_secret: bool,
     /// Name or address with the port.
     pub authority: String,
 }
@@ -41,13 +44,21 @@ impl std::str::FromStr for Target {
     type Err = String;
 
     fn from_str(url: &str) -> Result<Self, String> {
-        let expected = || format!("{url:?}: expected http://HOST:PORT or grpc://HOST:PORT");
+        let expected = || {
+            format!(
+                "{url:?}: expected http://HOST:PORT or grpc://HOST:PORT, with TLS https:// or grpcs://"
+            )
+        };
         let (scheme, rest) = url.split_once("://").ok_or_else(expected)?;
         let authority = rest.trim_end_matches('/');
         let has_port = authority.rsplit_once(':').is_some_and(|(_, it)| it.parse::<u16>().is_ok());
         match scheme {
-            "http" | "grpc" if has_port && !authority.contains('/') => {
-                Ok(Self { is_grpc: scheme == "grpc", authority: authority.into() })
+            "http" | "grpc" | "https" | "grpcs" if has_port && !authority.contains('/') => {
+                Ok(Self {
+                    is_grpc: scheme.starts_with("grpc"),
+                    is_secret: scheme.ends_with('s'),
+                    authority: authority.into(),
+                })
             }
             _ => Err(expected()),
         }
@@ -64,7 +75,7 @@ pub enum Arrival {
 }
 
 /// What is asked, and for how long.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     /// The server.
     pub target: Target,
@@ -84,6 +95,8 @@ pub struct Plan {
     pub timeout: Option<Duration>,
     /// Value of the header `authorization`.
     pub authorization: Option<String>,
+    /// What is trusted, for a target within TLS.
+    pub trust: Option<Trust>,
 }
 
 /// What one run found.
@@ -97,8 +110,8 @@ pub struct Outcome {
     pub latencies: Vec<u32>,
     /// Failures by what they said.
     pub failures: BTreeMap<String, u64>,
-    /// Longest that a refusal for lack of room took, in microseconds.
-    pub refusal_max_us: u32,
+    /// How long refusals for lack of room took in microseconds, in ascending order.
+    pub refusals: Vec<u32>,
     /// Requests of an open loop that were not sent, since too many were under way.
     pub unsent: u64,
     /// Bytes of a request's tensors.
@@ -113,15 +126,24 @@ impl Outcome {
 
     /// The latency in milliseconds that a share of all answers was not above.
     pub fn percentile_ms(&self, share: f64) -> f64 {
-        let at = (self.latencies.len() as f64 * share).ceil() as usize;
-        let found = self.latencies.get(at.saturating_sub(1));
-        found.copied().map_or(f64::NAN, |us| f64::from(us) / 1e3)
+        percentile_ms(&self.latencies, share)
+    }
+
+    /// The same for refusals.
+    pub fn refusal_ms(&self, share: f64) -> f64 {
+        percentile_ms(&self.refusals, share)
     }
 
     /// All failures.
     pub fn failed(&self) -> u64 {
         self.failures.values().sum()
     }
+}
+
+fn percentile_ms(sorted_us: &[u32], share: f64) -> f64 {
+    let at = (sorted_us.len() as f64 * share).ceil() as usize;
+    let found = sorted_us.get(at.saturating_sub(1));
+    found.copied().map_or(f64::NAN, |us| f64::from(us) / 1e3)
 }
 
 /// A connection in either protocol.
@@ -162,7 +184,7 @@ struct Shared {
 struct Seen {
     latencies: Vec<u32>,
     failures: BTreeMap<String, u64>,
-    refusal_max_us: u32,
+    refusals: Vec<u32>,
 }
 
 impl Seen {
@@ -180,7 +202,7 @@ impl Seen {
             }
             Err(error) => {
                 if error.status() == crate::Status::ResourceExhausted {
-                    self.refusal_max_us = self.refusal_max_us.max(us);
+                    self.refusals.push(us);
                 }
                 *self.failures.entry(name_of(&error)).or_default() += 1;
             }
@@ -189,7 +211,7 @@ impl Seen {
 
     fn merge(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
-        self.refusal_max_us = self.refusal_max_us.max(other.refusal_max_us);
+        self.refusals.extend(other.refusals);
         for (what, count) in other.failures {
             *self.failures.entry(what).or_default() += count;
         }
@@ -232,12 +254,13 @@ pub async fn run(plan: &Plan, arrival: Arrival, progress: impl Fn(u64)) -> Resul
     })
     .await?;
     seen.latencies.sort_unstable();
+    seen.refusals.sort_unstable();
     Ok(Outcome {
         arrival,
         seconds: plan.duration.as_secs_f64(),
         latencies: seen.latencies,
         failures: seen.failures,
-        refusal_max_us: seen.refusal_max_us,
+        refusals: seen.refusals,
         unsent,
         request_bytes,
     })
@@ -252,23 +275,33 @@ async fn resolve(authority: &str) -> Result<SocketAddr> {
 
 impl Shared {
     async fn connect(&self) -> Result<Client> {
-        let token = self.plan.authorization.as_deref();
-        connect(&self.plan.target, self.address, token).await
+        connect(&self.plan, self.address).await
     }
 }
 
-async fn connect(target: &Target, address: SocketAddr, token: Option<&str>) -> Result<Client> {
+async fn connect(plan: &Plan, address: SocketAddr) -> Result<Client> {
+    let Plan { target, trust, .. } = plan;
+    let secret = match (target.is_secret, trust) {
+        (false, _) => None,
+        (true, Some(trust)) => {
+            Some((trust, target.authority.rsplit_once(':').map_or("", |(host, _)| host)))
+        }
+        (true, None) => {
+            let why = "a target within TLS needs a certificate to trust (--authority FILE)";
+            return Err(Error::invalid(why));
+        }
+    };
     let mut headers = hyper::HeaderMap::new();
-    if let Some(token) = token {
+    if let Some(token) = &plan.authorization {
         let value = token.parse().map_err(|_| Error::invalid("the token is no header's value"))?;
         headers.insert("authorization", value);
     }
     Ok(if target.is_grpc {
-        let mut client = GrpcClient::connect(address).await?;
+        let mut client = GrpcClient::connect_with(address, secret).await?;
         client.headers = headers;
         Client::Grpc(client)
     } else {
-        let mut client = HttpClient::connect(address).await?;
+        let mut client = HttpClient::connect_with(address, secret).await?;
         client.headers = headers;
         Client::Http(Box::new(client))
     })
@@ -399,7 +432,7 @@ async fn ask_once(
 
 /// A request with numbers for every input that the model needs.
 async fn make_request(plan: &Plan, address: SocketAddr) -> Result<InferRequest> {
-    let inputs = match connect(&plan.target, address, plan.authorization.as_deref()).await? {
+    let inputs = match connect(plan, address).await? {
         Client::Grpc(client) => {
             let name = proto::ModelName { name: plan.model.clone(), version: plan.version.clone() };
             let about: proto::ModelMetadata = client.call("ModelMetadata", &name).await?;
@@ -479,6 +512,8 @@ mod tests {
     fn urls_are_understood() {
         let target: Target = "grpc://localhost:8001/".parse().unwrap();
         assert_eq!((target.is_grpc, target.authority.as_str()), (true, "localhost:8001"));
+        let target: Target = "https://[::1]:8000".parse().unwrap();
+        assert!(target.is_secret && !target.is_grpc);
         for wrong in ["localhost:8001", "ftp://a:1", "http://a", "http://a:1/b"] {
             assert!(wrong.parse::<Target>().unwrap_err().contains("http://HOST:PORT"), "{wrong}");
         }
@@ -491,7 +526,7 @@ mod tests {
             seconds: 2.0,
             latencies: (1..=1000).map(|ms| ms * 1000).collect(),
             failures: BTreeMap::new(),
-            refusal_max_us: 0,
+            refusals: Vec::new(),
             unsent: 0,
             request_bytes: 4,
         };

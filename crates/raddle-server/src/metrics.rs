@@ -211,8 +211,7 @@ fn models(page: &mut Page, front: &Front) {
 }
 
 fn devices(page: &mut Page, front: &Front) {
-    let devices = front.server.backend.devices();
-    let gpus: Vec<_> = devices.iter().filter(|device| device.name.starts_with("gpu")).collect();
+    let gpus = front.server.backend.gpus();
     let mut gauge =
         |name: &str, help: &str, value: &dyn Fn(&crate::model::Device) -> Option<f64>| {
             page.family(name, "gauge", help);
@@ -266,6 +265,16 @@ fn connections(page: &mut Page, front: &Front) {
         );
         page.sample(name, &[], found.drops);
     }
+    if let Some(tracer) = &front.tracer {
+        let counters = [
+            ("raddle_trace_spans_sent_total", "Spans that the collector took", &tracer.sent),
+            ("raddle_trace_spans_dropped_total", "Spans that were lost", &tracer.dropped),
+        ];
+        for (name, help, counter) in counters {
+            page.family(name, "counter", help);
+            page.sample(name, &[], counter.load(Relaxed));
+        }
+    }
     let ports = front.ports();
     if !ports.is_empty() {
         page.family(
@@ -279,5 +288,9 @@ fn connections(page: &mut Page, front: &Front) {
                 page.sample("raddle_listen_queue_connections", &[("port", &port)], waiting);
             }
         }
+        let name = "raddle_listen_queue_limit";
+        page.family(name, "gauge", "Connections that may wait to be accepted");
+        let asked = u64::from(front.server.settings.limits.backlog);
+        page.sample(name, &[], kernel::backlog_max().map_or(asked, |most| asked.min(most)));
     }
 }

@@ -25,6 +25,12 @@ pub trait Backend: Send + Sync + 'static {
     /// Devices that instances can be placed on, the default first.
     fn devices(&self) -> Vec<Device>;
 
+    /// The machine's GPUs for the metrics, whether or not instances may be placed there.
+    fn gpus(&self) -> Vec<Device> {
+        let devices = self.devices();
+        devices.into_iter().filter(|device| device.name.starts_with("gpu")).collect()
+    }
+
     /// Loads a model.
     ///
     /// ## Errors

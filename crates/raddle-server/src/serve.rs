@@ -15,11 +15,15 @@ use crate::front::{Bound, Front, Listeners};
 use crate::log::{self, field};
 use crate::model::Backend;
 use crate::server::Server;
+use crate::tls::Identity;
+use crate::trace;
 
 /// How often canaries are judged.
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// How often the status page's charts get a point.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often the certificate's files are looked at.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// A server that was started.
 pub struct Running {
@@ -31,6 +35,8 @@ pub struct Running {
     pub bound: Bound,
     stop: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    /// What sends traces.
+    sending: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -53,10 +59,19 @@ impl Running {
         if let Some(period) = duration(server.settings.poll_seconds) {
             every(period, &stopped, Arc::clone(&server), |server| server.poll());
         }
+        if front.identity.is_some() {
+            every(RENEW_EVERY, &stopped, Arc::clone(&front), |front| {
+                front.identity.iter().for_each(Identity::refresh);
+            });
+        }
+        let sending = front
+            .tracer
+            .clone()
+            .map(|tracer| tokio::spawn(async move { trace::keep_sending(&tracer).await }));
         every(SAMPLE_EVERY, &stopped, Arc::clone(&front), |front| {
             front.history.sample(&front.server);
         });
-        Ok(Self { server, front, bound, stop, serving })
+        Ok(Self { server, front, bound, stop, serving, sending })
     }
 
     /// Stops: no new connections, requests under way are answered, models are dropped.
@@ -65,6 +80,11 @@ impl Running {
         // Its receivers live as long as what they stop.
         let _ = self.stop.send(true);
         let _ = self.serving.await;
+        if let (Some(sending), Some(tracer)) = (self.sending, &self.front.tracer) {
+            sending.abort();
+            // What a collector does not take now is lost with the process.
+            tracer.flush().await;
+        }
         let server = self.server;
         let _ = spawn_blocking(move || server.shut_down()).await;
     }

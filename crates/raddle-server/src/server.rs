@@ -13,6 +13,7 @@ use crate::canary::CanaryRules;
 use crate::config::ServerSettings;
 use crate::error::{self, Error, Result};
 use crate::model::Backend;
+use crate::policy::Policy;
 use crate::protocol::{Answered, InferReply, InferRequest, Input};
 use crate::repository::Repository;
 use crate::served::{Hints, Served};
@@ -35,6 +36,7 @@ pub struct Server {
     /// Loads models.
     pub backend: Arc<dyn Backend>,
     repository: Repository,
+    policy: Policy,
     state: StateFile,
     models: RwLock<BTreeMap<String, Arc<Served>>>,
     /// Counters outlive the versions they count for, so that a reload resets nothing.
@@ -65,12 +67,14 @@ impl Context {
 }
 
 /// Where a request's time went, for traces.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Timeline {
     /// The version that answered.
     pub version: u64,
     /// Time in the queue.
     pub queue: Duration,
+    /// When its batch began.
+    pub began: Instant,
     /// Times of the batch.
     pub times: crate::stats::Times,
     /// Rows of the batch.
@@ -82,9 +86,12 @@ impl Server {
     ///
     /// ## Errors
     /// [`Error::File`] if the repository or the state cannot be read,
-    /// [`Error::Invalid`] for settings that make no sense.
+    /// [`Error::Invalid`] for settings that make no sense, [`Error::Policy`] for those
+    /// that break rules.
     pub fn new(settings: ServerSettings, backend: Arc<dyn Backend>) -> Result<Arc<Self>> {
         settings.check()?;
+        let policy = Policy::open(&settings.policy)?;
+        policy.check_server(&settings)?;
         let repository = Repository::open(&settings.models, backend.file_names())?;
         let state = StateFile::open(settings.state_path())?;
         let shared_memory = SharedMemory::new(settings.allow_shared_memory);
@@ -92,6 +99,7 @@ impl Server {
             settings,
             backend,
             repository,
+            policy,
             state,
             models: RwLock::default(),
             stats: Mutex::default(),
@@ -176,6 +184,7 @@ impl Server {
             let timeline = Timeline {
                 version: version.number,
                 queue: reply.queue,
+                began: reply.began,
                 times: reply.times,
                 batch_rows: reply.batch_rows,
             };

@@ -78,7 +78,9 @@ pub struct Reply {
     pub outputs: Vec<Tensor>,
     /// Time in the queue.
     pub queue: Duration,
-    /// Times of the batch that it was part of.
+    /// When the batch that it was part of began.
+    pub began: Instant,
+    /// Times of that batch.
     pub times: Times,
     /// Rows of that batch.
     pub batch_rows: usize,
@@ -556,7 +558,8 @@ impl Version {
             stats.copy_latency.add(times.copy_in + times.copy_out);
             stats.compute_latency.add(times.compute);
             // Whoever gave up since then needs no answer.
-            let _ = pending.reply.send(Ok(Reply { outputs, queue, times, batch_rows: rows }));
+            let _ =
+                pending.reply.send(Ok(Reply { outputs, queue, began, times, batch_rows: rows }));
         }
     }
 

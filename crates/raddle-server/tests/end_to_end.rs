@@ -14,3 +14,7 @@ mod overload;
 mod protocol;
 #[path = "end_to_end/reload.rs"]
 mod reload;
+#[path = "end_to_end/secure.rs"]
+mod secure;
+#[path = "end_to_end/traces.rs"]
+mod traces;

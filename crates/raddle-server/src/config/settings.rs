@@ -8,11 +8,17 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::policy::PolicySettings;
+use crate::tls::TlsSettings;
+use crate::trace::TraceSettings;
 
 /// Settings of a server.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
+    /// The file that they were read from.
+    #[serde(skip)]
+    pub source: Option<PathBuf>,
     /// The model repository.
     pub models: PathBuf,
     /// Where HTTP is served.
@@ -38,12 +44,19 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// File with one bearer token a line; without it nobody needs one.
     pub tokens_file: Option<PathBuf>,
+    /// Certificate and key for HTTP and gRPC; both are plain without.
+    pub tls: Option<TlsSettings>,
+    /// Where traces of requests go; nowhere without.
+    pub traces: Option<TraceSettings>,
+    /// Rules for these settings and for models.
+    pub policy: PolicySettings,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
         let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
+            source: None,
             models: PathBuf::new(),
             http: local(8000),
             grpc: local(8001),
@@ -56,6 +69,9 @@ impl Default for ServerSettings {
             threads: 0,
             limits: Limits::default(),
             tokens_file: None,
+            tls: None,
+            traces: None,
+            policy: PolicySettings::default(),
         }
     }
 }
@@ -110,7 +126,9 @@ impl ServerSettings {
     /// [`Error::File`] with line and field.
     pub fn load(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|why| Error::file(path, why))?;
-        toml::from_str(&text).map_err(|why| Error::file(path, why.to_string().trim_end()))
+        let read = toml::from_str(&text);
+        let read = read.map_err(|why| Error::file(path, why.to_string().trim_end()))?;
+        Ok(Self { source: Some(path.to_owned()), ..read })
     }
 
     /// The file that keeps the state.

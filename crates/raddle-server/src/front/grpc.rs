@@ -24,6 +24,7 @@ use crate::log;
 use crate::protocol::{proto, wire};
 use crate::server::{Context, config_message};
 use crate::tensor::Rope;
+use crate::trace::Begun;
 
 /// Path of the service, with what follows it.
 const SERVICE: &str = "/inference.GRPCInferenceService/";
@@ -57,6 +58,7 @@ async fn answer(
     front.authenticate(&head.headers)?;
     let entered = front.enter(peer)?;
     let call = Call {
+        begun: front.trace(&head.headers),
         front: Arc::clone(front),
         encoding: Encoding::of(text(&head.headers, "grpc-encoding"))?,
         context: Context {
@@ -101,6 +103,8 @@ struct Call {
     front: Arc<Front>,
     encoding: Option<Encoding>,
     context: Context,
+    /// The span of the call, if it is to be traced.
+    begun: Option<Begun>,
 }
 
 impl Call {
@@ -127,7 +131,8 @@ impl Call {
         let message = self.only(&mut reader).await?;
         let request = wire::read_request(message)?;
         self.context.received = Instant::now();
-        let (reply, _) = self.front.server.infer(request, &self.context).await?;
+        let begun = self.begun.take();
+        let reply = self.front.infer("ModelInfer", begun, request, &self.context).await?;
         Ok(whole(wire::write_reply(reply)))
     }
 
@@ -189,7 +194,8 @@ impl Call {
         let answered = async {
             let request = wire::read_request(self.unpack(is_packed, message)?)?;
             let context = Context { received: Instant::now(), ..self.context.clone() };
-            Ok::<_, Error>(self.front.server.infer(request, &context).await?.0)
+            let begun = self.begun.as_ref().map(Begun::again);
+            self.front.infer("ModelStreamInfer", begun, request, &context).await
         };
         let (key, content) = match answered.await {
             Ok(reply) => (0x12, wire::write_reply(reply)),

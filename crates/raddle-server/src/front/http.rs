@@ -311,6 +311,7 @@ impl Call {
         body: Incoming,
     ) -> Result<Response<ReplyBody>> {
         let _entered = self.front.enter(self.peer)?;
+        let begun = self.front.trace(&self.head.headers);
         // A model that is not there need not be sent tensors.
         let found = self.front.server.model(model)?;
         let (body, _held) = self.body(body).await?;
@@ -338,7 +339,8 @@ impl Call {
         };
         request.model = model.into();
         request.version = version.into();
-        let (reply, _) = self.front.server.infer(request, &context(&self.head.headers)).await?;
+        let context = context(&self.head.headers);
+        let reply = self.front.infer("http infer", begun, request, &context).await?;
         let (body, head_len) = protocol::json::write_reply(reply)?;
         Ok(self.packed(body, head_len))
     }

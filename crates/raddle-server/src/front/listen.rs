@@ -18,6 +18,7 @@ use super::{Connected, Front, Service};
 use crate::config::duration;
 use crate::error::{Error, Result};
 use crate::log::{self, field};
+use crate::tls::Stream;
 
 /// Window of an HTTP/2 stream: a whole image tensor, so that its sender never waits.
 /// The default of 64 KiB costs two and a half times the CPU.
@@ -158,6 +159,22 @@ struct Connection {
 }
 
 impl Connection {
+    /// Makes the connection secret if it shall be, in the time that a head may take.
+    async fn greet(&self, stream: TcpStream) -> Option<Stream> {
+        let identity = self.front.identity.as_ref().filter(|_| self.service != Service::Metrics);
+        let Some(identity) = identity else { return Some(Stream::Plain(stream)) };
+        let limit = duration(self.front.server.settings.limits.header_seconds);
+        let limit = limit.unwrap_or(Duration::from_secs(86_400));
+        let acceptor = identity.acceptor(self.service == Service::Grpc);
+        let why = match tokio::time::timeout(limit, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => return Some(Stream::Tls(Box::new(stream.into()))),
+            Ok(Err(why)) => why.to_string(),
+            Err(_) => "no greeting in time ([limits] header_seconds)".into(),
+        };
+        log::debug("no TLS with a client", &[field("peer", self.peer), field("why", why)]);
+        None
+    }
+
     async fn serve(self, stream: TcpStream, stop: watch::Receiver<bool>) {
         let limits = self.front.server.settings.limits.clone();
         let (service, ip) = (self.service, self.peer.ip());
@@ -166,6 +183,7 @@ impl Connection {
             let front = Arc::clone(&front);
             async move { Ok::<_, std::convert::Infallible>(front.handle(service, ip, request).await) }
         });
+        let Some(stream) = self.greet(stream).await else { return };
         let io = TokioIo::new(stream);
         let stopping = stopped(stop);
         let ended = if service == Service::Grpc {

@@ -36,8 +36,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
         for (what, count) in &outcome.failures {
             let _ = writeln!(text, "{}: {count} failed: {what}", name(outcome.arrival));
         }
-        if outcome.refusal_max_us > 0 {
-            let ms = f64::from(outcome.refusal_max_us) / 1e3;
+        if !outcome.refusals.is_empty() {
+            let ms = outcome.refusal_ms(1.0);
             let _ = writeln!(text, "{}: refusals took at most {ms:.3} ms", name(outcome.arrival));
         }
         if outcome.unsent > 0 {
@@ -63,12 +63,14 @@ pub fn json(plan: &Plan, outcomes: &[Outcome]) -> Value {
             "throughput": outcome.throughput(), "answered": outcome.latencies.len(),
             "failed": outcome.failed(), "failures": outcome.failures, "unsent": outcome.unsent,
             "latency_ms": percentiles, "latency_max_ms": outcome.percentile_ms(1.0),
-            "refusal_max_ms": f64::from(outcome.refusal_max_us) / 1e3,
+            "refusal_p50_ms": outcome.refusal_ms(0.5), "refusal_p99_ms": outcome.refusal_ms(0.99),
+            "refusal_max_ms": outcome.refusal_ms(1.0),
             "request_bytes": outcome.request_bytes,
         })
     };
     json!({
-        "url": format!("{}://{}", if plan.target.is_grpc { "grpc" } else { "http" }, plan.target.authority),
+        "url": format!("{}{}://{}", if plan.target.is_grpc { "grpc" } else { "http" },
+            if plan.target.is_secret { "s" } else { "" }, plan.target.authority),
         "model": plan.model,
         "rows": plan.rows,
         "runs": outcomes.iter().map(run).collect::<Vec<_>>(),

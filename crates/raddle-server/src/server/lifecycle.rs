@@ -81,16 +81,16 @@ impl Server {
         let served = self.entry(name);
         let mut admin = served.admin.lock().unwrap_or_else(PoisonError::into_inner);
         let found = found.inspect_err(|error| self.note_failure(&served, 0, error, &reason))?;
-        served.set_reason(0, None);
         if let Reason::Request(config) = &reason {
             admin.given_config = config.as_deref().cloned();
             self.state.change(name, |state| state.is_unloaded = false)?;
         }
         let result = self.bring_up(&served, &mut admin, found, &reason);
-        if let Err(error) = &result
-            && served.routes().versions.is_empty()
-        {
-            self.note_failure(&served, 0, error, &reason);
+        match &result {
+            Err(error) if served.routes().versions.is_empty() => {
+                self.note_failure(&served, 0, error, &reason);
+            }
+            _ => served.set_reason(0, None),
         }
         result
     }
@@ -279,6 +279,7 @@ impl Server {
         config.platform = platform.into();
         let devices: Vec<String> = self.backend.devices().into_iter().map(|it| it.name).collect();
         let placement = config.placement(&devices)?;
+        self.policy.check_model(&self.settings.models, &config, &placement)?;
         let stats = self.stats_of(&served.name, file.version);
         let version = Version::start(file.version, config, model, placement, stats)?;
         log::info(

@@ -180,6 +180,32 @@ fn models_are_unloaded_and_stay_so_until_they_are_asked_for() {
 }
 
 #[test]
+fn what_is_wrong_is_said_once_however_often_it_is_looked_at() {
+    block_on(async {
+        let rig = Rig::with("reload-once", "copy").await;
+        std::fs::create_dir(rig.root.join("empty")).unwrap();
+        write_version(&rig.root, "bad", 1, "broken");
+        for _ in 0..3 {
+            rig.running.server.poll();
+        }
+        for name in ["empty", "bad"] {
+            let served = rig.running.server.model(name).unwrap();
+            let history = served.history.lock().unwrap();
+            let events: Vec<&str> = history.iter().map(|event| event.what.as_str()).collect();
+            let numbers: std::collections::BTreeSet<&str> =
+                events.iter().filter_map(|event| event.split(' ').nth(1)).collect();
+            assert_eq!(events.len(), numbers.len(), "{events:?}");
+            assert!(!served.reasons.lock().unwrap().is_empty());
+        }
+        write_version(&rig.root, "empty", 1, "copy");
+        rig.running.server.poll();
+        let served = rig.running.server.model("empty").unwrap();
+        assert!(served.reasons.lock().unwrap().is_empty());
+        rig.running.stop().await;
+    });
+}
+
+#[test]
 fn a_thousand_cycles_leave_nothing_behind() {
     block_on(async {
         let rig = Rig::with("reload-cycles", "copy").await;
