@@ -60,6 +60,18 @@ pub enum Error {
         /// The compiler's log.
         log: Arc<str>,
     },
+    /// NVML, which looks at GPUs, is not there: it comes with the driver.
+    NvmlMissing {
+        /// Each name that was tried and what the loader said.
+        tried: Arc<[(String, String)]>,
+    },
+    /// NVML refused a question.
+    Nvml {
+        /// The function that was called.
+        call: &'static str,
+        /// NVML's own result code.
+        code: i32,
+    },
     /// A name or text holds a zero byte and cannot be given to the driver.
     ZeroByte {
         /// The name or the beginning of the text.
@@ -98,6 +110,8 @@ impl Error {
             | Self::FunctionMissing { .. }
             | Self::NvrtcMissing { .. }
             | Self::Nvrtc { .. }
+            | Self::NvmlMissing { .. }
+            | Self::Nvml { .. }
             | Self::ZeroByte { .. }
             | Self::Forked { .. }
             | Self::ContextRetired
@@ -167,6 +181,18 @@ impl fmt::Display for Error {
                 )
             }
             Self::Nvrtc { call, code, log } => write!(f, "{call}: NVRTC error {code}\n{log}"),
+            Self::NvmlMissing { tried } => {
+                write!(f, "NVML was not found (tried ")?;
+                for (i, (name, reason)) in tried.iter().enumerate() {
+                    let comma = if i == 0 { "" } else { "; " };
+                    write!(f, "{comma}{name}: {reason}")?;
+                }
+                write!(
+                    f,
+                    "); install the NVIDIA driver or set RADDLE_NVML_LIBRARY to libnvidia-ml's path"
+                )
+            }
+            Self::Nvml { call, code } => write!(f, "{call}: NVML error {code}"),
             Self::ZeroByte { text } => write!(f, "zero byte in {text:?}"),
             Self::Forked { parent } => write!(
                 f,

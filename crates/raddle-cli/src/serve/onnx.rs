@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use half::{bf16, f16};
+use raddle_cuda::{GpuUse, Nvml};
 use raddle_onnx::Model as OnnxModel;
 use raddle_server::config::ModelConfig;
 use raddle_server::model::{
@@ -38,6 +39,19 @@ impl Backend for OnnxBackend {
 
     fn devices(&self) -> Vec<Device> {
         vec![Device { name: "cpu".into(), ..Device::default() }]
+    }
+
+    fn gpus(&self) -> Vec<Device> {
+        // Without NVML there is nothing to tell, which `raddle doctor` explains.
+        let found = Nvml::load().and_then(Nvml::gpus).unwrap_or_default();
+        let device = |(number, gpu): (usize, GpuUse)| Device {
+            name: format!("gpu:{number}"),
+            uuid: gpu.uuid,
+            memory: gpu.memory,
+            utilisation: gpu.utilisation,
+            power_watts: gpu.power_watts,
+        };
+        found.into_iter().enumerate().map(device).collect()
     }
 
     fn load(&self, source: &Source<'_>) -> Result<Arc<dyn Model>, ModelError> {
