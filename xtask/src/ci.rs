@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::{Error, Result, ptx_check, tidy, workspace};
+use crate::{Error, Result, deploy, ptx_check, tidy, workspace};
 
 /// One step of CI.
 struct Step {
@@ -18,7 +18,7 @@ enum Work {
     Task(fn() -> Result),
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "test", work: Work::Cargo(&["test", "--workspace"], None) },
     Step {
         name: "loom",
@@ -45,6 +45,7 @@ const STEPS: [Step; 8] = [
     },
     Step { name: "tidy", work: Work::Task(tidy::run) },
     Step { name: "ptx-check", work: Work::Task(|| ptx_check::run(ptx_check::Mode::Check, None)) },
+    Step { name: "deploy-check", work: Work::Task(deploy::run) },
     Step { name: "deny", work: Work::Task(deny) },
 ];
 
@@ -78,7 +79,7 @@ pub fn run(from: Option<&str>) -> Result {
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        summary.push(format!("{:>10} {seconds:6.1} s  {verdict}", step.name));
+        summary.push(format!("{:>12} {seconds:6.1} s  {verdict}", step.name));
     }
     println!("== summary\n{}", summary.join("\n"));
     match failed {

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod ci;
+mod deploy;
 mod gpu_pack;
 mod layers;
 mod ptx_check;
@@ -32,6 +33,7 @@ tasks:
   tidy                  source rules: headers, SAFETY notes, budgets, layers
   ptx-check [-p CRATE]  assembles every PTX image of the build with ptxas
   ptx-check --bless     the same, and rewrites xtask/spills.txt
+  deploy-check          files in deploy/, by the tools that are installed
   gpu-pack [CRATE…]     test and bench binaries in gpu-pack/, for a machine with a GPU
 ";
 
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(None),
         ["ci", "--from", step] => ci::run(Some(step)),
         ["tidy"] => tidy::run(),
+        ["deploy-check"] => deploy::run(),
         ["ptx-check"] => ptx_check::run(ptx_check::Mode::Check, None),
         ["ptx-check", "-p", package] => ptx_check::run(ptx_check::Mode::Check, Some(package)),
         ["ptx-check", "--bless"] => ptx_check::run(ptx_check::Mode::Bless, None),
