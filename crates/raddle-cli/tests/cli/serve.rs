@@ -213,9 +213,15 @@ fn a_repository_is_checked() {
     );
     assert!(text.contains("wrong   model torn version 1: "), "{text}");
     assert!(
-        text.contains("field colour is not known") && text.contains("5 checked, 3 wrong"),
+        text.contains("field colour is not known") && text.contains("6 checked, 3 wrong"),
         "{text}"
     );
+    let settings = models.with_extension("toml");
+    std::fs::write(&settings, "[policy.bounds]\nbatch_max = 4\n").unwrap();
+    let mut ruled = raddle(&["check-config", "--models"]);
+    let (code, text, _) = outcome(ruled.arg(&models).arg("--config").arg(&settings));
+    let expected = "rule batch_size: max_batch_size is 32, expected at most 4";
+    assert!(code == 1 && text.contains(expected), "{text}");
     let (code, _, errors) = outcome(&mut raddle(&["serve", "--models", "no-such-folder"]));
     assert!(code == 1 && errors.contains("no-such-folder"), "{errors}");
 }
