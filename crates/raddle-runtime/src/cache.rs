@@ -18,6 +18,8 @@ use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::device::Device;
+
 /// The cache of one device.
 pub(crate) struct Cache {
     /// `None` when it is off.
@@ -25,6 +27,19 @@ pub(crate) struct Cache {
     bytes_max: u64,
     /// What tells drivers and devices apart.
     identity: String,
+}
+
+impl Device {
+    /// The folder in which this user's programs keep what they made for GPUs, and what
+    /// tells this GPU and its driver from others: for files that save measuring or
+    /// making something at each start. `None` on the CPU, and where the user turned
+    /// caches off (`RADDLE_CACHE=off`) or has no folder for them.
+    #[must_use]
+    pub fn cache(&self) -> Option<(PathBuf, String)> {
+        let cache = &self.inner().cuda.as_ref()?.cache;
+        let folder = cache.folder.clone()?;
+        Some((folder, format!("{} {}", self.name(), cache.identity)))
+    }
 }
 
 /// Names one cubin.

@@ -1,8 +1,8 @@
 //! Kernels loaded on a GPU: which image suits the device, how it is loaded, and
 //! how a launch finds it again in a few nanoseconds.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use raddle_cuda::{Function, FunctionAttribute};
 use raddle_device::kernel::{Cubin, FORMATTING_MARK, Image, Kernel, RECURSION_MARK};
@@ -41,6 +41,8 @@ pub(crate) struct FunctionLimits {
 pub(crate) struct KernelTable {
     current: AtomicPtr<Table>,
     owned: Mutex<Owned>,
+    /// Told when a thread has loaded a kernel or failed to.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -48,6 +50,8 @@ struct Owned {
     /// Every table so far: a reader may still look at an old one.
     tables: Vec<*mut Table>,
     kernels: Vec<(usize, *mut Loaded)>,
+    /// Kernels that some thread is loading now.
+    under_way: Vec<usize>,
 }
 
 // SAFETY: the pointers are to heap values that are shared, never moved, and freed
@@ -107,18 +111,36 @@ impl KernelTable {
         self.load(device, kernel)
     }
 
+    /// Loads a kernel without the lock, so that threads assemble several at once; who
+    /// wants one that another thread is loading waits for that.
     #[cold]
     fn load(&self, device: &Device, kernel: &'static Kernel) -> Result<&Loaded> {
         let key = std::ptr::from_ref(kernel).addr();
         let mut owned = lock(&self.owned);
-        if let Some(&(_, loaded)) = owned.kernels.iter().find(|entry| entry.0 == key) {
-            // SAFETY: loaded kernels live as long as `self`.
-            return Ok(unsafe { &*loaded });
+        loop {
+            if let Some(&(_, loaded)) = owned.kernels.iter().find(|entry| entry.0 == key) {
+                // SAFETY: loaded kernels live as long as `self`.
+                return Ok(unsafe { &*loaded });
+            }
+            if !owned.under_way.contains(&key) {
+                break;
+            }
+            owned = self.ended.wait(owned).unwrap_or_else(PoisonError::into_inner);
         }
         let cuda = device.inner().cuda.as_ref().expect("only a GPU has a kernel table");
-        let loaded = Box::into_raw(Box::new(load_kernel(device, cuda, kernel)?));
+        let image = choose(kernel.images, cuda.capability())
+            .ok_or_else(|| no_image(device, cuda, kernel))?;
+        // With the lock, since a limit is read before it is set.
+        raise_stack_limit(cuda, image)?;
+        owned.under_way.push(key);
+        drop(owned);
+        // Ends the wait of others whatever happens.
+        let _under_way = UnderWay { table: self, key };
+        let loaded = Box::into_raw(Box::new(load_kernel(device, cuda, kernel, image)?));
+        let mut owned = lock(&self.owned);
         owned.kernels.push((key, loaded));
         self.add_to_table(&mut owned, key, loaded);
+        drop(owned);
         // SAFETY: as above.
         Ok(unsafe { &*loaded })
     }
@@ -141,6 +163,19 @@ impl KernelTable {
                 self.current.store(table, Ordering::Release);
             }
         }
+    }
+}
+
+/// A kernel that this thread is loading.
+struct UnderWay<'a> {
+    table: &'a KernelTable,
+    key: usize,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        lock(&self.table.owned).under_way.retain(|key| *key != self.key);
+        self.table.ended.notify_all();
     }
 }
 
@@ -229,15 +264,21 @@ const RECURSION_STACK_BYTES: usize = 16 << 10;
 /// values nested a dozen deep.
 const FORMATTING_STACK_BYTES: usize = 4 << 10;
 
-fn load_kernel(device: &Device, cuda: &CudaDevice, kernel: &'static Kernel) -> Result<Loaded> {
-    let Some(image) = choose(kernel.images, cuda.capability()) else {
-        return Err(no_image(device, cuda, kernel));
-    };
+fn raise_stack_limit(cuda: &CudaDevice, image: &Image) -> Result<()> {
     if image.ptx.starts_with(RECURSION_MARK) {
         cuda.context().raise_stack_limit(RECURSION_STACK_BYTES)?;
     } else if image.ptx.starts_with(FORMATTING_MARK) {
         cuda.context().raise_stack_limit(FORMATTING_STACK_BYTES)?;
     }
+    Ok(())
+}
+
+fn load_kernel(
+    device: &Device,
+    cuda: &CudaDevice,
+    kernel: &'static Kernel,
+    image: &Image,
+) -> Result<Loaded> {
     let module = assembler::load_module(cuda, kernel.name, image)?;
     let function = module.function(image.entry)?;
     let index = cuda.board.add_kernel(kernel.name)?;

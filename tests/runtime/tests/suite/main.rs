@@ -8,6 +8,7 @@ mod faults;
 mod fuzz;
 mod graphs;
 mod holes;
+mod loading;
 mod memory;
 mod missing;
 mod panics;
