@@ -16,5 +16,9 @@ mod error;
 pub mod image;
 pub(crate) mod kernels;
 
+/// Tells versions of the kernels apart: what was measured with one says nothing of
+/// another.
+pub const DIGEST: &str = env!("KERNELS_DIGEST");
+
 pub use error::{Error, Result};
 pub use kernels::conv::{Activation, Half};

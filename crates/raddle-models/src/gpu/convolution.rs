@@ -8,7 +8,7 @@ use raddle_tensor::ops::window::Window;
 use raddle_tensor::{OpContext, Tensor};
 
 use super::StepReport;
-use super::lower::{Lowering, Placed};
+use super::lower::{Lowering, Mode, Placed};
 use super::plan::{Step, Sum, is, refusal};
 use super::tensor::{Half, Image};
 use crate::Result;
@@ -59,11 +59,16 @@ impl<'a, T: Half> Lowering<'a, T> {
             weights: &*weights,
             residual: residual.as_ref().map(|image| image.elements.as_slice()),
         };
-        if self.is_tuning {
-            self.weights.choices.measure(self.stream, conv, operands)?;
+        match self.mode {
+            Mode::Collect => self.weights.choices.collect::<T>(self.device, conv),
+            Mode::Measure => self.weights.choices.measure(self.stream, conv, operands)?,
+            Mode::Compute => {}
         }
         let (conv, seconds) = self.weights.choices.apply(conv);
-        let elements = conv.run(self.stream, operands())?;
+        let elements = match self.mode {
+            Mode::Collect => self.stream.zeros(conv.output_len())?,
+            Mode::Measure | Mode::Compute => conv.run(self.stream, operands())?,
+        };
         let nodes = step.nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
         self.report.push(StepReport {
             nodes: nodes.collect::<Vec<_>>().join(" + "),

@@ -65,6 +65,17 @@ pub struct Lowered {
     pub report: Vec<StepReport>,
 }
 
+/// What the steps are run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To learn which convolutions there are: these are not computed.
+    Collect,
+    /// To measure which kernel is fastest for each convolution.
+    Measure,
+    /// To compute, or to be captured.
+    Compute,
+}
+
 /// One run of the steps.
 pub struct Lowering<'a, T: Half> {
     pub graph: &'a Graph,
@@ -74,7 +85,7 @@ pub struct Lowering<'a, T: Half> {
     /// Where weights are uploaded; not the one that is captured.
     pub setup: &'a Stream,
     pub weights: &'a Weights<T>,
-    pub is_tuning: bool,
+    pub mode: Mode,
     pub values: HashMap<ValueId, (Vec<usize>, Placed<T>)>,
     pub constants: HashMap<ValueId, &'a Tensor>,
     inputs: &'a [Buffer<f32>],
@@ -88,22 +99,11 @@ impl<'a, T: Half> Lowering<'a, T> {
         stream: &'a Stream,
         setup: &'a Stream,
         weights: &'a Weights<T>,
-        is_tuning: bool,
+        mode: Mode,
     ) -> Self {
         let constants = graph.constants.iter().map(|(id, tensor)| (*id, tensor)).collect();
         let (values, report) = (HashMap::new(), Vec::new());
-        Self {
-            graph,
-            device,
-            stream,
-            setup,
-            weights,
-            is_tuning,
-            values,
-            constants,
-            inputs: &[],
-            report,
-        }
+        Self { graph, device, stream, setup, weights, mode, values, constants, inputs: &[], report }
     }
 
     /// Runs all steps; values go at their last use.

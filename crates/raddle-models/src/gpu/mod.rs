@@ -6,8 +6,9 @@
 //!
 //! `plan` groups nodes into steps: a convolution takes the bias, the addition and the
 //! activation behind it, and the shortcut of a residual block, into its own launch.
-//! `lower` runs the steps once with kernels picked by measurement (`tune`), then
-//! captures them; memory of values goes back to the pool at their last use, so that the
+//! `lower` runs the steps to collect the convolutions, whose kernels are then loaded
+//! beside each other, once more to pick kernels by measurement (`tune`, kept on disk by
+//! `kept`), then captures them; memory of values goes back to the pool at their last use, so that the
 //! capture's addresses are the memory plan. A program belongs to one set of input
 //! shapes and is replayed with one driver call; a session keeps the latest ones.
 //!
@@ -16,25 +17,30 @@
 
 mod convolution;
 mod dense;
+mod kept;
 mod lower;
+mod pinned;
 mod plan;
 mod recent;
 mod tensor;
 mod tune;
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use raddle::device::{bf16, f16};
-use raddle::{Buffer, Device, Graph as Captured, Stream};
+use raddle::{Buffer, Device, Graph as Captured, Pinned, Stream};
 use raddle_tensor::graph::{Dim, Graph, ValueType};
 use raddle_tensor::{DType, Plan, Tensor, Value, passes};
 
 use crate::{Error, Precision, Result};
 
 use dense::DenseSession;
-use lower::{Lowering, Weights};
+use lower::{Lowering, Mode, Weights};
 use plan::Step;
 use recent::Recent;
+
+pub use pinned::{Feed, Fetched, Phases};
 
 /// Passes of `raddle-tensor` that hold for every device.
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
@@ -47,10 +53,13 @@ const DENSE_PASSES: [&str; 1] = ["remove-dead"];
 pub struct GpuSession {
     device: Device,
     stream: Stream,
-    graph: Graph,
-    steps: Vec<Step>,
+    graph: Arc<Graph>,
+    steps: Arc<[Step]>,
     weights: Typed,
     programs: Mutex<Programs>,
+    /// Held while a program is made, since measurements disturb each other; shared by
+    /// sessions of one model.
+    making: Arc<Mutex<()>>,
 }
 
 /// Programs by the shapes of inputs.
@@ -61,8 +70,8 @@ type Programs = Recent<Vec<Vec<usize>>, Mutex<Program>>;
 enum Typed {
     /// Values in their own types.
     Dense(DenseSession),
-    F16(Weights<f16>),
-    BF16(Weights<bf16>),
+    F16(Arc<Weights<f16>>),
+    BF16(Arc<Weights<bf16>>),
 }
 
 /// Captured launches for one set of input shapes.
@@ -70,7 +79,10 @@ struct Program {
     captured: Captured,
     inputs: Vec<Buffer<f32>>,
     outputs: Vec<(Vec<usize>, Buffer<f32>)>,
+    /// Where the host puts inputs for the device, made when they are first wanted.
+    staging: Vec<Option<Pinned<f32>>>,
     report: Vec<StepReport>,
+    times: PrepareTimes,
 }
 
 impl std::fmt::Debug for Program {
@@ -90,6 +102,19 @@ pub struct StepReport {
     pub flops: f64,
     /// Seconds that a launch took when kernels were measured, where they were.
     pub seconds: Option<f64>,
+}
+
+/// Where the time went until a program was ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrepareTimes {
+    /// To pack and upload weights and to learn which convolutions there are.
+    pub collect: Duration,
+    /// To load their kernels.
+    pub load: Duration,
+    /// To measure which are fastest.
+    pub measure: Duration,
+    /// To capture the program.
+    pub capture: Duration,
 }
 
 impl GpuSession {
@@ -113,11 +138,51 @@ impl GpuSession {
         let order: Vec<_> = Plan::new(graph.clone())?.order().collect();
         let steps = plan::steps(&graph, &order)?;
         let weights = match precision {
-            Precision::BF16 => Typed::BF16(Weights::default()),
-            Precision::F16 | Precision::F32 => Typed::F16(Weights::default()),
+            Precision::BF16 => Typed::BF16(Arc::default()),
+            Precision::F16 | Precision::F32 => Typed::F16(Arc::default()),
         };
+        Self::of(graph, device, steps, weights)
+    }
+
+    fn of(graph: Graph, device: &Device, steps: Vec<Step>, weights: Typed) -> Result<Self> {
         let (device, stream) = (device.clone(), device.stream()?);
-        Ok(Self { device, stream, graph, steps, weights, programs: Mutex::default() })
+        let (graph, steps) = (Arc::new(graph), steps.into());
+        let (programs, making) = (Mutex::default(), Arc::default());
+        Ok(Self { device, stream, graph, steps, weights, programs, making })
+    }
+
+    /// Another session of the same model with a stream and programs of its own: both
+    /// run at once. Weights and choices of kernels are shared.
+    ///
+    /// ## Errors
+    /// A failure of the runtime.
+    pub fn sibling(&self) -> Result<Self> {
+        let weights = match &self.weights {
+            Typed::Dense(session) => Typed::Dense(session.sibling()),
+            Typed::F16(weights) => Typed::F16(Arc::clone(weights)),
+            Typed::BF16(weights) => Typed::BF16(Arc::clone(weights)),
+        };
+        Ok(Self {
+            device: self.device.clone(),
+            stream: self.device.stream()?,
+            graph: Arc::clone(&self.graph),
+            steps: Arc::clone(&self.steps),
+            weights,
+            programs: Mutex::default(),
+            making: Arc::clone(&self.making),
+        })
+    }
+
+    /// The device.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The model as it is run.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// Values in their own types.
@@ -127,11 +192,11 @@ impl GpuSession {
             (pass.run)(&mut graph)?;
         }
         let weights = Typed::Dense(DenseSession::new(&graph)?);
-        let (device, stream, steps) = (device.clone(), device.stream()?, Vec::new());
-        Ok(Self { device, stream, graph, steps, weights, programs: Mutex::default() })
+        Self::of(graph, device, Vec::new(), weights)
     }
 
-    /// Inputs of these shapes in the declared types, to prepare and to time with.
+    /// Inputs of these shapes in the declared types, to prepare and to time with: floats
+    /// all over -1 to 1, and zeros of other types, which may be indices.
     fn samples(&self, shapes: &[Vec<usize>]) -> Result<Vec<Tensor>> {
         let inputs = self.graph.inputs.iter().zip(shapes);
         let samples = inputs.map(|(&id, shape)| {
@@ -139,7 +204,13 @@ impl GpuSession {
                 Some(ValueType::Tensor(dtype, _)) => dtype,
                 _ => DType::F32,
             };
-            Ok(Tensor::zeros(shape, dtype)?)
+            let floats = || (0..shape.iter().product()).map(noise).collect::<Vec<f32>>();
+            Ok(match dtype {
+                DType::F16 | DType::BF16 | DType::F32 | DType::F64 => {
+                    Tensor::computed(shape, dtype, floats())?
+                }
+                _ => Tensor::zeros(shape, dtype)?,
+            })
         });
         samples.collect()
     }
@@ -188,6 +259,18 @@ impl GpuSession {
             return session.report(&self.graph, &self.stream, &samples);
         }
         Ok(lock(&*self.program(shapes)?).report.clone())
+    }
+
+    /// Where the time went until the program for such inputs was ready; nothing is
+    /// known of a session in [`Precision::F32`].
+    ///
+    /// ## Errors
+    /// As [`crate::Session::run`].
+    pub fn prepare_times(&self, shapes: &[Vec<usize>]) -> Result<Option<PrepareTimes>> {
+        if let Typed::Dense(_) = &self.weights {
+            return Ok(None);
+        }
+        Ok(Some(lock(&*self.program(shapes)?).times))
     }
 
     /// Launches of kernels in the programs that a session in [`Precision::F32`] keeps, each
@@ -320,18 +403,33 @@ impl GpuSession {
             Ok(self.stream.upload(&(0..len).map(noise).collect::<Vec<f32>>())?)
         });
         let inputs: Vec<Buffer<f32>> = buffers.collect::<Result<_>>()?;
-        let lowering =
-            |stream: &Stream, is_tuning: bool| {
-                Lowering::new(&self.graph, &self.device, stream, &self.stream, weights, is_tuning)
-                    .run(&self.steps, shapes, &inputs)
-            };
-        // The first run tells what is not supported, loads kernels and weights, and
-        // measures; the second is captured.
-        lowering(&self.stream, true)?;
+        let lowering = |stream: &Stream, mode: Mode| {
+            Lowering::new(&self.graph, &self.device, stream, &self.stream, weights, mode).run(
+                &self.steps,
+                shapes,
+                &inputs,
+            )
+        };
+        let _making = lock(&self.making);
+        let mut clock = Instant::now();
+        let mut lap = || {
+            let now = Instant::now();
+            now - std::mem::replace(&mut clock, now)
+        };
+        let choices = &weights.choices;
+        // The first run tells what is not supported and loads what is no convolution.
+        lowering(&self.stream, Mode::Collect)?;
         self.stream.synchronize()?;
+        let collect = lap();
+        choices.load::<T>(&self.device)?;
+        let load = lap();
+        lowering(&self.stream, Mode::Measure)?;
+        self.stream.synchronize()?;
+        choices.keep();
+        let measure = lap();
         let mut failure = None;
         let captured = self.stream.capture(|stream| {
-            lowering(stream, false).map_err(|error| {
+            lowering(stream, Mode::Compute).map_err(|error| {
                 failure = Some(error);
                 raddle::Error::Capture { operation: "lowering a model" }
             })
@@ -341,7 +439,10 @@ impl GpuSession {
         }
         let (captured, lowered) = captured?;
         captured.upload(&self.stream)?;
-        Ok(Program { captured, inputs, outputs: lowered.outputs, report: lowered.report })
+        let times = PrepareTimes { collect, load, measure, capture: lap() };
+        let (outputs, report) = (lowered.outputs, lowered.report);
+        let staging = inputs.iter().map(|_| None).collect();
+        Ok(Program { captured, inputs, outputs, staging, report, times })
     }
 }
 

@@ -121,7 +121,8 @@ pub struct DenseSession {
     order: Vec<NodeId>,
     /// Inputs whose elements launches depend on.
     listed: Mutex<BTreeSet<usize>>,
-    constants: Mutex<HashMap<ValueId, Dense>>,
+    /// Shared by siblings.
+    constants: Arc<Mutex<HashMap<ValueId, Dense>>>,
     programs: Mutex<Recent<Key, Mutex<Program>>>,
 }
 
@@ -138,9 +139,19 @@ impl DenseSession {
         Ok(Self {
             order,
             listed: Mutex::default(),
-            constants: Mutex::default(),
+            constants: Arc::default(),
             programs: Mutex::default(),
         })
+    }
+
+    /// A session of the same graph with programs of its own.
+    pub fn sibling(&self) -> Self {
+        Self {
+            order: self.order.clone(),
+            listed: Mutex::new(lock(&self.listed).clone()),
+            constants: Arc::clone(&self.constants),
+            programs: Mutex::default(),
+        }
     }
 
     /// Runs the model with its inputs in order.
