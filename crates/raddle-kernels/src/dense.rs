@@ -5,6 +5,8 @@
 //! kernels are safe code: a view that reaches out of its buffer is a panic in the
 //! kernel, which the host gets as an error, and never a wrong access.
 
+mod tiled;
+
 use raddle::{Buffer, Grid, Slice, Stream};
 
 use crate::kernels::{movement, pointwise, product as products, reduce as reductions, window};
@@ -286,10 +288,11 @@ pub fn pool(
     Ok(out)
 }
 
-/// A convolution, or a transposed one.
+/// A convolution, or a transposed one, and how many launches it took: by tiles where it
+/// is one of `f32` over two dimensions and large enough.
 ///
 /// ## Errors
-/// What a launch refuses.
+/// What a launch refuses; [`Error::Length`] for operands that are too short for tiles.
 pub fn convolve(
     stream: &Stream,
     class: Class,
@@ -297,32 +300,40 @@ pub fn convolve(
     shape: Sliding,
     channels: Channels,
     [input, weights, bias]: [Slice<'_, u64>; 3],
-) -> Result<Words> {
+) -> Result<(Words, usize)> {
     let shape = Sliding { scalar_out: scalar.code(), ..shape };
+    if let Some(out) = tiled::convolve(stream, &shape, &channels, [input, weights, bias])? {
+        return Ok((out, tiled::LAUNCHES));
+    }
     let mut out = output(stream, scalar, shape.len)?;
     let grid = Grid::cover(out.len(), SMALL_BLOCK);
     in_class!(class, "convolution", [F32 f32, F64 f64, I64 i64], stream, grid, |W| {
         window::convolve::<W>(shape, channels, input, weights, bias, &mut out)
     });
-    Ok(out)
+    Ok((out, 1))
 }
 
-/// Products of matrices.
+/// Products of matrices, and how many launches they took: by tiles where they are of
+/// `f32` and large enough.
 ///
 /// ## Errors
-/// What a launch refuses.
+/// What a launch refuses; [`Error::Shape`] for views that reach out of operands that are
+/// multiplied by tiles.
 pub fn product(
     stream: &Stream,
     class: Class,
     (scalar, dims): (Scalar, Dims),
     product: Product,
     [left, right]: [Slice<'_, u64>; 2],
-) -> Result<Words> {
+) -> Result<(Words, usize)> {
     let product = Product { scalar: scalar.code(), ..product };
+    if let Some(out) = tiled::product(stream, dims, &product, [left, right])? {
+        return Ok((out, tiled::LAUNCHES));
+    }
     let mut out = output(stream, scalar, dims.len)?;
     let grid = Grid::cover(out.len(), SMALL_BLOCK);
     in_class!(class, "a product", [F32 f32, F64 f64, I64 i64], stream, grid, |W| {
         products::product::<W>(dims, product, left, right, &mut out)
     });
-    Ok(out)
+    Ok((out, 1))
 }

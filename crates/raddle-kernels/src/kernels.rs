@@ -8,4 +8,5 @@ pub mod pointwise;
 pub mod product;
 pub mod reduce;
 pub mod scalar;
+pub mod tiled;
 pub mod window;

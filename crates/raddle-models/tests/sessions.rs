@@ -2,7 +2,7 @@
 //! GPU where there is one, against the plan for the CPU.
 
 use raddle::Device;
-use raddle_models::gpu::GpuSession;
+use raddle_models::gpu::{Feed, GpuSession};
 use raddle_models::{Error, Model, Options, Precision};
 use raddle_tensor::graph::{Attribute, Dim, Graph, Node, ValueId, ValueType};
 use raddle_tensor::{DType, Tensor, Value, ops};
@@ -260,5 +260,93 @@ fn shapes_from_long_inputs_are_refused() {
             assert!(why.contains("elements of input shape"), "{why}");
         }
         other => panic!("expected a refusal, found {other:?}"),
+    }
+}
+
+#[test]
+fn siblings_share_weights_and_run_at_once() {
+    let model = Model::from_graph(network()).unwrap();
+    for (device, precision) in devices()
+        .into_iter()
+        .flat_map(|device| [Precision::F16, Precision::F32].map(|it| (device.clone(), it)))
+    {
+        let first = GpuSession::new(model.graph(), &device, precision).unwrap();
+        let second = first.sibling().unwrap();
+        let expected = only(first.run([("x", Value::Tensor(input(2)))]).unwrap());
+        std::thread::scope(|scope| {
+            for session in [&first, &second] {
+                let expected = &expected;
+                scope.spawn(move || {
+                    for _ in 0..3 {
+                        let found = only(session.run([("x", Value::Tensor(input(2)))]).unwrap());
+                        assert_eq!(found, *expected, "{precision:?}");
+                    }
+                });
+            }
+        });
+    }
+}
+
+#[test]
+fn pinned_runs_give_what_runs_give() {
+    let model = Model::from_graph(network()).unwrap();
+    for device in devices() {
+        let session = GpuSession::new(model.graph(), &device, Precision::F16).unwrap();
+        assert!(session.is_pinned());
+        for images in [2, 1, 2] {
+            let tensor = input(images);
+            let expected = only(session.run([("x", Value::Tensor(tensor.clone()))]).unwrap());
+            let write = |target: &mut [f32]| {
+                target.copy_from_slice(tensor.elements::<f32>().unwrap());
+            };
+            let feed = Feed { name: "x", shape: tensor.shape(), write: &write };
+            let (outputs, _) = session.run_pinned(&[feed]).unwrap();
+            assert_eq!(outputs.len(), 1);
+            assert_eq!(outputs[0].shape, [images, 10]);
+            assert_eq!(outputs[0].elements[..], expected[..]);
+        }
+        let shape = [1, 3, 20, 25];
+        let feed = Feed { name: "x", shape: &shape, write: &|_| {} };
+        let error = session.run_pinned(&[feed]).unwrap_err().to_string();
+        assert!(error.starts_with("input x has shape [1, 3, 20, 25], expected"), "{error}");
+        let exact = GpuSession::new(model.graph(), &device, Precision::F32).unwrap();
+        assert!(!exact.is_pinned() && exact.run_pinned(&[]).is_err());
+        let times = session.prepare_times(&[vec![1, 3, 20, 24]]).unwrap().unwrap();
+        assert!(!times.collect.is_zero() && !times.capture.is_zero());
+        assert_eq!(exact.prepare_times(&[vec![1, 3, 20, 24]]).unwrap(), None);
+    }
+}
+
+#[test]
+fn long_reductions_are_right() {
+    // 1,024 terms are cut into parts, 1,009 are not.
+    for terms in [1024usize, 1009] {
+        let (mut b, x) = Builder::new(&[terms, 2]);
+        let axes = [("axes", Attribute::Ints(vec![1])), ("keepdims", Attribute::Int(0))];
+        for op in ["ReduceMax", "ReduceMin", "ReduceMean", "ReduceL1", "ReduceL2"] {
+            let output = b.node(op, &[x], &axes);
+            b.graph.outputs.push(output);
+        }
+        let model = Model::from_graph(b.graph).unwrap();
+        let reference = model.on(&Device::cpu(), Options::default()).unwrap();
+        let elements = (0..3 * terms * 2).map(|at| ((at * 7919) % 255) as f32 / 127.0 - 1.0);
+        let input = Tensor::new(&[3, terms, 2], elements.collect()).unwrap();
+        let expected = reference.run([("x", Value::Tensor(input.clone()))]).unwrap();
+        for device in devices() {
+            let session = GpuSession::new(model.graph(), &device, Precision::F32).unwrap();
+            let found = session.run([("x", Value::Tensor(input.clone()))]).unwrap();
+            for ((name, expected), (_, found)) in expected.iter().zip(&found) {
+                let elements = |value: &Value| {
+                    let tensor = value.as_tensor().unwrap();
+                    assert_eq!(tensor.shape(), [3, 2], "{name}");
+                    tensor.elements::<f32>().unwrap().to_vec()
+                };
+                for (found, expected) in elements(found).iter().zip(elements(expected)) {
+                    let error = (found - expected).abs() / expected.abs().max(0.1);
+                    assert!(error < 1e-4, "{device} {name}: {found}, expected {expected}");
+                }
+            }
+            assert_eq!(session.launches(), Some(if terms == 1024 { 9 } else { 5 }));
+        }
     }
 }

@@ -11,7 +11,7 @@ fn operation(function: Function) -> Operation {
     Operation { alpha: 0.0, beta: 0.0, function, is_unsigned: 0, scalar: 0, padding: 0 }
 }
 
-fn pack(elements: &[f32]) -> Vec<u64> {
+pub fn pack(elements: &[f32]) -> Vec<u64> {
     let bits = |chunk: &[f32]| {
         let bits = chunk.iter().enumerate().map(|(at, x)| u64::from(x.to_bits()) << (32 * at));
         bits.sum()
@@ -19,7 +19,7 @@ fn pack(elements: &[f32]) -> Vec<u64> {
     elements.chunks(2).map(bits).collect()
 }
 
-fn unpack(words: &[u64], len: usize) -> Vec<f32> {
+pub fn unpack(words: &[u64], len: usize) -> Vec<f32> {
     let bits = words.iter().flat_map(|&word| [word as u32, (word >> 32) as u32]);
     bits.take(len).map(f32::from_bits).collect()
 }

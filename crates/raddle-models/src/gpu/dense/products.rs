@@ -10,8 +10,28 @@ use super::Failure;
 use super::value::{Dense, Kit, Strided, scalar, sum_class};
 
 impl Kit<'_> {
-    /// Reduces over axes; the result has length 1 along them.
+    /// Reduces over axes; the result has length 1 along them. A thread makes an element,
+    /// so where there are few of many terms, parts of them are reduced first.
     pub fn reduced(
+        &mut self,
+        x: &Dense,
+        axes: &[usize],
+        reduction: Reduction,
+        dtype: DType,
+    ) -> Result<Dense, Failure> {
+        let Some(cut) = Cut::of(x, axes, reduction) else {
+            return self.reduced_at_once(x, axes, reduction, dtype);
+        };
+        let whole = [cut.outer, cut.terms / cut.parts, cut.parts, cut.inner];
+        let mut parts = self.reduced_at_once(&x.reshaped(&whole)?, &[1], cut.first, cut.between)?;
+        parts.shape.remove(1);
+        let mut out = self.reduced_at_once(&parts, &[1], cut.second, dtype)?;
+        out.shape = x.shape.clone();
+        axes.iter().for_each(|&axis| out.shape[axis] = 1);
+        Ok(out)
+    }
+
+    fn reduced_at_once(
         &mut self,
         x: &Dense,
         axes: &[usize],
@@ -81,7 +101,8 @@ impl Kit<'_> {
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let operands = [left.dense.words.as_slice(), right.dense.words.as_slice()];
         let of = (to, Dims::new(&shape)?);
-        let out = dense::product(self.stream, class, of, product, operands)?;
+        let (out, launches) = dense::product(self.stream, class, of, product, operands)?;
+        self.launches += launches - 1;
         Ok(self.launched(shape, dtype, out))
     }
 
@@ -247,8 +268,59 @@ impl Kit<'_> {
         let channels = Channels { weights: weights.scalar().code(), ..channels };
         let operands = [x, weights, bias].map(|it| it.words.as_slice());
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
-        let out = dense::convolve(self.stream, x.class(), to, sliding, channels, operands)?;
+        let (out, launches) =
+            dense::convolve(self.stream, x.class(), to, sliding, channels, operands)?;
+        self.launches += launches - 1;
         Ok(self.launched(shape, dtype, out))
+    }
+}
+
+/// A long reduction of floats in two steps: `[outer, terms, inner]` over its middle.
+struct Cut {
+    outer: usize,
+    terms: usize,
+    inner: usize,
+    /// Reductions of the first step for each element of the result.
+    parts: usize,
+    first: Reduction,
+    second: Reduction,
+    /// Type of what lies between the steps.
+    between: DType,
+}
+
+impl Cut {
+    /// Fewest terms of a reduction that is cut.
+    const TERMS_MIN: usize = 256;
+    /// Elements of a result that keep a device busy.
+    const ELEMENTS: usize = 1 << 15;
+
+    fn of(x: &Dense, axes: &[usize], reduction: Reduction) -> Option<Self> {
+        let (first, second, between) = match reduction {
+            Reduction::Max | Reduction::Min => (reduction, reduction, x.dtype),
+            Reduction::Mean => (reduction, reduction, DType::F64),
+            Reduction::Sum | Reduction::L1 | Reduction::SumSquare => {
+                (reduction, Reduction::Sum, DType::F64)
+            }
+            _ => return None,
+        };
+        let (&begin, &end) = (axes.iter().min()?, axes.iter().max()?);
+        let is_run = end - begin + 1 == axes.len();
+        if !x.dtype.is_float() || !is_run {
+            return None;
+        }
+        let product = |dims: &[usize]| dims.iter().product::<usize>();
+        let outer = product(&x.shape[..begin]);
+        let terms = product(&x.shape[begin..=end]);
+        let inner = product(&x.shape[end + 1..]);
+        let elements = outer * inner;
+        if elements == 0 || elements >= Self::ELEMENTS || terms < Self::TERMS_MIN {
+            return None;
+        }
+        // Parts of one length, so that a mean is the mean of their means.
+        let parts = [256, 128, 64, 32, 16, 7]
+            .into_iter()
+            .find(|&parts| terms.is_multiple_of(parts) && parts * parts <= 4 * terms)?;
+        Some(Self { outer, terms, inner, parts, first, second, between })
     }
 }
 
