@@ -69,6 +69,15 @@ def products():
         report("gemm", f"f16 {edge}^3", median_ms(lambda: torch.mm(a, b.t(), out=c), 20), 2 * edge**3)
 
 
+def linear():
+    cubes = [(edge,) * 3 for edge in (512, 1024, 2048, 4096, 8192)]
+    for m, n, k in cubes + [(m, 4096, 4096) for m in (1, 16, 64)]:
+        a, b = (torch.rand(r, k, device="cuda", dtype=torch.float16) * 2 - 1 for r in (m, n))
+        c = torch.empty(m, n, device="cuda", dtype=torch.float16)
+        shape = f"f16 {m}^3" if m == k else f"f16 {m}x{n}x{k}"
+        report("linear", shape, median_ms(lambda: torch.mm(a, b.t(), out=c), 20), 2 * m * n * k)
+
+
 def resnet18():
     """The faster of torch.compile and eager execution in a CUDA graph, channels last: the
     mean of 200 passes in a row after 50."""
@@ -125,5 +134,7 @@ if wanted("softmax", "layer_norm"):
     rows()
 if wanted("gemm"):
     products()
+if wanted("linear"):
+    linear()
 if wanted("resnet18"):
     resnet18()

@@ -15,6 +15,7 @@
 mod baseline;
 mod gemm;
 mod kernels;
+mod linear;
 mod measure;
 mod memory;
 mod models;
@@ -30,13 +31,14 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 type Benchmark = fn(&Bench) -> Outcome;
 
 /// All benchmarks, by the names that the command line takes.
-const ALL: [(&str, Benchmark); 7] = [
+const ALL: [(&str, Benchmark); 8] = [
     ("add", memory::add),
     ("sum", memory::sum),
     ("transpose", memory::transpose),
     ("softmax", rows::softmax),
     ("layer_norm", rows::layer_norm),
     ("gemm", gemm::gemm),
+    ("linear", linear::linear),
     ("checks", gemm::checks),
 ];
 

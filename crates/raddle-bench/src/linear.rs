@@ -1,0 +1,61 @@
+//! Benchmarks of products with constant weights, as models run them: packed ahead, with
+//! the fastest of the kernels that tuning chooses from.
+
+use raddle::prelude::*;
+use raddle_kernels::Activation;
+use raddle_kernels::conv::{Choice, Convolution, Filters, Operands, Weights, Window};
+
+use crate::Outcome;
+use crate::kernels::memory::noise;
+use crate::measure::{Bench, Time, Unit, expect_close};
+
+/// `[m, k]` times the turned `[n, k]`.
+pub fn linear(bench: &Bench) -> Outcome {
+    let cubes = [512usize, 1_024, 2_048, 4_096, 8_192].map(|edge| [edge; 3]);
+    let rows = [1usize, 16, 64].map(|m| [m, 4_096, 4_096]);
+    let all: Vec<[usize; 3]> = cubes.into_iter().chain(rows).collect();
+    for shape in bench.shapes(&all, &[[3, 72, 128]]) {
+        measure(bench, shape)?;
+    }
+    Ok(())
+}
+
+fn measure(bench: &Bench, [m, n, k]: [usize; 3]) -> Outcome {
+    let stream = &bench.stream;
+    let number = |seed: u64, at: usize| f16::from_f32(noise(seed, at as u64)).to_f32();
+    let elements: Vec<f32> = (0..n * k).map(|at| number(22, at)).collect();
+    let window = Window::point(k);
+    let filters = Filters { elements: &elements, channels: k, window };
+    let weights = Weights::<f16>::pack(stream, n, filters, None, None)?;
+    let input: Vec<f16> = (0..m * k).map(|at| f16::from_f32(number(21, at))).collect();
+    let input = stream.upload(&input)?;
+    let multiprocessors = bench.multiprocessors as usize;
+    let (windows, identity) = ([Some(window), None], Activation::IDENTITY);
+    let conv = Convolution::new(&weights, windows, m, [1, 1], identity, multiprocessors)?;
+    let operands =
+        || Operands { input: input.as_slice(), shortcut: None, weights: &weights, residual: None };
+    let mut best: Option<(Time, Choice)> = None;
+    for choice in conv.candidates(multiprocessors) {
+        let candidate = conv.with_choice(choice);
+        let time = bench.time(20, || Ok(drop(candidate.run(stream, operands())?)))?;
+        if best.is_none_or(|(best, _)| time.median_ms < best.median_ms) {
+            best = Some((time, choice));
+        }
+    }
+    let (time, choice) = best.ok_or("there is no kernel for this shape")?;
+    let out = conv.with_choice(choice).run(stream, operands())?.to_vec()?;
+    let pitch = out.len() / m;
+    for i in 0..50usize {
+        let (row, column) = (i * 7_919 % m, i * 104_729 % n);
+        let product =
+            |p: usize| f64::from(number(21, row * k + p)) * f64::from(elements[column * k + p]);
+        let expected: f64 = (0..k).map(product).sum();
+        let found = f64::from(out[row * pitch + column].to_f32());
+        let tolerance = expected.abs() / 1024.0 + 0.02;
+        expect_close(&format!("linear at ({row}, {column})"), found, expected, tolerance)?;
+    }
+    let name = if m == k { format!("f16 {m}^3") } else { format!("f16 {m}x{n}x{k}") };
+    eprintln!("linear {name}: {choice}");
+    bench.report("linear", &name, time, 2.0 * m as f64 * n as f64 * k as f64, Unit::Tflops);
+    Ok(())
+}
