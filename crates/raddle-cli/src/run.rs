@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Instant;
 
-use raddle_models::gpu::GpuSession;
+use raddle_models::gpu::{GpuSession, PrepareTimes};
 use raddle_onnx::Model;
 use raddle_tensor::graph::Graph;
 use raddle_tensor::{DType, Plan, Value};
@@ -188,16 +188,22 @@ impl Loaded {
             DType::BF16 => raddle_models::Precision::BF16,
             _ => raddle_models::Precision::F32,
         };
-        let device = raddle::Device::cuda(number).map_err(raddle_models::Error::from)?;
-        println!("device  {device}, {}", precision.name());
+        // Opening a GPU takes longer than reading a model.
+        let opening = std::thread::spawn(move || raddle::Device::cuda(number));
         let failed = |source| RunError::Load { model: options.model.clone(), source };
         let graph = match options.model.strip_prefix("zoo:") {
             Some(network) => {
                 let bytes = raddle_zoo::find(network)?.build(Source::Seed(options.seed))?;
-                raddle_onnx::read_graph(&bytes).map_err(failed)?
+                raddle_onnx::read_graph(&bytes).map_err(failed)
             }
-            None => raddle_onnx::load_graph(&options.model).map_err(failed)?,
+            None => raddle_onnx::load_graph(&options.model).map_err(failed),
         };
+        let device = match opening.join() {
+            Ok(device) => device.map_err(raddle_models::Error::from)?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        println!("device  {device}, {}", precision.name());
+        let graph = graph?;
         let model = raddle_models::Model::from_graph(graph)?;
         let session = GpuSession::new(model.graph(), &device, precision)?;
         Ok(Self::Gpu(Box::new(model), Box::new(session)))
@@ -223,6 +229,20 @@ impl Loaded {
             Self::Gpu(_, session) => Ok(session.run(inputs)?),
         }
     }
+
+    /// Where the time of the first run on such inputs went, where that is known.
+    fn prepare_times(&self, inputs: &[(String, Value)]) -> Result<Option<PrepareTimes>, RunError> {
+        let Self::Gpu(model, session) = self else { return Ok(None) };
+        let graph = model.graph();
+        let shapes = graph.inputs.iter().map(|&id| {
+            let given = inputs.iter().find(|(name, _)| name == graph.name_of(id));
+            given.and_then(|(_, value)| value.as_tensor()).map(|tensor| tensor.shape().to_vec())
+        });
+        match shapes.collect::<Option<Vec<_>>>() {
+            Some(shapes) => Ok(session.prepare_times(&shapes)?),
+            None => Ok(None),
+        }
+    }
 }
 
 fn run_on_arrays(options: &Options, model: &Loaded) -> Result<(), RunError> {
@@ -239,6 +259,15 @@ fn run_on_arrays(options: &Options, model: &Loaded) -> Result<(), RunError> {
     let start = Instant::now();
     let found = model.run(&values)?;
     println!("run     {}", seconds(start));
+    if let Some(times) = model.prepare_times(&values)? {
+        println!(
+            "ready   weights {:.3} s, kernels loaded {:.3} s, measured {:.3} s, captured {:.3} s",
+            times.collect.as_secs_f64(),
+            times.load.as_secs_f64(),
+            times.measure.as_secs_f64(),
+            times.capture.as_secs_f64()
+        );
+    }
     if let Some(count) = options.bench {
         println!("bench   {}", bench::repeat(count, || model.run(&values).map(drop))?);
     }

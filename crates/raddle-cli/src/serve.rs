@@ -1,5 +1,7 @@
 //! `raddle serve` and `raddle check-config`: ONNX models behind `raddle-server`.
 
+mod devices;
+mod gpu;
 mod onnx;
 
 use std::net::SocketAddr;
@@ -31,6 +33,9 @@ pub struct Options {
     /// Where metrics are served; 127.0.0.1:8002 if not given.
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    /// Where models go whose instance_group does not say.
+    #[arg(long, value_enum, default_value_t)]
+    device: devices::Choice,
     /// Seconds between looks at the repository; 0 never looks.
     #[arg(long, value_name = "SECONDS")]
     poll: Option<f64>,
@@ -49,6 +54,9 @@ pub enum ServeError {
     /// The server's own word.
     #[error(transparent)]
     Server(#[from] raddle_server::Error),
+    /// The devices are not there.
+    #[error("--device: {0}")]
+    Device(#[from] raddle::Error),
 }
 
 fn settings(options: &Options) -> Result<ServerSettings, ServeError> {
@@ -75,7 +83,8 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
     let began = Instant::now();
     log::set_json(options.log_json);
     let settings = settings(options)?;
-    serve::run(settings, Arc::new(onnx::OnnxBackend), |running| {
+    let backend = onnx::OnnxBackend { devices: devices::Devices::find(options.device)? };
+    serve::run(settings, Arc::new(backend), |running| {
         let bound = &running.bound;
         println!(
             "ready in {:.3} s: http {}, grpc {}, metrics {}",
@@ -94,7 +103,8 @@ pub fn run(options: &Options) -> Result<(), ServeError> {
 /// ## Errors
 /// See [`ServeError`].
 pub fn check(options: &Options) -> Result<ExitCode, ServeError> {
-    let findings = check::check(&settings(options)?, &onnx::OnnxBackend)?;
+    let backend = onnx::OnnxBackend { devices: devices::Devices::find(options.device)? };
+    let findings = check::check(&settings(options)?, &backend)?;
     let mut wrong = 0;
     for finding in &findings {
         match &finding.problem {

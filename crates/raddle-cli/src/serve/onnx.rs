@@ -1,17 +1,17 @@
-//! ONNX models as `raddle-server` serves them, on the CPU.
+//! ONNX models as `raddle-server` serves them, on the CPU or on GPUs (`gpu`).
 //!
 //! A request's bytes are copied once, into the batch's tensor, and an output's
 //! elements are the reply's bytes. Floats of pictures can come as 8-bit pixels or as
 //! JPEG and PNG files, if the model's configuration says so in `parameters`:
-//! `input_format` is `uint8` or `encoded`, `mean` and `std` are `R,G,B`.
+//! `input_format` is `uint8` or `encoded`, `mean` and `std` are `R,G,B`. Another
+//! parameter, `precision`, is the type that a GPU computes in: `f32`, `f16` or `bf16`.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
 use half::{bf16, f16};
 use raddle_cuda::{GpuUse, Nvml};
-use raddle_onnx::Model as OnnxModel;
 use raddle_server::config::ModelConfig;
 use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
@@ -22,11 +22,16 @@ use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
 use raddle_tensor::{DType, Data, Error as TensorError, Plan, Tensor, Value};
 use rayon::prelude::*;
 
+use super::devices::Devices;
+use super::gpu::OnGpus;
 use crate::run::images::{PictureOptions, Taker};
 use crate::run::required;
 
 /// Loads ONNX files.
-pub struct OnnxBackend;
+pub struct OnnxBackend {
+    /// Where they can be run.
+    pub devices: Arc<Devices>,
+}
 
 impl Backend for OnnxBackend {
     fn platform(&self) -> &str {
@@ -38,7 +43,7 @@ impl Backend for OnnxBackend {
     }
 
     fn devices(&self) -> Vec<Device> {
-        vec![Device { name: "cpu".into(), ..Device::default() }]
+        self.devices.named()
     }
 
     fn gpus(&self) -> Vec<Device> {
@@ -55,32 +60,35 @@ impl Backend for OnnxBackend {
     }
 
     fn load(&self, source: &Source<'_>) -> Result<Arc<dyn Model>, ModelError> {
-        let model = OnnxModel::load(source.file).map_err(failed)?;
-        let plan = model.plan().clone();
-        let pictures = Pictures::of(plan.graph(), source.config)?;
-        let mut signature = signature(plan.graph())?;
+        let graph = raddle_onnx::load_graph(source.file).map_err(failed)?;
+        let pictures = Pictures::of(&graph, source.config)?;
+        let own = signature(&graph)?;
+        let mut signature = own.clone();
         if let Some(pictures) = &pictures {
             pictures.change(&mut signature);
         }
-        let bytes = plan.graph().constants.iter().map(|(_, tensor)| bytes_of(tensor)).sum();
-        Ok(Arc::new(Served { plan, pictures, signature, bytes }))
+        let gpus = OnGpus::new(Arc::clone(&self.devices), &signature, &own, source.config)?;
+        Ok(Arc::new(Served { graph, plan: Mutex::default(), pictures, signature, gpus }))
     }
 }
 
-fn failed(why: impl ToString) -> ModelError {
+pub fn failed(why: impl ToString) -> ModelError {
     ModelError::Failed(why.to_string())
 }
 
-fn bytes_of(tensor: &Tensor) -> u64 {
+pub fn bytes_of(tensor: &Tensor) -> u64 {
     (tensor.len() * tensor.dtype().bits().div_ceil(8)) as u64
 }
 
 /// A loaded model; instances share it.
 struct Served {
-    plan: Plan,
+    /// As it was written: each kind of device has passes of its own.
+    graph: Graph,
+    /// For the CPU, once an instance is there.
+    plan: Mutex<Option<Plan>>,
     pictures: Option<Arc<Pictures>>,
     signature: Signature,
-    bytes: u64,
+    gpus: OnGpus,
 }
 
 impl Model for Served {
@@ -88,17 +96,32 @@ impl Model for Served {
         &self.signature
     }
 
-    fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {
-        Ok(Box::new(OnCpu { plan: self.plan.clone(), pictures: self.pictures.clone() }))
+    fn instance(&self, device: &str) -> Result<Box<dyn Instance>, ModelError> {
+        let pictures = self.pictures.clone();
+        if device == "cpu" {
+            let mut kept = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
+            let plan = match &*kept {
+                Some(plan) => plan.clone(),
+                None => {
+                    let plan = Plan::new(self.graph.clone()).and_then(Plan::optimised);
+                    kept.insert(plan.map_err(failed)?).clone()
+                }
+            };
+            return Ok(Box::new(OnCpu { plan, pictures }));
+        }
+        Ok(Box::new(self.gpus.instance(device, &self.graph, pictures)?))
     }
 
     fn memory_bytes(&self) -> Vec<(String, u64)> {
-        vec![("cpu".into(), self.bytes)]
+        let bytes = self.graph.constants.iter().map(|(_, tensor)| bytes_of(tensor)).sum();
+        let mut all = vec![("cpu".into(), bytes)];
+        all.extend(self.gpus.memory_bytes(&self.graph));
+        all
     }
 }
 
 /// How pictures come in.
-struct Pictures {
+pub struct Pictures {
     taker: Taker,
     is_encoded: bool,
 }
@@ -133,7 +156,8 @@ impl Pictures {
         };
     }
 
-    fn tensor(&self, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
+    /// The floats of a batch's pictures.
+    pub fn tensor(&self, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
         let bytes = gather(input);
         let rows = input.shape[0];
         let pictures: Result<Vec<Vec<f32>>, String> = match self.is_encoded {
@@ -170,11 +194,9 @@ impl Instance for OnCpu {
         let graph = self.plan.graph();
         let mut inputs = Vec::with_capacity(batch.inputs.len());
         for input in &batch.inputs {
-            let id = graph.inputs.iter().find(|&&id| graph.name_of(id) == input.name);
-            let id = *id.ok_or_else(|| failed(format!("no input {}", input.name)))?;
             let tensor = match &self.pictures {
                 Some(pictures) => pictures.tensor(input)?,
-                None => read(graph, id, input)?,
+                None => read(graph, input_id(graph, input)?, input, &input.shape)?,
             };
             inputs.push((input.name, Value::Tensor(tensor)));
         }
@@ -194,6 +216,12 @@ impl Instance for OnCpu {
             copy_out: computed.elapsed(),
         })
     }
+}
+
+/// The graph's input that a batch's input is for.
+pub fn input_id(graph: &Graph, input: &BatchInput<'_>) -> Result<ValueId, ModelError> {
+    let id = graph.inputs.iter().find(|&&id| graph.name_of(id) == input.name);
+    id.copied().ok_or_else(|| failed(format!("no input {}", input.name)))
 }
 
 /// Names, types and shapes of what a graph takes and gives.
@@ -272,39 +300,48 @@ fn gather(input: &BatchInput<'_>) -> Vec<u8> {
     bytes
 }
 
-/// The one copy of a request's data: into elements of the right type.
-fn elements<T: bytemuck::Pod>(input: &BatchInput<'_>) -> Vec<T> {
-    let mut elements = vec![T::zeroed(); input.len_bytes() / size_of::<T>()];
-    input.copy_to(bytemuck::cast_slice_mut(&mut elements));
+/// The one copy of a request's data: into `len` elements of the right type, with zeros
+/// behind it.
+fn elements<T: bytemuck::Pod>(input: &BatchInput<'_>, len: usize) -> Vec<T> {
+    let mut elements = vec![T::zeroed(); len];
+    let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut elements);
+    input.copy_to(&mut bytes[..input.len_bytes()]);
     elements
 }
 
-fn read(graph: &Graph, id: ValueId, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
+/// An input as a tensor of a shape that holds it.
+pub fn read(
+    graph: &Graph,
+    id: ValueId,
+    input: &BatchInput<'_>,
+    shape: &[usize],
+) -> Result<Tensor, ModelError> {
+    let len = shape.iter().product();
     let Some(ValueType::Tensor(dtype, _)) = graph.values[id.index()].declared else {
         return Err(failed(format!("{} is no tensor", input.name)));
     };
     let data = match input.datatype {
         Datatype::Bool => {
-            Data::new(gather(input).iter().map(|&byte| byte != 0).collect::<Vec<_>>())
+            Data::new(elements::<u8>(input, len).iter().map(|&it| it != 0).collect::<Vec<_>>())
         }
-        Datatype::Uint8 => Data::new(gather(input)),
-        Datatype::Uint16 => Data::new(elements::<u16>(input)),
-        Datatype::Uint32 => Data::new(elements::<u32>(input)),
-        Datatype::Uint64 => Data::new(elements::<u64>(input)),
-        Datatype::Int8 => Data::new(elements::<i8>(input)),
-        Datatype::Int16 => Data::new(elements::<i16>(input)),
-        Datatype::Int32 => Data::new(elements::<i32>(input)),
-        Datatype::Int64 => Data::new(elements::<i64>(input)),
+        Datatype::Uint8 => Data::new(elements::<u8>(input, len)),
+        Datatype::Uint16 => Data::new(elements::<u16>(input, len)),
+        Datatype::Uint32 => Data::new(elements::<u32>(input, len)),
+        Datatype::Uint64 => Data::new(elements::<u64>(input, len)),
+        Datatype::Int8 => Data::new(elements::<i8>(input, len)),
+        Datatype::Int16 => Data::new(elements::<i16>(input, len)),
+        Datatype::Int32 => Data::new(elements::<i32>(input, len)),
+        Datatype::Int64 => Data::new(elements::<i64>(input, len)),
         Datatype::Fp16 => {
-            let bits = elements::<u16>(input).into_iter();
+            let bits = elements::<u16>(input, len).into_iter();
             Data::new(bits.map(f16::from_bits).collect::<Vec<_>>())
         }
         Datatype::Bf16 => {
-            let bits = elements::<u16>(input).into_iter();
+            let bits = elements::<u16>(input, len).into_iter();
             Data::new(bits.map(bf16::from_bits).collect::<Vec<_>>())
         }
-        Datatype::Fp32 => Data::new(elements::<f32>(input)),
-        Datatype::Fp64 => Data::new(elements::<f64>(input)),
+        Datatype::Fp32 => Data::new(elements::<f32>(input, len)),
+        Datatype::Fp64 => Data::new(elements::<f64>(input, len)),
         Datatype::Bytes => {
             let texts = strings(&gather(input).into(), input.name).map_err(failed)?;
             let texts = texts.into_iter().map(|text| String::from_utf8(text.to_vec()));
@@ -313,7 +350,7 @@ fn read(graph: &Graph, id: ValueId, input: &BatchInput<'_>) -> Result<Tensor, Mo
             Data::new(texts.map_err(|_| ModelError::BadInput(format!("{name} is not UTF-8")))?)
         }
     };
-    Tensor::from_data(&input.shape, dtype, data).map_err(failed)
+    Tensor::from_data(shape, dtype, data).map_err(failed)
 }
 
 /// Elements that are the reply's bytes as they are.
@@ -325,7 +362,8 @@ impl<T: bytemuck::Pod> AsRef<[u8]> for Owned<T> {
     }
 }
 
-fn write(value: Value) -> Result<Output, ModelError> {
+/// A value as a reply's output.
+pub fn write(value: Value) -> Result<Output, ModelError> {
     let kind = value.kind();
     let tensor = value.into_tensor().ok_or_else(|| failed(format!("an output is {kind}")))?;
     let shape = tensor.shape().to_vec();

@@ -279,3 +279,71 @@ fn the_unmodified_tritonclient_works() {
     assert_eq!(code, 0, "{errors}\n{text}");
     assert!(text.contains("checks "), "{text}");
 }
+
+/// A request of `rows` rows of 784 numbers for a model `mlp`.
+fn mlp_request(model: &str, rows: usize) -> InferRequest {
+    let numbers: Vec<f32> = (0..rows * 784).map(|at| (at * 31 % 255) as f32 / 255.0).collect();
+    let mut wanted = request(model, &numbers);
+    let tensor = &mut wanted.inputs[0].tensor;
+    (tensor.name, tensor.shape) = ("input".into(), vec![rows, 784]);
+    wanted
+}
+
+#[test]
+fn models_are_served_with_the_kernels_for_gpus() {
+    let models = fresh("serve-gpu");
+    let placed = |kind: &str, more: &str| {
+        format!("max_batch_size: 4 instance_group {{ kind: {kind} }} dynamic_batching {{}} {more}")
+    };
+    let precision = |name: &str| {
+        format!("parameters {{ key: \"precision\" value {{ string_value: \"{name}\" }} }}")
+    };
+    let half = placed("KIND_GPU count: 2", &precision("f16"));
+    let placements = [
+        ("exact", placed("KIND_GPU", "")),
+        ("half", half.clone()),
+        ("reference", placed("KIND_CPU", "")),
+    ];
+    let file = models.join("exact/1/model.onnx");
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let (code, _, errors) = outcome(raddle(&["zoo", "mlp", "--seed", "3", "-o"]).arg(&file));
+    assert_eq!(code, 0, "{errors}");
+    let bytes = std::fs::read(&file).unwrap();
+    for (name, config) in placements {
+        write_model(&models, name, 1, &bytes);
+        std::fs::write(models.join(name).join("config.pbtxt"), config).unwrap();
+    }
+    let server = Server::start(&models, &["--device", "simulator"]);
+    block_on(async {
+        let mut http = HttpClient::connect(server.http).await.unwrap();
+        // Fewer rows than a program has, as many, and what other rows were before.
+        for rows in [3, 4, 1] {
+            let reference = http.infer(&mlp_request("reference", rows)).await.unwrap();
+            let expected = floats(&reference);
+            assert_eq!(expected.len(), rows * 10);
+            let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+            for (name, bound) in [("exact", 1e-5), ("half", 1e-2)] {
+                let reply = http.infer(&mlp_request(name, rows)).await.unwrap();
+                assert_eq!(reply.outputs[0].tensor.shape, [rows, 10]);
+                for (found, expected) in floats(&reply).iter().zip(&expected) {
+                    let error = (found - expected).abs() / scale;
+                    assert!(error <= bound, "{name}, {rows} rows: {found}, expected {expected}");
+                }
+            }
+        }
+    });
+    drop(server);
+
+    // What cannot be is said, with the way out.
+    let check = |device: &str| {
+        let mut command = raddle(&["check-config", "--device", device, "--models"]);
+        outcome(command.arg(&models))
+    };
+    let (code, text, _) = check("simulator");
+    assert_eq!(code, 0, "{text}");
+    let (code, text, _) = check("cpu");
+    assert!(code == 1 && text.contains("instance_group asks for a GPU"), "{text}");
+    std::fs::write(models.join("half/config.pbtxt"), half.replace("f16", "f8")).unwrap();
+    let (code, text, _) = check("simulator");
+    assert!(code == 1 && text.contains("precision is \"f8\", expected f32, f16"), "{text}");
+}
