@@ -8,7 +8,7 @@ use crate::param::{DeviceType, Zeroable};
 macro_rules! pair {
     (
         $(#[$doc:meta])* $pair:ident, $half:ident, $ptx:ident,
-        from_f32: $from_f32:literal, to_f32: $to_f32:literal, fma: $fma:literal, min: $min:literal, max: $max:literal,
+        from_f32: $from_f32:literal, to_f32: $to_f32:literal, fma: $fma:literal, min: $min:literal, max: $max:literal, maximum: $maximum:literal,
     ) => {
         $(#[$doc])*
         #[allow(non_camel_case_types)]
@@ -31,6 +31,7 @@ macro_rules! pair {
                 fn fma(a: u32, b: u32, c: u32) -> u32 = $fma, sm 80, ptx 70;
                 fn min(a: u32, b: u32) -> u32 = $min, sm 80, ptx 70;
                 fn max(a: u32, b: u32) -> u32 = $max, sm 80, ptx 70;
+                fn maximum(a: u32, b: u32) -> u32 = $maximum, sm 80, ptx 70;
 }
         }
 
@@ -150,6 +151,23 @@ macro_rules! pair {
                 Self::new(self.lo().max(other.lo()), self.hi().max(other.hi()))
             }
 
+            /// The larger values, or a NaN where there is one: PTX `max.NaN`, `sm_80`.
+            #[inline(always)]
+            #[must_use]
+            pub fn maximum(self, other: Self) -> Self {
+                #[cfg(raddle_device)]
+                // SAFETY: arithmetic has no requirements.
+                return Self(unsafe { $ptx::maximum(self.0, other.0) });
+                #[cfg(not(raddle_device))]
+                {
+                    let larger = |a: $half, b: $half| match a.is_nan() || b.is_nan() {
+                        true => $half::NAN,
+                        false => a.max(b),
+                    };
+                    Self::new(larger(self.lo(), other.lo()), larger(self.hi(), other.hi()))
+                }
+            }
+
             /// Both values without their signs.
             #[inline(always)]
             #[must_use]
@@ -247,6 +265,7 @@ pair! {
     fma: "raddle.asm:=r,r,r,r:fma.rn.f16x2 $0, $1, $2, $3;",
     min: "raddle.asm:=r,r,r:min.f16x2 $0, $1, $2;",
     max: "raddle.asm:=r,r,r:max.f16x2 $0, $1, $2;",
+    maximum: "raddle.asm:=r,r,r:max.NaN.f16x2 $0, $1, $2;",
 }
 
 pair! {
@@ -259,4 +278,5 @@ pair! {
     fma: "raddle.asm:=r,r,r,r:fma.rn.bf16x2 $0, $1, $2, $3;",
     min: "raddle.asm:=r,r,r:min.bf16x2 $0, $1, $2;",
     max: "raddle.asm:=r,r,r:max.bf16x2 $0, $1, $2;",
+    maximum: "raddle.asm:=r,r,r:max.NaN.bf16x2 $0, $1, $2;",
 }

@@ -304,6 +304,9 @@ fn pairs_work_on_both_halves() {
     assert_eq!(a.mul_add(b, b).to_f32s(), [0.625, -8.0]);
     assert_eq!(a.min(b).to_f32s(), [0.25, -2.0]);
     assert_eq!(a.max(b).abs().to_f32s(), [1.5, 8.0]);
+    assert_eq!(a.maximum(b).to_f32s(), [1.5, 8.0]);
+    let [some, nan] = f16x2::new(f16::new(0.5), f16::NAN).maximum(a).into();
+    assert_eq!((some.to_f32(), nan.to_bits()), (1.5, f16::NAN.to_bits()));
     assert_eq!(a.swap().to_f32s(), [-2.0, 1.5]);
     assert_eq!((-a).to_bits(), 0x4000_be00);
     let halves: [bf16; 2] = bf16x2::from_f32s(3.0, 4.0).into();

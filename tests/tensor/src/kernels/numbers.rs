@@ -95,7 +95,7 @@ pub fn widening(mut out: PerThread<[u64; 5]>) {
 }
 
 /// All operations on pairs.
-pub fn pair_results(a: u32, b: u32, c: u32) -> [u32; 9] {
+pub fn pair_results(a: u32, b: u32, c: u32) -> [u32; 11] {
     let (x, y, z) = (f16x2::from_bits(a), f16x2::from_bits(b), f16x2::from_bits(c));
     let (u, v, w) = (bf16x2::from_bits(a), bf16x2::from_bits(b), bf16x2::from_bits(c));
     let [low, high] = x.to_f32s();
@@ -109,12 +109,14 @@ pub fn pair_results(a: u32, b: u32, c: u32) -> [u32; 9] {
         (u + v).to_bits(),
         u.mul_add(v, w).to_bits(),
         (u * v).max(w).to_bits(),
+        x.maximum(y).to_bits(),
+        u.maximum(v).to_bits(),
     ]
 }
 
 /// [`pair_results`] of each triple.
 #[kernel]
-pub fn pair_operations(operands: &[[u32; 3]], mut out: PerThread<[u32; 9]>) {
+pub fn pair_operations(operands: &[[u32; 3]], mut out: PerThread<[u32; 11]>) {
     for (i, results) in out.iter_mut() {
         let [a, b, c] = operands[i];
         *results = pair_results(a, b, c);

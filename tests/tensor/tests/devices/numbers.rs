@@ -110,10 +110,11 @@ fn pair_operations_agree() {
         .chunks_exact(2)
         .map(|two| [0, 1, 2].map(|i| u32::from(two[0][i]) | u32::from(two[1][i]) << 16))
         .collect();
-    let expected: Vec<[u32; 9]> = operands.iter().map(|&[a, b, c]| pair_results(a, b, c)).collect();
+    let expected: Vec<[u32; 11]> =
+        operands.iter().map(|&[a, b, c]| pair_results(a, b, c)).collect();
     on_each_device(PORTABLE, |stream: &Stream| {
         let input = stream.upload(&operands).unwrap();
-        let mut out = stream.zeros::<[u32; 9]>(operands.len()).unwrap();
+        let mut out = stream.zeros::<[u32; 11]>(operands.len()).unwrap();
         stream.launch(grid(operands.len()), pair_operations(&input, &mut out)).unwrap();
         let found = out.to_vec().unwrap();
         let bad = (0..found.len()).find(|&i| found[i] != expected[i]);

@@ -41,7 +41,7 @@ macro_rules! check_sizes {
 
 #[test]
 fn every_width() {
-    check_sizes!(n8 4 n16 8 n24 12 n32 16 n48 24 n64 32 n80 40 n96 48 n128 64 n160 80 n192 96
+    check_sizes!(n8 4 n16 8 n24 12 n32 16 n48 24 n64 32 n80 40 n96 48 n112 56 n128 64 n160 80 n192 96
         n224 112 n256 128);
 }
 
