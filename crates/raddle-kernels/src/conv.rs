@@ -7,12 +7,16 @@
 //! Sums are in f32 and rounded once. A matrix product with constant weights is the
 //! convolution of images of one pixel. See `kernels/conv.rs` for how it is computed.
 
+mod stem;
+
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
 use crate::kernels::conv as device;
 use crate::kernels::conv::shifted;
 use crate::kernels::conv::{Activation, GROUP_CHANNELS, Gather, Half, STEP, Shape};
 use crate::{Error, Result};
+
+pub use stem::{First, Stem, StemWeights};
 
 /// A filter and the image it is moved over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -421,11 +425,7 @@ impl Convolution {
     /// [`Error::Length`] for operands that do not fit, [`Error::Capability`] for a GPU
     /// below 9.0, what [`Stream::launch`] refuses.
     pub fn run<T: Tiled>(&self, stream: &Stream, operands: Operands<'_, T>) -> Result<Buffer<T>> {
-        let device = stream.device();
-        if device.compute_capability().is_some_and(|(major, _)| major != 9) {
-            let (needed, device) = ("9.0", device.to_string());
-            return Err(Error::Capability { operation: OPERATION, needed, device });
-        }
+        check_device(stream)?;
         self.check(&operands)?;
         let [channels, pixels] = self.choice.tile.size();
         if self.choice.is_shifted && !self.can_be_shifted(self.choice.tile) {
@@ -478,6 +478,16 @@ impl Convolution {
         }
         Ok(())
     }
+}
+
+/// The kernels have instructions that only one generation of GPUs has.
+fn check_device(stream: &Stream) -> Result<()> {
+    let device = stream.device();
+    if device.compute_capability().is_some_and(|(major, _)| major != 9) {
+        let (needed, device) = ("9.0", device.to_string());
+        return Err(Error::Capability { operation: OPERATION, needed, device });
+    }
+    Ok(())
 }
 
 /// What a convolution reads.

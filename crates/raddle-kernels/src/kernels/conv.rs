@@ -22,6 +22,7 @@
 
 mod result;
 pub mod shifted;
+pub mod stem;
 
 use raddle::device::matrix::{
     KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, WgmmaShared, wgmma, wgmma_commit,
@@ -198,17 +199,27 @@ fn clamp(x: f32, min: f32, max: f32) -> f32 {
 pub trait Half: Float + DeviceType + WgmmaShared<KMajor, Self, KMajor> {
     /// Two numbers rounded, the first in the lower bits.
     fn pack(first: f32, second: f32) -> u32;
+    /// The larger numbers of two such pairs, or a NaN where there is one.
+    fn maximum(one: u32, other: u32) -> u32;
 }
 impl Half for f16 {
     #[inline(always)]
     fn pack(first: f32, second: f32) -> u32 {
         f16x2::from_f32s(first, second).to_bits()
     }
+    #[inline(always)]
+    fn maximum(one: u32, other: u32) -> u32 {
+        f16x2::from_bits(one).maximum(f16x2::from_bits(other)).to_bits()
+    }
 }
 impl Half for bf16 {
     #[inline(always)]
     fn pack(first: f32, second: f32) -> u32 {
         bf16x2::from_f32s(first, second).to_bits()
+    }
+    #[inline(always)]
+    fn maximum(one: u32, other: u32) -> u32 {
+        bf16x2::from_bits(one).maximum(bf16x2::from_bits(other)).to_bits()
     }
 }
 

@@ -4,6 +4,7 @@ mod conv;
 mod dense;
 mod image;
 mod reference;
+mod stem;
 mod tiled;
 
 use raddle::prelude::*;

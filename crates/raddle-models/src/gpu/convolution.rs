@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use raddle_kernels::conv::{self, Convolution, Filters, Operands};
+use raddle_kernels::conv::{self, Convolution, Filters, Operands, Stem, StemWeights};
 use raddle_tensor::graph::{Node, NodeId, ValueId};
 use raddle_tensor::ops::window::Window;
 use raddle_tensor::{OpContext, Tensor};
@@ -25,9 +25,21 @@ struct Term<'a, T: Half> {
     output: [usize; 2],
 }
 
+/// A convolution as the graph has it.
+struct Conv<'a> {
+    window: conv::Window,
+    channels: usize,
+    outputs: usize,
+    /// `[outputs, channels, rows, columns]`.
+    elements: &'a [f32],
+    bias: Option<&'a [f32]>,
+    /// Rows and columns of the output.
+    output: [usize; 2],
+}
+
 impl<'a, T: Half> Lowering<'a, T> {
     /// One launch for all terms of a sum.
-    pub fn sum(&mut self, step: &Step, sum: &Sum) -> Result<(Vec<usize>, Placed<T>)> {
+    pub fn sum(&mut self, nodes: &[NodeId], sum: &Sum) -> Result<(Vec<usize>, Placed<T>)> {
         let node = self.graph_node(sum.terms[0]);
         let terms = sum.terms.iter().map(|&id| self.term(id)).collect::<Result<Vec<_>>>()?;
         let [first, rest @ ..] = &terms[..] else {
@@ -69,9 +81,8 @@ impl<'a, T: Half> Lowering<'a, T> {
             Mode::Collect => self.stream.zeros(conv.output_len())?,
             Mode::Measure | Mode::Compute => conv.run(self.stream, operands())?,
         };
-        let nodes = step.nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
         self.report.push(StepReport {
-            nodes: nodes.collect::<Vec<_>>().join(" + "),
+            nodes: self.names(nodes),
             kernel: format!("conv {shape:?} {}", conv.choice()),
             flops: conv.flops(),
             seconds,
@@ -81,6 +92,65 @@ impl<'a, T: Half> Lowering<'a, T> {
         let is_product = first.output == [1, 1] && !is(node, "Conv");
         let dims = if is_product { shape[..2].to_vec() } else { shape.to_vec() };
         Ok((dims, Placed::Image(image)))
+    }
+
+    fn names(&self, nodes: &[NodeId]) -> String {
+        let names = nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
+        names.collect::<Vec<_>>().join(" + ")
+    }
+
+    /// A convolution of the model's input with the pooling behind it: one launch that reads
+    /// the input as it is given where that is possible, else one for each part.
+    pub fn stem(&mut self, step: &Step, sum: &Sum) -> Result<(Vec<usize>, Placed<T>)> {
+        if let Some(value) = self.stem_at_once(step, sum)? {
+            return Ok(value);
+        }
+        let [before @ .., pool] = &step.nodes[..] else {
+            return Err(refusal(self.graph, self.graph_node(sum.terms[0]), "nothing pools it"));
+        };
+        let convolved = self.sum(before, sum)?;
+        let pool = self.graph_node(*pool);
+        if let Some(between) = pool.inputs.first().copied().flatten() {
+            self.values.insert(between, convolved);
+        }
+        self.pool(pool)
+    }
+
+    fn stem_at_once(&mut self, step: &Step, sum: &Sum) -> Result<Option<(Vec<usize>, Placed<T>)>> {
+        let (id, node) = (sum.terms[0], self.graph_node(sum.terms[0]));
+        let input = self.operand(node, 0)?;
+        let (shape, &Placed::Given(given)) = (&self.values[&input].0, &self.values[&input].1)
+        else {
+            return Ok(None);
+        };
+        let images = shape.first().copied().unwrap_or(0);
+        let Conv { mut window, channels, outputs, elements, bias, output } =
+            self.conv_numbers(id, input)?;
+        window.channels = channels;
+        let stem = Stem { images, window, outputs, convolved: output, activation: sum.activation };
+        let pitch = outputs.next_multiple_of(8);
+        let pool = match step.nodes.last() {
+            Some(&pool) => self.graph_node(pool),
+            None => return Ok(None),
+        };
+        let pool = self.pool_numbers(pool, [images, outputs, output[0], output[1]], pitch)?;
+        if !stem.is_possible() || !stem.is_pooled_by(&pool) {
+            return Ok(None);
+        }
+        let setup = self.setup;
+        let pack = || Ok(StemWeights::pack(setup, &stem, elements, bias)?);
+        let weights = self.weights.stem(id, pack)?;
+        let elements = stem.run(self.stream, &weights, self.inputs[given].as_slice())?;
+        let [rows, columns] = stem.pooled();
+        let shape = [images, outputs, rows, columns];
+        self.report.push(StepReport {
+            nodes: self.names(&step.nodes),
+            kernel: format!("stem {shape:?}"),
+            flops: stem.flops(),
+            seconds: None,
+        });
+        let image = Image { shape, pitch, elements: std::sync::Arc::new(elements) };
+        Ok(Some((shape.to_vec(), Placed::Image(image))))
     }
 
     fn graph_node(&self, id: NodeId) -> &'a Node {
@@ -100,40 +170,44 @@ impl<'a, T: Half> Lowering<'a, T> {
 
     fn term(&mut self, id: NodeId) -> Result<Term<'a, T>> {
         let node = self.graph_node(id);
+        match is(node, "Conv") {
+            true => self.conv_term(id),
+            false => {
+                let (weights, bias) = self.weights_of(node)?;
+                self.product_term(node, weights, bias)
+            }
+        }
+    }
+
+    /// The constant weights of a node, and its bias if it has one.
+    fn weights_of(&self, node: &'a Node) -> Result<(&'a Tensor, Option<&'a Tensor>)> {
         let constant = |at: usize| {
             let id = node.inputs.get(at).copied().flatten()?;
             self.constants.get(&id).copied()
         };
-        let (weights, bias) = (constant(1), constant(2));
         let weights =
-            weights.ok_or_else(|| refusal(self.graph, node, "its weights are no constant"))?;
-        match is(node, "Conv") {
-            true => self.conv_term(node, weights, bias),
-            false => self.product_term(node, weights, bias),
-        }
+            constant(1).ok_or_else(|| refusal(self.graph, node, "its weights are no constant"))?;
+        Ok((weights, constant(2)))
     }
 
-    fn conv_term(
-        &mut self,
-        node: &'a Node,
-        weights: &'a Tensor,
-        bias: Option<&'a Tensor>,
-    ) -> Result<Term<'a, T>> {
+    /// The numbers and weights of a convolution; channels in memory are not known yet.
+    fn conv_numbers(&self, id: NodeId, input: ValueId) -> Result<Conv<'a>> {
+        let node = self.graph_node(id);
+        let (weights, bias) = self.weights_of(node)?;
         let at_node = |error| self.graph.at(node, error);
-        let input = self.operand(node, 0)?;
         let &[outputs, channels, rows, columns] = weights.shape() else {
             return Err(refusal(self.graph, node, "its weights have not rank 4"));
         };
         let elements = weights.elements::<f32>().map_err(at_node)?;
         let bias = bias.map(Tensor::elements::<f32>).transpose().map_err(at_node)?;
-        let shape = self.values[&input].0.clone();
+        let shape = &self.values[&input].0;
         if shape.len() != 4 || shape[1] != channels {
             return Err(refusal(self.graph, node, format!("its operand has shape {shape:?}")));
         }
         let ctx = OpContext::of_attributes(node);
         let sliding = Window::new(&ctx, &[rows, columns], &shape[2..]).map_err(at_node)?;
         let pair = |list: &[usize]| [list[0], list[1]];
-        let mut window = conv::Window {
+        let window = conv::Window {
             size: pair(&shape[2..]),
             channels: 0,
             filter: [rows, columns],
@@ -142,6 +216,14 @@ impl<'a, T: Half> Lowering<'a, T> {
             dilation: pair(&sliding.dilations),
         };
         let output = pair(&sliding.output);
+        Ok(Conv { window, channels, outputs, elements, bias, output })
+    }
+
+    fn conv_term(&mut self, id: NodeId) -> Result<Term<'a, T>> {
+        let node = self.graph_node(id);
+        let input = self.operand(node, 0)?;
+        let Conv { mut window, channels, outputs, elements, bias, output } =
+            self.conv_numbers(id, input)?;
         let bias = bias.map(Cow::Borrowed);
         let is_given = matches!(self.values[&input].1, Placed::Given(_));
         if is_given && let Some((paired, weights)) = pair_columns(&window, channels, elements) {

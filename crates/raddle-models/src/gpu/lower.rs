@@ -20,6 +20,8 @@ use crate::Result;
 #[derive(Debug)]
 pub struct Weights<T: Half> {
     packed: Mutex<HashMap<Packed, Arc<conv::Weights<T>>>>,
+    /// Those of first layers, by the convolution's node.
+    stems: Mutex<HashMap<NodeId, Arc<conv::StemWeights<T>>>>,
     /// Kernels that were measured.
     pub(super) choices: Choices,
 }
@@ -29,7 +31,8 @@ type Packed = (NodeId, Vec<(usize, [usize; 2])>);
 
 impl<T: Half> Default for Weights<T> {
     fn default() -> Self {
-        Self { packed: Mutex::default(), choices: Choices::default() }
+        let (packed, stems) = (Mutex::default(), Mutex::default());
+        Self { packed, stems, choices: Choices::default() }
     }
 }
 
@@ -46,6 +49,21 @@ impl<T: Half> Weights<T> {
         }
         let weights = Arc::new(pack()?);
         packed.insert(key, weights.clone());
+        Ok(weights)
+    }
+
+    /// The packed weights of a first layer.
+    pub fn stem(
+        &self,
+        key: NodeId,
+        pack: impl FnOnce() -> Result<conv::StemWeights<T>>,
+    ) -> Result<Arc<conv::StemWeights<T>>> {
+        let mut stems = lock(&self.stems);
+        if let Some(weights) = stems.get(&key) {
+            return Ok(weights.clone());
+        }
+        let weights = Arc::new(pack()?);
+        stems.insert(key, weights.clone());
         Ok(weights)
     }
 }
@@ -88,7 +106,7 @@ pub struct Lowering<'a, T: Half> {
     pub mode: Mode,
     pub values: HashMap<ValueId, (Vec<usize>, Placed<T>)>,
     pub constants: HashMap<ValueId, &'a Tensor>,
-    inputs: &'a [Buffer<f32>],
+    pub inputs: &'a [Buffer<f32>],
     pub report: Vec<StepReport>,
 }
 
@@ -131,7 +149,8 @@ impl<'a, T: Half> Lowering<'a, T> {
         }
         for (at, step) in steps.iter().enumerate() {
             let value = match &step.work {
-                Work::Sum(sum) => self.sum(step, sum)?,
+                Work::Sum(sum) => self.sum(&step.nodes, sum)?,
+                Work::Stem(sum) => self.stem(step, sum)?,
                 Work::Node => self.node(step)?,
             };
             self.values.insert(step.output, value);
@@ -223,14 +242,22 @@ impl<'a, T: Half> Lowering<'a, T> {
         Ok((shape.clone(), elements))
     }
 
-    fn pool(&mut self, node: &'a Node) -> Result<(Vec<usize>, Placed<T>)> {
-        let ctx = OpContext::of_attributes(node);
+    pub fn pool(&mut self, node: &'a Node) -> Result<(Vec<usize>, Placed<T>)> {
         let id = self.operand(node, 0)?;
         let input = self.image(node, id)?;
+        let pool = self.pool_numbers(node, input.shape, input.pitch)?;
+        let elements = image::pool(self.stream, &pool, input.elements.as_slice())?;
+        let shape = [input.shape[0], input.shape[1], pool.output[0], pool.output[1]];
+        Ok(self.made(node, "pool", shape, input.pitch, elements))
+    }
+
+    /// What a pooling does to images of a shape, with so many channels in memory.
+    pub fn pool_numbers(&self, node: &'a Node, shape: [usize; 4], pitch: usize) -> Result<Pool> {
+        let ctx = OpContext::of_attributes(node);
         let at_node = |error| self.graph.at(node, error);
         let kernel = ctx.ints("kernel_shape").map_err(at_node)?.unwrap_or_default();
         let kernel = raddle_tensor::shape::dims(kernel).map_err(at_node)?;
-        let window = Window::new(&ctx, &kernel, &input.shape[2..]).map_err(at_node)?;
+        let window = Window::new(&ctx, &kernel, &shape[2..]).map_err(at_node)?;
         if node.outputs.get(1).copied().flatten().is_some() || window.kernel.len() != 2 {
             return Err(refusal(self.graph, node, "indices of the largest elements are wanted"));
         }
@@ -241,20 +268,17 @@ impl<'a, T: Half> Lowering<'a, T> {
             (false, false) => PoolOf::Mean,
         };
         let pair = |list: &[usize]| [list[0], list[1]];
-        let pool = Pool {
-            images: input.shape[0],
+        Ok(Pool {
+            images: shape[0],
             size: pair(&window.input),
-            channels: input.pitch,
+            channels: pitch,
             output: pair(&window.output),
             window: pair(&window.kernel),
             stride: pair(&window.strides),
             padding: [window.begins[0], window.begins[1], window.ends[0], window.ends[1]],
             dilation: pair(&window.dilations),
             of,
-        };
-        let elements = image::pool(self.stream, &pool, input.elements.as_slice())?;
-        let shape = [input.shape[0], input.shape[1], pool.output[0], pool.output[1]];
-        Ok(self.made(node, "pool", shape, input.pitch, elements))
+        })
     }
 
     fn global_mean(&mut self, node: &Node) -> Result<(Vec<usize>, Placed<T>)> {

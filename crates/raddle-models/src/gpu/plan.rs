@@ -27,6 +27,8 @@ pub struct Step {
 pub enum Work {
     /// Convolutions or products with constant weights, summed.
     Sum(Sum),
+    /// A convolution of the model's input, and the pooling behind it, its last node.
+    Stem(Sum),
     /// A node on its own.
     Node,
 }
@@ -86,6 +88,11 @@ pub fn steps(graph: &Graph, order: &[NodeId]) -> Result<Vec<Step>> {
         let Some(output) = node.outputs.first().copied().flatten() else {
             return Err(refusal(graph, node, "its first output is not wanted"));
         };
+        if let Some((nodes, sum)) = stem(graph, &links, &known, at) {
+            nodes.iter().for_each(|id| is_taken[id.0 as usize] = true);
+            steps.push(Step { nodes, work: Work::Stem(sum), output });
+            continue;
+        }
         // Backwards: a function, an addition, then what has weights.
         let mut nodes = vec![at];
         let (mut sum, mut top) = (None, at);
@@ -127,6 +134,32 @@ fn node_id(at: usize) -> NodeId {
 fn producer(links: &Links, value: ValueId) -> Option<usize> {
     links.only_reader(value)?;
     links.producers[value.index()]
+}
+
+/// The convolution of an input of the graph that a node pools, with a function between.
+fn stem(
+    graph: &Graph,
+    links: &Links,
+    known: &HashMap<ValueId, &Tensor>,
+    at: usize,
+) -> Option<(Vec<NodeId>, Sum)> {
+    let pool = &graph.nodes[at];
+    if !is(pool, "MaxPool") {
+        return None;
+    }
+    let before = producer(links, pool.inputs.first().copied().flatten()?)?;
+    let (activation, conv) = match activation(&graph.nodes[before], known) {
+        Some((function, input)) => (function, producer(links, input)?),
+        None => (Activation::IDENTITY, before),
+    };
+    let node = &graph.nodes[conv];
+    let input = node.inputs.first().copied().flatten()?;
+    if !is(node, "Conv") || !has_weights(node, known) || !graph.inputs.contains(&input) {
+        return None;
+    }
+    let mut nodes = vec![node_id(conv), node_id(before), node_id(at)];
+    nodes.dedup();
+    Some((nodes, Sum { terms: vec![node_id(conv)], residual: None, activation }))
 }
 
 /// The nodes with weights whose sum a node is, and what else is added.
