@@ -12,8 +12,8 @@ mod stem;
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
 use crate::kernels::conv as device;
-use crate::kernels::conv::shifted;
 use crate::kernels::conv::{Activation, GROUP_CHANNELS, Gather, Half, STEP, Shape};
+use crate::kernels::conv::{shifted, walking};
 use crate::{Error, Result};
 
 pub use stem::{First, Stem, StemWeights};
@@ -220,12 +220,14 @@ pub enum Tile {
     C64P256,
     C128P128,
     C128P256,
+    /// 64 channels and 256 pixels, by blocks that walk over tiles and keep the weights.
+    Walking,
 }
 
 impl Tile {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::C64P64, Self::C64P128, Self::C64P256, Self::C128P128, Self::C128P256];
+    pub const ALL: [Self; 6] =
+        [Self::C64P64, Self::C64P128, Self::C64P256, Self::C128P128, Self::C128P256, Self::Walking];
 
     /// Channels and pixels.
     #[must_use]
@@ -233,7 +235,7 @@ impl Tile {
         match self {
             Self::C64P64 => [64, 64],
             Self::C64P128 => [64, 128],
-            Self::C64P256 => [64, 256],
+            Self::C64P256 | Self::Walking => [64, 256],
             Self::C128P128 => [128, 128],
             Self::C128P256 => [128, 256],
         }
@@ -248,6 +250,7 @@ impl Tile {
             Self::C64P256 => tile_64x256::ROWS,
             Self::C128P128 => tile_128x128::ROWS,
             Self::C128P256 => tile_128x256::ROWS,
+            Self::Walking => walking::tile_64x256::ROWS,
         }
     }
 
@@ -255,7 +258,7 @@ impl Tile {
     fn residents(self) -> usize {
         match self {
             Self::C64P64 | Self::C64P128 => 2,
-            Self::C64P256 | Self::C128P128 | Self::C128P256 => 1,
+            Self::C64P256 | Self::C128P128 | Self::C128P256 | Self::Walking => 1,
         }
     }
 }
@@ -274,7 +277,11 @@ pub struct Choice {
 impl std::fmt::Display for Choice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [channels, pixels] = self.tile.size();
-        let method = if self.is_shifted { "shifted" } else { "gathered" };
+        let method = match (self.tile, self.is_shifted) {
+            (Tile::Walking, _) => "walking",
+            (_, true) => "shifted",
+            (_, false) => "gathered",
+        };
         write!(f, "{method} {channels}x{pixels}")?;
         match self.split {
             1 => Ok(()),
@@ -365,7 +372,11 @@ impl Convolution {
         let all_pixels = self.images * self.output[0] * self.output[1];
         let tiles = self.outputs.div_ceil(channels) * all_pixels.div_ceil(pixels);
         let steps: usize = self.windows.iter().flatten().map(Window::steps).sum();
-        if choice.is_shifted && !self.can_be_shifted(choice.tile) {
+        if !self.can_be(choice) {
+            return false;
+        }
+        // Blocks that have one tile each need not walk.
+        if choice.tile == Tile::Walking && tiles <= multiprocessors {
             return false;
         }
         let fits = choice.split <= steps && (channels == 64 || self.outputs > 64);
@@ -392,6 +403,19 @@ impl Convolution {
             });
         let around = first.padding[0] * (first.size[1] + first.padding[1]) + first.padding[1];
         is_same && has_slices && tile.size()[1] + 2 * around <= tile.rows()
+    }
+
+    /// Whether a kernel computes this convolution. Walking blocks have 64 channels, few taps,
+    /// no shortcut, and all of `k` to themselves.
+    fn can_be(&self, choice: Choice) -> bool {
+        let fits = !choice.is_shifted || self.can_be_shifted(choice.tile);
+        let walks = match self.windows {
+            [Some(Window { channels: STEP, filter, .. }), None] => {
+                filter[0] * filter[1] <= walking::TAPS_MAX
+            }
+            _ => false,
+        };
+        fits && (choice.tile != Tile::Walking || walks && choice.is_shifted && choice.split == 1)
     }
 
     /// Pixels that tiles are made of, the padding between included where it is computed.
@@ -428,8 +452,8 @@ impl Convolution {
         check_device(stream)?;
         self.check(&operands)?;
         let [channels, pixels] = self.choice.tile.size();
-        if self.choice.is_shifted && !self.can_be_shifted(self.choice.tile) {
-            let why = format!("{:?} cannot be computed by shifting", self.windows);
+        if !self.can_be(self.choice) {
+            let why = format!("{:?} cannot be computed {}", self.windows, self.choice);
             return Err(Error::Shape { operation: OPERATION, why });
         }
         let all_pixels = self.images * self.output[0] * self.output[1];
@@ -447,7 +471,14 @@ impl Convolution {
             has_residual: u32::from(operands.residual.is_some()),
             activation: self.activation,
         };
-        let blocks = channel_tiles * positions.div_ceil(pixels) * self.choice.split;
+        let tiles = match self.choice.tile {
+            Tile::Walking => {
+                let multiprocessors = stream.device().multiprocessor_count() as usize;
+                positions.div_ceil(pixels).min((multiprocessors / channel_tiles.max(1)).max(1))
+            }
+            _ => positions.div_ceil(pixels),
+        };
+        let blocks = channel_tiles * tiles * self.choice.split;
         // SAFETY: the kernel writes each element, if there is one.
         let mut out = unsafe { stream.uninitialized::<T>(self.output_len()) }?;
         if self.output_len() > 0 {
@@ -510,7 +541,7 @@ pub struct Operands<'a, T: Half> {
 fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -> Choice {
     let plain = Choice { tile: Tile::C64P64, split: 1, is_shifted: false };
     let mut best = (f64::INFINITY, plain);
-    for tile in Tile::ALL {
+    for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Walking) {
         for split in [1usize, 2, 4, 8] {
             if split > 1 && split > steps {
                 continue;
@@ -601,6 +632,7 @@ macro_rules! tiled {
                     (Tile::C64P256, true) => launch!(shifted, shifted_64x256, tile_64x256),
                     (Tile::C128P128, true) => launch!(shifted, shifted_128x128, tile_128x128),
                     (Tile::C128P256, true) => launch!(shifted, shifted_128x256, tile_128x256),
+                    (Tile::Walking, _) => launch!(walking, walking_64x256, tile_64x256),
                 }
                 Ok(())
             }

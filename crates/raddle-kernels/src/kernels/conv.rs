@@ -23,6 +23,7 @@
 mod result;
 pub mod shifted;
 pub mod stem;
+pub mod walking;
 
 use raddle::device::matrix::{
     KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, WgmmaShared, wgmma, wgmma_commit,
@@ -147,7 +148,7 @@ impl Activation {
         match self.code {
             0 => x,
             1 => clamp(x, self.a, self.b),
-            _ => self.rare(x),
+            _ => Self::rare(self.code, self.a, self.b, x),
         }
     }
 
@@ -162,15 +163,16 @@ impl Activation {
     }
 
     /// The functions that convolutions have less often: a call for each number, since
-    /// eight copies of their code would keep sums out of registers.
+    /// eight copies of their code would keep sums out of registers. By parts, since a
+    /// reference to them would move a kernel's parameters to local memory.
     #[inline(never)]
-    fn rare(self, x: f32) -> f32 {
+    fn rare(code: u32, a: f32, b: f32, x: f32) -> f32 {
         let sigmoid = 1.0 / (1.0 + (-x).exp());
-        match self.code {
-            2 if x < 0.0 => self.a * x,
+        match code {
+            2 if x < 0.0 => a * x,
             3 => x * sigmoid,
             4 => sigmoid,
-            5 => x * clamp(self.a * x + self.b, 0.0, 1.0),
+            5 => x * clamp(a * x + b, 0.0, 1.0),
             6 => x.tanh(),
             _ => x,
         }
@@ -182,7 +184,7 @@ impl Activation {
     pub fn of_eight(self, mut x: [f32; 8]) -> [f32; 8] {
         match self.bounds() {
             Some([min, max]) => x.iter_mut().for_each(|x| *x = clamp(*x, min, max)),
-            None => x.iter_mut().for_each(|x| *x = self.rare(*x)),
+            None => x.iter_mut().for_each(|x| *x = Self::rare(self.code, self.a, self.b, *x)),
         }
         x
     }

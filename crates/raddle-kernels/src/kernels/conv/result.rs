@@ -25,6 +25,11 @@ pub const fn staged_bytes(groups: usize, pixels: usize) -> usize {
     pixels * (groups * GROUP_CHANNELS + GAP) * 4
 }
 
+/// Bytes of a staged tile that one block has summed.
+pub const fn staged_bytes_whole(groups: usize, pixels: usize) -> usize {
+    pixels * (groups * GROUP_CHANNELS + HALF_GAP) * 2
+}
+
 /// A tile's operands and the memory where it is staged.
 pub struct Tile<'a, T> {
     pub shape: &'a Shape,
@@ -125,9 +130,8 @@ impl<T: Half> Tile<'_, T> {
         });
     }
 
-    /// Writes this block's share of the tile's pixels; `place` tells which pixel of the
-    /// output one of the tile is, if any. A thread has the same eight channels of all its
-    /// pixels.
+    /// Writes this block's share of the tile's pixels by all of its threads; `place` tells
+    /// which pixel of the output one of the tile is, if any.
     ///
     /// # Safety
     ///
@@ -139,10 +143,28 @@ impl<T: Half> Tile<'_, T> {
         split: u32,
         place: impl Fn(usize) -> Option<usize>,
     ) {
+        let threads = [thread_x() as usize, (GROUPS + 1) * GROUP_THREADS];
+        // SAFETY: the caller's contract.
+        unsafe { self.finish_by::<GROUPS, R>(threads, [rank, split], place) }
+    }
+
+    /// The same by some threads: this one's number among them, and how many they are. A
+    /// thread has the same eight channels of all its pixels.
+    ///
+    /// # Safety
+    ///
+    /// As for [`finish`](Self::finish).
+    #[inline(always)]
+    pub unsafe fn finish_by<const GROUPS: usize, const R: usize>(
+        &self,
+        [thread, threads]: [usize; 2],
+        [rank, split]: [u32; 2],
+        place: impl Fn(usize) -> Option<usize>,
+    ) {
         let channels = GROUPS * GROUP_CHANNELS;
         let (share, eighths) = (2 * R / split as usize, channels / 8);
-        let stride = (GROUPS + 1) * GROUP_THREADS / eighths;
-        let within = thread_x() as usize % eighths * 8;
+        let stride = threads / eighths;
+        let within = thread % eighths * 8;
         let channel = self.row as usize * channels + within;
         if channel >= self.shape.channels as usize {
             return;
@@ -151,7 +173,7 @@ impl<T: Half> Tile<'_, T> {
             let pixel = if at < share { place(rank as usize * share + at) } else { None };
             pixel.map(|pixel| pixel * self.shape.channels as usize + channel)
         };
-        let mut first = thread_x() as usize / eighths;
+        let mut first = thread / eighths;
         while first < share {
             let places = unrolled(|i| place(first + i * stride));
             // SAFETY: the places lie in the output; the caller's contract.

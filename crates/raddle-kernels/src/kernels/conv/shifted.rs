@@ -34,11 +34,11 @@ use super::{Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Operands, STEP, Shape, W
 /// Patches that are in shared memory at a time.
 const PATCHES: usize = 2;
 /// Threads that copy pixels.
-const COPIERS: usize = GROUP_THREADS - 32;
+pub const COPIERS: usize = GROUP_THREADS - 32;
 /// Copies of a thread whose places are read together.
 const TOGETHER: usize = 4;
 /// A position without a pixel.
-const NOWHERE: u32 = u32::MAX;
+pub const NOWHERE: u32 = u32::MAX;
 
 /// Declares the kernel of one tile shape: the module holds its numbers.
 macro_rules! tile {
