@@ -22,7 +22,7 @@ const fn kernel<P>(
 }
 
 const fn image(entry: &'static str) -> Image {
-    Image { path: entry, target: "sm_75", entry, ptx: PTX, synchronizes: false }
+    Image { path: entry, target: "sm_75", entry, ptx: PTX, synchronizes: false, cubins: &[] }
 }
 
 /// Name of [`churn`] in errors and in the fake driver.
