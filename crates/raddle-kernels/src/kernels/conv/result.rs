@@ -145,17 +145,18 @@ impl<T: Half> Tile<'_, T> {
     ) {
         let threads = [thread_x() as usize, (GROUPS + 1) * GROUP_THREADS];
         // SAFETY: the caller's contract.
-        unsafe { self.finish_by::<GROUPS, R>(threads, [rank, split], place) }
+        unsafe { self.finish_by::<GROUPS, R, FINISHED_TOGETHER>(threads, [rank, split], place) }
     }
 
     /// The same by some threads: this one's number among them, and how many they are. A
-    /// thread has the same eight channels of all its pixels.
+    /// thread has the same eight channels of all its pixels, and finishes `TOGETHER` of them
+    /// at a time.
     ///
     /// # Safety
     ///
     /// As for [`finish`](Self::finish).
     #[inline(always)]
-    pub unsafe fn finish_by<const GROUPS: usize, const R: usize>(
+    pub unsafe fn finish_by<const GROUPS: usize, const R: usize, const TOGETHER: usize>(
         &self,
         [thread, threads]: [usize; 2],
         [rank, split]: [u32; 2],
@@ -175,24 +176,24 @@ impl<T: Half> Tile<'_, T> {
         };
         let mut first = thread / eighths;
         while first < share {
-            let places = unrolled(|i| place(first + i * stride));
+            let places = unrolled::<_, TOGETHER>(|i| place(first + i * stride));
             // SAFETY: the places lie in the output; the caller's contract.
             unsafe {
                 if split == 1 {
-                    self.finish_whole::<GROUPS>(&places, [first, stride, within]);
+                    self.finish_whole::<GROUPS, TOGETHER>(&places, [first, stride, within]);
                 } else {
                     let first = first + rank as usize * share;
-                    self.finish_parts::<GROUPS>(&places, [first, stride, within], split);
+                    self.finish_parts::<GROUPS, TOGETHER>(&places, [first, stride, within], split);
                 }
             }
-            first += FINISHED_TOGETHER * stride;
+            first += TOGETHER * stride;
         }
     }
 
     #[inline(always)]
-    unsafe fn finish_whole<const GROUPS: usize>(
+    unsafe fn finish_whole<const GROUPS: usize, const TOGETHER: usize>(
         &self,
-        places: &[Option<usize>; FINISHED_TOGETHER],
+        places: &[Option<usize>; TOGETHER],
         [first, stride, within]: [usize; 3],
     ) {
         let pitch = GROUPS * GROUP_CHANNELS + HALF_GAP;
@@ -200,7 +201,7 @@ impl<T: Half> Tile<'_, T> {
         let is_late = self.is_late();
         // SAFETY: the caller's contract.
         let residuals = unsafe { self.residuals(places) };
-        for i in 0..FINISHED_TOGETHER {
+        for i in 0..TOGETHER {
             let Some(place) = places[i] else { continue };
             let staged = staged.wrapping_add((first + i * stride) * pitch).cast::<Eight<T>>();
             // SAFETY: the tile is staged, and the output has the place.
@@ -219,9 +220,9 @@ impl<T: Half> Tile<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn finish_parts<const GROUPS: usize>(
+    unsafe fn finish_parts<const GROUPS: usize, const TOGETHER: usize>(
         &self,
-        places: &[Option<usize>; FINISHED_TOGETHER],
+        places: &[Option<usize>; TOGETHER],
         [first, stride, within]: [usize; 3],
         split: u32,
     ) {
@@ -232,7 +233,7 @@ impl<T: Half> Tile<'_, T> {
             let channel = self.row as usize * channels + within;
             (read_eight(self.bias.add(channel)), self.residuals(places))
         };
-        for i in 0..FINISHED_TOGETHER {
+        for i in 0..TOGETHER {
             let Some(place) = places[i] else { continue };
             let staged = staged.wrapping_add((first + i * stride) * (channels + GAP));
             // SAFETY: the tiles of all blocks of the cluster are staged.
@@ -255,13 +256,13 @@ impl<T: Half> Tile<'_, T> {
     /// The residuals at some places, all under way before the first is used; zeros where
     /// there are none.
     #[inline(always)]
-    unsafe fn residuals(
+    unsafe fn residuals<const TOGETHER: usize>(
         &self,
-        places: &[Option<usize>; FINISHED_TOGETHER],
-    ) -> [Eight<T>; FINISHED_TOGETHER] {
-        let mut residuals = [Eight([T::ZERO; 8]); FINISHED_TOGETHER];
+        places: &[Option<usize>; TOGETHER],
+    ) -> [Eight<T>; TOGETHER] {
+        let mut residuals = [Eight([T::ZERO; 8]); TOGETHER];
         if self.shape.has_residual != 0 {
-            for i in 0..FINISHED_TOGETHER {
+            for i in 0..TOGETHER {
                 if let Some(place) = places[i] {
                     let residual = self.residual.wrapping_add(place).cast::<Eight<T>>();
                     // SAFETY: the residual has the places of the output.

@@ -42,6 +42,9 @@ pub const TAPS_MAX: usize = 9;
 const R: usize = POSITIONS / 2;
 /// Tiles that are in shared memory at a time: one is summed, one written, one copied.
 const SLOTS: usize = 3;
+/// Pixels that a thread finishes at a time, so that few waits for the residual follow each
+/// other: sums hold no registers by then.
+const FINISHED_TOGETHER: usize = 8;
 /// Bytes of a tile with what is around it.
 const SLOT_BYTES: usize = ROWS * STEP * 2;
 /// Copies of a thread whose places are read together.
@@ -307,7 +310,7 @@ impl<T: Half> Job<'_, T> {
             unsafe {
                 result.stage::<1, R>(&mut acc, 0, 1);
                 Self::meet(group);
-                result.finish_by::<1, R>([thread, GROUP_THREADS], [0, 1], place);
+                result.finish_by::<1, R, FINISHED_TOGETHER>([thread, GROUP_THREADS], [0, 1], place);
             }
             let _ = self.empty[slot].arrive();
             (number, tile) = (number + 2, tile + 2 * self.walkers);
