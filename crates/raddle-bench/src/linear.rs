@@ -37,7 +37,10 @@ fn measure(bench: &Bench, [m, n, k]: [usize; 3]) -> Outcome {
     let mut best: Option<(Time, Choice)> = None;
     for choice in conv.candidates(multiprocessors) {
         let candidate = conv.with_choice(choice);
-        let time = bench.time(20, || Ok(drop(candidate.run(stream, operands())?)))?;
+        let time = bench.time(20, || {
+            candidate.run(stream, operands())?;
+            Ok(())
+        })?;
         if best.is_none_or(|(best, _)| time.median_ms < best.median_ms) {
             best = Some((time, choice));
         }
