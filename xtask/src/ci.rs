@@ -19,7 +19,7 @@ enum Work {
 }
 
 const STEPS: [Step; 9] = [
-    Step { name: "test", work: Work::Cargo(&["test", "--workspace"], None) },
+    Step { name: "test", work: Work::Cargo(&["test", "--workspace", "--no-fail-fast"], None) },
     Step {
         name: "loom",
         // In a folder of its own, or the flag would have everything built anew.
