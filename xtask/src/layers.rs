@@ -39,7 +39,7 @@ pub const LAYERS: [Layer; 16] = [
     Layer { name: "raddle-macros", lines_max: 1_600, may_be_unsafe: false },
     // Above the 7,000 of the first design: each tensor-core, TMA and atomic
     // instruction stands here with its PTX and its host body.
-    Layer { name: "raddle-device", lines_max: 10_100, may_be_unsafe: true },
+    Layer { name: "raddle-device", lines_max: 10_200, may_be_unsafe: true },
     // Above the 5,000 of the first design: keeping what earlier builds did, and doing
     // without LLVM where a package ships PTX.
     Layer { name: "raddle-build", lines_max: 6_000, may_be_unsafe: true },

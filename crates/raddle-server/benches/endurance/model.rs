@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use raddle_server::config::ServerSettings;
@@ -79,33 +78,46 @@ impl Model for Trial {
     }
 
     fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {
-        let count = AtomicU64::new(0);
         Ok(Box::new(TrialInstance {
             run: self.time("run"),
             slow: self.time("slow"),
             fail: self.number("fail"),
             answer: self.weights[..ROW * 64].to_vec().into(),
-            count,
+            batches: 0,
+            rows: 0,
+            owes_failure: false,
         }))
     }
 }
+
+/// Rows that do not fail, so that a version gets through its warm-up.
+const WARM_UP_ROWS: u64 = 100;
 
 struct TrialInstance {
     run: Duration,
     slow: Duration,
     fail: Option<u64>,
     answer: bytes::Bytes,
-    count: AtomicU64,
+    batches: u64,
+    rows: u64,
+    /// Whether a batch of several requests failed: they are run again one by one, and one
+    /// of them is the bad one.
+    owes_failure: bool,
 }
 
 impl Instance for TrialInstance {
     fn run(&mut self, batch: &Batch<'_>) -> Result<Outcome, ModelError> {
-        let count = self.count.fetch_add(1, Relaxed);
+        self.batches += 1;
         std::thread::sleep(self.run);
-        if count % 10 == 9 {
+        if self.batches.is_multiple_of(10) {
             std::thread::sleep(self.slow);
         }
-        if self.fail.is_some_and(|every| count % every == every - 1) {
+        let before = self.rows;
+        self.rows += batch.rows as u64;
+        let is_warm = before >= WARM_UP_ROWS;
+        let is_due = self.fail.is_some_and(|every| is_warm && self.rows / every > before / every);
+        if is_due || (self.owes_failure && batch.rows == 1) {
+            self.owes_failure = batch.rows > 1;
             return Err(ModelError::Failed("told to fail".into()));
         }
         let outputs = vec![Output {
