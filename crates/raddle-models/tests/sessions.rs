@@ -125,19 +125,19 @@ fn only(outputs: Vec<(String, Value)>) -> Vec<f32> {
     outputs[0].1.as_tensor().unwrap().elements::<f32>().unwrap().to_vec()
 }
 
-#[test]
-fn steps_for_the_gpu_compute_what_the_plan_for_the_cpu_does() {
-    let model = Model::from_graph(network()).unwrap();
+/// Runs a graph in 16 bits on all devices and holds it against the plan for the CPU.
+fn check(graph: Graph, batches: &[usize]) {
+    let model = Model::from_graph(graph).unwrap();
     let reference = model.on(&Device::cpu(), Options::default()).unwrap();
     for (device, precision) in devices()
         .into_iter()
         .flat_map(|device| [Precision::F16, Precision::BF16].map(|it| (device.clone(), it)))
     {
         let session = GpuSession::new(model.graph(), &device, precision).unwrap();
-        for images in [1, 3, 1] {
+        for &images in batches {
             let expected = only(reference.run([("x", Value::Tensor(input(images)))]).unwrap());
             let found = only(session.run([("x", Value::Tensor(input(images)))]).unwrap());
-            assert_eq!(found.len(), images * 10);
+            assert_eq!(found.len(), expected.len());
             let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
             let bound = if precision == Precision::F16 { 1e-2 } else { 8e-2 };
             for (found, expected) in found.iter().zip(&expected) {
@@ -145,6 +145,30 @@ fn steps_for_the_gpu_compute_what_the_plan_for_the_cpu_does() {
                 assert!(error <= bound, "{device} {precision:?}: {found}, expected {expected}");
             }
         }
+    }
+}
+
+#[test]
+fn steps_for_the_gpu_compute_what_the_plan_for_the_cpu_does() {
+    check(network(), &[1, 3, 1]);
+}
+
+#[test]
+fn pooled_convolutions_of_the_input_run_in_parts_where_no_kernel_does_both() {
+    // Steps of one column, and a pooling of two by two without a function before it.
+    for (stride, edge, pad) in [(1, 3, 1), (2, 2, 0)] {
+        let (mut b, x) = Builder::new(&[3, 20, 24]);
+        let mut x = b.conv(x, [8, 3, 3], stride);
+        if stride == 1 {
+            x = b.node("Relu", &[x], &[]);
+        }
+        let pool = [
+            ("kernel_shape", Attribute::Ints(vec![edge; 2])),
+            ("strides", Attribute::Ints(vec![2; 2])),
+            ("pads", Attribute::Ints(vec![pad; 4])),
+        ];
+        let x = b.node("MaxPool", &[x], &pool);
+        check(b.finish(x), &[2]);
     }
 }
 
