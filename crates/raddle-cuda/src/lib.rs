@@ -15,6 +15,7 @@ mod device;
 mod driver;
 mod error;
 pub mod fork;
+mod functions;
 mod graph;
 mod launch;
 mod managed;

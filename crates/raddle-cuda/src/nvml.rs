@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use crate::driver::{exported, open_first, text_of};
 use crate::error::{Error, Result};
+use crate::functions::library_functions;
 
 type RawDevice = *mut c_void;
 
@@ -36,37 +37,16 @@ struct Memory {
     used: u64,
 }
 
-macro_rules! nvml_functions {
-    ($($field:ident: $symbol:literal, ($($arg:ty),*);)*) => {
-        struct NvmlApi {
-            $($field: unsafe extern "C" fn($($arg),*) -> c_int,)*
-        }
-
-        impl NvmlApi {
-            fn resolve(resolve: &dyn Fn(&str) -> *mut c_void) -> Result<Self, &'static str> {
-                Ok(Self { $($field: {
-                    let address = resolve($symbol);
-                    if address.is_null() {
-                        return Err($symbol);
-                    }
-                    // SAFETY: the signature is nvml.h's for this exported name.
-                    unsafe {
-                        std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) -> c_int>(address)
-                    }
-                },)* })
-            }
-        }
-    };
-}
-
-nvml_functions! {
-    init: "nvmlInit_v2", ();
-    count: "nvmlDeviceGetCount_v2", (*mut c_uint);
-    by_index: "nvmlDeviceGetHandleByIndex_v2", (c_uint, *mut RawDevice);
-    uuid: "nvmlDeviceGetUUID", (RawDevice, *mut c_char, c_uint);
-    utilisation: "nvmlDeviceGetUtilizationRates", (RawDevice, *mut Utilisation);
-    memory: "nvmlDeviceGetMemoryInfo", (RawDevice, *mut Memory);
-    power: "nvmlDeviceGetPowerUsage", (RawDevice, *mut c_uint);
+library_functions! {
+    NvmlApi {
+        init: "nvmlInit_v2", ();
+        count: "nvmlDeviceGetCount_v2", (*mut c_uint);
+        by_index: "nvmlDeviceGetHandleByIndex_v2", (c_uint, *mut RawDevice);
+        uuid: "nvmlDeviceGetUUID", (RawDevice, *mut c_char, c_uint);
+        utilisation: "nvmlDeviceGetUtilizationRates", (RawDevice, *mut Utilisation);
+        memory: "nvmlDeviceGetMemoryInfo", (RawDevice, *mut Memory);
+        power: "nvmlDeviceGetPowerUsage", (RawDevice, *mut c_uint);
+    }
 }
 
 static NVML: OnceLock<Result<NvmlApi>> = OnceLock::new();

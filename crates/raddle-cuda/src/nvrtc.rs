@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use crate::driver::{exported, open_first, text_of};
 use crate::error::{Error, Result};
+use crate::functions::library_functions;
 use crate::module::c_string;
 
 type Program = *mut c_void;
@@ -19,40 +20,19 @@ pub struct Nvrtc {
     api: &'static NvrtcApi,
 }
 
-macro_rules! nvrtc_functions {
-    ($($field:ident: $symbol:literal, ($($arg:ty),*);)*) => {
-        struct NvrtcApi {
-            $($field: unsafe extern "C" fn($($arg),*) -> c_int,)*
-        }
-
-        impl NvrtcApi {
-            fn resolve(resolve: &dyn Fn(&str) -> *mut c_void) -> Result<Self, &'static str> {
-                Ok(Self { $($field: {
-                    let address = resolve($symbol);
-                    if address.is_null() {
-                        return Err($symbol);
-                    }
-                    // SAFETY: the signature is nvrtc.h's for this exported name.
-                    unsafe {
-                        std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($arg),*) -> c_int>(address)
-                    }
-                },)* })
-            }
-        }
-    };
-}
-
-nvrtc_functions! {
-    version: "nvrtcVersion", (*mut c_int, *mut c_int);
-    create_program: "nvrtcCreateProgram", (*mut Program, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char);
-    destroy_program: "nvrtcDestroyProgram", (*mut Program);
-    compile_program: "nvrtcCompileProgram", (Program, c_int, *const *const c_char);
-    log_size: "nvrtcGetProgramLogSize", (Program, *mut usize);
-    log: "nvrtcGetProgramLog", (Program, *mut c_char);
-    ptx_size: "nvrtcGetPTXSize", (Program, *mut usize);
-    ptx: "nvrtcGetPTX", (Program, *mut c_char);
-    add_name: "nvrtcAddNameExpression", (Program, *const c_char);
-    lowered_name: "nvrtcGetLoweredName", (Program, *const c_char, *mut *const c_char);
+library_functions! {
+    NvrtcApi {
+        version: "nvrtcVersion", (*mut c_int, *mut c_int);
+        create_program: "nvrtcCreateProgram", (*mut Program, *const c_char, *const c_char, c_int, *const *const c_char, *const *const c_char);
+        destroy_program: "nvrtcDestroyProgram", (*mut Program);
+        compile_program: "nvrtcCompileProgram", (Program, c_int, *const *const c_char);
+        log_size: "nvrtcGetProgramLogSize", (Program, *mut usize);
+        log: "nvrtcGetProgramLog", (Program, *mut c_char);
+        ptx_size: "nvrtcGetPTXSize", (Program, *mut usize);
+        ptx: "nvrtcGetPTX", (Program, *mut c_char);
+        add_name: "nvrtcAddNameExpression", (Program, *const c_char);
+        lowered_name: "nvrtcGetLoweredName", (Program, *const c_char, *mut *const c_char);
+    }
 }
 
 static NVRTC: OnceLock<Result<NvrtcApi>> = OnceLock::new();
