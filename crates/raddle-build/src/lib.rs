@@ -37,6 +37,7 @@ mod toolchain;
 mod workspace;
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 pub use error::{Error, RejectedList};
 pub use toolchain::Rejected;
@@ -304,6 +305,7 @@ impl Build<'_> {
                     return index.add(&code, folder);
                 }
             };
+            let begun = SystemTime::now();
             match self.make(llvm, device_crate, &prepared, folder)? {
                 Made::Refused(diagnostics) => {
                     index.rustc(device_crate.program.as_deref(), &diagnostics);
@@ -312,7 +314,7 @@ impl Build<'_> {
                     let files = record::files_of_user(self.package, &crates);
                     record::watch(files.iter().map(PathBuf::as_path));
                     let done = Done { code, files };
-                    record::keep(self.store, key, &done, &crates)?;
+                    record::keep(self.store, key, (&done, begun), &crates)?;
                     index.add(&done.code, folder)?;
                 }
             }

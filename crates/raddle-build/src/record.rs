@@ -8,6 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::device_crate::{CompiledCrate, Package, Prepared, shared_target_folder};
 use crate::digest::Digest;
@@ -69,13 +70,27 @@ pub fn find(store: &Store, key: Digest) -> Option<Done> {
     Some(done)
 }
 
-/// Keeps a result.
+/// How far a file system's clock may lie behind the system's.
+const CLOCK_TICK: Duration = Duration::from_millis(20);
+
+/// Whether a file has not been written since a time.
+fn is_unchanged_since(file: &Path, begun: SystemTime) -> bool {
+    let written = std::fs::metadata(file).and_then(|about| about.modified());
+    written.is_ok_and(|written| written + CLOCK_TICK < begun)
+}
+
+/// Keeps a result that was begun at a time. A file that was written since then may not
+/// be what rustc read, and its digest would keep an old result for the new text: then
+/// nothing is kept, and the next build makes it anew.
 pub fn keep(
     store: &Store,
     key: Digest,
-    done: &Done,
+    (done, begun): (&Done, SystemTime),
     crates: &[CompiledCrate],
 ) -> Result<(), Error> {
+    if !done.files.iter().all(|file| is_unchanged_since(file, begun)) {
+        return Ok(());
+    }
     let mut text = String::new();
     for file in &done.files {
         // What cannot be read now is not what rustc read: keep nothing.
@@ -119,5 +134,26 @@ pub fn files_of_user(package: &Package, crates: &[CompiledCrate]) -> Vec<PathBuf
 pub fn watch<'f>(files: impl IntoIterator<Item = &'f Path>) {
     for file in files {
         println!("cargo::rerun-if-changed={}", file.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_while_a_result_was_made_is_seen() {
+        let file = std::env::temp_dir().join(format!("raddle-record-{}", std::process::id()));
+        std::fs::write(&file, "old").unwrap();
+        let begun = SystemTime::now();
+        let written_at = |time| {
+            std::fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        };
+        written_at(begun - Duration::from_secs(1));
+        assert!(is_unchanged_since(&file, begun));
+        written_at(begun + Duration::from_secs(1));
+        assert!(!is_unchanged_since(&file, begun));
+        std::fs::remove_file(&file).unwrap();
+        assert!(!is_unchanged_since(&file, begun));
     }
 }
