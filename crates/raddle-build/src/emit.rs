@@ -32,12 +32,13 @@ pub const CLUSTERS: Target = Target { name: "sm_90", features: "+ptx80" };
 impl Target {
     /// The targets a kernel is built for.
     pub fn for_kernel(meta: &Meta) -> &'static [Self] {
-        if meta.architecture >= 90 {
-            &[HOPPER]
-        } else if meta.cluster[0] > 0 {
-            &[CLUSTERS]
-        } else {
-            &[PORTABLE]
+        let has_clusters = meta.cluster[0] > 0;
+        match (meta.architecture >= 90, meta.variant >= 90, has_clusters) {
+            (true, ..) => &[HOPPER],
+            (false, true, true) => &[CLUSTERS, HOPPER],
+            (false, true, false) => &[PORTABLE, HOPPER],
+            (false, false, true) => &[CLUSTERS],
+            (false, false, false) => &[PORTABLE],
         }
     }
 }
@@ -191,7 +192,7 @@ fn optimise<'c>(
         formatting == Formatting::Any && format::is_kept_for_choice(name)
     });
     fold_block_shape(&module, kernel);
-    fold_architecture(&module, target);
+    fold_target(&module, target);
     machine.run_passes(&module, "globaldce")?;
     format::choose(&module, formatting);
     keep_only(&module, std::slice::from_ref(kernel), |_| false);
@@ -230,15 +231,20 @@ fn keep_only(module: &Module<'_>, kernels: &[KernelEntry], is_kept: impl Fn(&str
     }
 }
 
-/// Calls of `__raddle_architecture` become the target's number.
-fn fold_architecture(module: &Module<'_>, target: Target) {
-    let Some(function) = module.function("__raddle_architecture") else { return };
+/// What kernels ask about the target becomes constants: `__raddle_architecture` its
+/// number, `__raddle_is_hopper` whether it has Hopper's own instructions.
+fn fold_target(module: &Module<'_>, target: Target) {
     let number: String = target.name.chars().filter(char::is_ascii_digit).collect();
     let number = number.parse().expect("targets are named by numbers");
+    let answers =
+        [("__raddle_architecture", number), ("__raddle_is_hopper", u64::from(target == HOPPER))];
     let api = module.api();
-    for call in module.calls_of(function) {
-        api.replace_uses(call, api.const_int(module.context.int(32), number, 0));
-        api.erase(call);
+    for (question, answer) in answers {
+        let Some(function) = module.function(question) else { continue };
+        for call in module.calls_of(function) {
+            api.replace_uses(call, api.const_int(module.context.int(32), answer, 0));
+            api.erase(call);
+        }
     }
 }
 

@@ -65,6 +65,29 @@ pub fn waits(mut y: PerThread<f32>) {
     }
 }
 
+/// Compiled for two architectures.
+#[kernel(block = 128, arch = (80, 90))]
+pub fn two_ways(mut y: PerThread<u32>) {
+    let way = if is_hopper() {
+        // SAFETY: all threads of the one warpgroup call it.
+        unsafe { raddle::device::matrix::wgmma_commit() };
+        9000
+    } else {
+        8000
+    };
+    if let Some((i, y)) = y.mine() {
+        *y = way + i as u32;
+    }
+}
+
+/// The same, of clusters.
+#[kernel(block = 128, cluster = 2, arch = (80, 90))]
+pub fn two_ways_of_clusters(mut y: PerThread<u32>) {
+    if let Some((_, y)) = y.mine() {
+        *y = if is_hopper() { 9000 } else { 8000 };
+    }
+}
+
 /// Waits for a flag, as a lock does.
 #[kernel]
 pub fn spins(flag: &[Atomic<u32>], mut y: PerThread<u32>) {
@@ -198,10 +221,11 @@ fn main() {
         return;
     }
     let here = compile("here", KERNELS);
-    let tests: [(&str, Test); 15] = [
+    let tests: [(&str, Test); 16] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
+        ("a_kernel_of_two_architectures_has_an_image_for_each", two_variants),
         ("a_loop_over_a_tile_moves_vectors", tiles_move_vectors),
         ("kernels_whose_threads_wait_are_marked", waiting_is_marked),
         ("loops_that_wait_for_memory_are_marked", waiting_in_loops_is_marked),
@@ -300,7 +324,7 @@ fn read(folder: &Path) -> Output {
 
 fn same_bytes_anywhere(here: &Output) {
     let there = compile("some/other/place", KERNELS);
-    assert_eq!(here.images.len(), 15);
+    assert_eq!(here.images.len(), 19);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -326,6 +350,26 @@ fn stated_shape(here: &Output) {
 }
 
 /// A place that was lost among tests of what an iterator gave would be moved by halves.
+fn two_variants(here: &Output) {
+    let variant = |kernel: &str, target: &str| {
+        let is_it = |text: &&String| {
+            text.contains(&format!(".target {target}\n")) && text.contains(&format!("{kernel}("))
+        };
+        let found: Vec<&String> = here.images.values().filter(is_it).collect();
+        assert_eq!(found.len(), 1, "images of {kernel} for {target}");
+        found[0].clone()
+    };
+    let (portable, hopper) = (variant("two_ways", "sm_80"), variant("two_ways", "sm_90a"));
+    assert!(portable.contains("8000") && !portable.contains("9000"), "{portable}");
+    assert!(!portable.contains("wgmma"), "{portable}");
+    assert!(hopper.contains("9000") && !hopper.contains("8000"), "{hopper}");
+    assert!(hopper.contains("wgmma.commit_group"), "{hopper}");
+    // Clusters are no instructions of Hopper's own: later GPUs have them as well.
+    let clusters = "two_ways_of_clusters";
+    assert!(variant(clusters, "sm_90").contains("8000"));
+    assert!(variant(clusters, "sm_90a").contains("9000"));
+}
+
 fn tiles_move_vectors(here: &Output) {
     let ptx = here.ptx("kernels::scales_tiles");
     let moves: Vec<&str> = ptx

@@ -19,6 +19,35 @@ pub(crate) fn architecture() -> u32 {
     __raddle_architecture()
 }
 
+/// Whether the kernel is compiled with Hopper's own instructions (`wgmma`, `setmaxnreg`;
+/// target `sm_90a`): a constant, so that only one side of a branch on it is compiled.
+///
+/// A kernel with `#[kernel(arch = (80, 90))]` is compiled twice, and each GPU runs the
+/// variant that suits it best:
+///
+/// ```ignore
+/// #[kernel(block = 128, arch = (80, 90))]
+/// pub fn product(/* .. */) {
+///     if is_hopper() { /* wgmma */ } else { /* mma.sync */ }
+/// }
+/// ```
+///
+/// On the CPU device it is true, unless `RADDLE_SIM_ARCH=80` asks for the variant of
+/// older GPUs.
+#[inline(always)]
+#[must_use]
+pub fn is_hopper() -> bool {
+    #[cfg(raddle_device)]
+    {
+        unsafe extern "C" {
+            safe fn __raddle_is_hopper() -> u32;
+        }
+        __raddle_is_hopper() != 0
+    }
+    #[cfg(not(raddle_device))]
+    crate::host::engine().is_hopper()
+}
+
 /// Gives `value` back as one that the compiler knows nothing about.
 ///
 /// What is computed from it is computed anew, even if the same was computed before:

@@ -80,6 +80,8 @@ pub trait Engine {
     fn cluster_barrier(&self, at: &'static Location<'static>);
     /// Device `print!`.
     fn print(&self, text: &str);
+    /// Whether kernels take the way of Hopper's own instructions.
+    fn is_hopper(&self) -> bool;
 }
 
 /// Identifies a static shared variable: its place in the source and the

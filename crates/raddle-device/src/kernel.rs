@@ -25,6 +25,8 @@ pub struct KernelMeta {
     /// Lowest architecture, as in `sm_NN`: 0 for portable, 90 for Hopper's own
     /// instructions (compiled as `sm_90a`).
     pub architecture: u32,
+    /// A second architecture that the kernel is compiled for, 0 for none.
+    pub variant: u32,
 }
 
 impl KernelMeta {
@@ -38,6 +40,7 @@ impl KernelMeta {
         max_registers: 0,
         cluster: [0; 3],
         architecture: 0,
+        variant: 0,
     };
 }
 

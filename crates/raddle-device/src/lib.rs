@@ -70,6 +70,7 @@ pub use cluster::*;
 pub use dependent::*;
 pub use fence::*;
 pub use float::*;
+pub use hint::is_hopper;
 pub use index::*;
 pub use mbarrier::*;
 pub use output::*;

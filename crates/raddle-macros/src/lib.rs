@@ -42,7 +42,8 @@ use proc_macro::TokenStream;
 /// - `min_blocks = 2`: blocks that should fit on one multiprocessor;
 /// - `max_registers = 64`: most registers a thread may use;
 /// - `cluster = 2`, `cluster = (2, 1)`: the cluster shape that launches must have;
-/// - `arch = 90`: the lowest architecture the kernel needs;
+/// - `arch = 90`: the lowest architecture the kernel needs; `arch = (80, 90)`: a portable
+///   variant and one with Hopper's own instructions, told apart by `is_hopper()`;
 /// - `instances(f32, f16)`, `instances((f32, 4), (f16, 8))`: the instances of a
 ///   generic kernel to compile, by its type and const parameters in order;
 /// - `crate = path`: where the `raddle` crate is, if under another name.

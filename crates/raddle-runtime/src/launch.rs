@@ -548,7 +548,8 @@ unsafe fn run_on_cpu(kernel: &'static Kernel, shape: &Shape, params: *const u8) 
         cluster,
         dynamic_shared_bytes: shape.dynamic_shared_bytes as usize,
         // A kernel without device code was not looked at: it may wait.
-        synchronizes: kernel.images.first().is_none_or(|image| image.synchronizes),
+        synchronizes: kernel.images.is_empty()
+            || kernel.images.iter().any(|image| image.synchronizes),
         body: kernel.body,
         params,
         kernel: kernel.name,

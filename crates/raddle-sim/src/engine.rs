@@ -137,6 +137,10 @@ impl Engine for Cluster {
     fn print(&self, text: &str) {
         self.lines.push(self.running.get(), text);
     }
+
+    fn is_hopper(&self) -> bool {
+        self.options.is_hopper
+    }
 }
 
 impl Cluster {

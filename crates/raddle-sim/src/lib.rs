@@ -41,6 +41,7 @@
 //! | `RADDLE_SIM_STACK_KIB` | stack of a simulated thread | 256 |
 //! | `RADDLE_SIM_SEED` | shuffles which thread goes on at each wait | in turn |
 //! | `RADDLE_SIM_SPIN_SECONDS` | spinning longer than that is a deadlock | 30 |
+//! | `RADDLE_SIM_ARCH` | variant of kernels that have two, 80 or 90 | 90 |
 //!
 //! # Hosts built with `panic = "abort"`
 //!

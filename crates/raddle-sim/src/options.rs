@@ -25,6 +25,9 @@ pub struct Options {
     /// may go on after one of them has failed. From
     /// `RADDLE_SIM_SPIN_SECONDS`, by default 30.
     pub spin_max: Duration,
+    /// Whether kernels that are compiled for several architectures take Hopper's
+    /// variant. From `RADDLE_SIM_ARCH`, 80 or 90, by default 90.
+    pub is_hopper: bool,
     /// Takes each line that kernels print, with its line feed.
     pub print: fn(&str),
 }
@@ -55,12 +58,18 @@ impl Options {
         let stack_kib = number("RADDLE_SIM_STACK_KIB", "a number from 16 to 1048576", 16, 1 << 20)?;
         let seed = number("RADDLE_SIM_SEED", "a number below 2^64", 0, u64::MAX)?;
         let spin = number("RADDLE_SIM_SPIN_SECONDS", "a number from 1 to 86400", 1, 86_400)?;
+        let architecture = number("RADDLE_SIM_ARCH", "80 or 90", 80, 90)?;
+        if let Some(found @ 81..90) = architecture {
+            let found = found.to_string();
+            return Err(Fault::Setting { name: "RADDLE_SIM_ARCH", expected: "80 or 90", found });
+        }
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             threads: threads.map_or_else(available, |threads| threads as usize),
             stack_kib: stack_kib.map_or(256, |kib| kib as usize),
             seed,
             spin_max: Duration::from_secs(spin.unwrap_or(30)),
+            is_hopper: architecture != Some(80),
             print: print_to_stdout,
         })
     }
@@ -88,11 +97,15 @@ mod tests {
         assert_eq!(read("RADDLE_SIM_STACK_KIB", "256").map(|options| options.stack_kib), Ok(256));
         assert_eq!(read("RADDLE_SIM_SEED", "7").map(|options| options.seed), Ok(Some(7)));
         assert_eq!(read("RADDLE_SIM_SEED", "").map(|options| options.seed), Ok(None));
+        assert_eq!(read("RADDLE_SIM_ARCH", "80").map(|options| options.is_hopper), Ok(false));
+        assert_eq!(read("RADDLE_SIM_ARCH", "90").map(|options| options.is_hopper), Ok(true));
         assert_eq!(read("UNRELATED", "x").map(|options| options.seed), Ok(None));
         for (name, value) in [
             ("RADDLE_SIM_THREADS", "0"),
             ("RADDLE_SIM_STACK_KIB", "lots"),
             ("RADDLE_SIM_SEED", "-1"),
+            ("RADDLE_SIM_ARCH", "86"),
+            ("RADDLE_SIM_ARCH", "100"),
         ] {
             let fault = read(name, value).unwrap_err();
             assert!(matches!(&fault, Fault::Setting { found, .. } if found == value), "{fault}");

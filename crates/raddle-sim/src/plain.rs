@@ -34,6 +34,7 @@ struct PlainState {
     number: Cell<u64>,
     yields: Cell<u32>,
     spin_max: Duration,
+    is_hopper: bool,
     /// The thread that last gave up the OS thread (cluster, block, thread), and
     /// when it did so first.
     spinning: Cell<((u64, u32, u32), Instant)>,
@@ -61,6 +62,7 @@ impl<'w> Plain<'w> {
             number: Cell::new(0),
             yields: Cell::new(0),
             spin_max: grid.options.spin_max,
+            is_hopper: grid.options.is_hopper,
             spinning: Cell::new(((u64::MAX, 0, 0), Instant::now())),
             fault: RefCell::new(None),
             has_failed: Cell::new(false),
@@ -256,5 +258,9 @@ impl Engine for PlainState {
 
     fn print(&self, text: &str) {
         self.lines.push(self.thread.get() as usize, text);
+    }
+
+    fn is_hopper(&self) -> bool {
+        self.is_hopper
     }
 }

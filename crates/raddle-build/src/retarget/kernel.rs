@@ -34,6 +34,8 @@ pub struct Meta {
     pub cluster: [u32; 3],
     /// Lowest architecture, 0 for portable.
     pub architecture: u32,
+    /// Second architecture, 0 for none.
+    pub variant: u32,
 }
 
 impl Meta {
@@ -49,6 +51,7 @@ impl Meta {
             max_registers: w[7],
             cluster: [w[8], w[9], w[10]],
             architecture: w[11],
+            variant: w[12],
         }
     }
 }

@@ -16,6 +16,7 @@ struct Limit {
     name: &'static str,
     /// The field of `KernelMeta`.
     field: &'static str,
+    /// Takes one to three extents.
     is_shape: bool,
     least: u32,
     /// Bounds the product of a shape.
@@ -38,6 +39,26 @@ const LIMITS: [Limit; 6] = [
     Limit { name: "arch", field: "architecture", is_shape: false, least: 50, most: 130,
             rule: "an architecture is a number as in `sm_NN`, such as 80 or 90" },
 ];
+
+/// The second number of `arch = (80, 90)`.
+const VARIANT: Limit = Limit {
+    name: "arch",
+    field: "variant",
+    is_shape: false,
+    least: 90,
+    most: 90,
+    rule: "the second variant of a kernel is the one with Hopper's own instructions, 90",
+};
+
+/// The first number of `arch = (80, 90)`.
+const BASE: Limit = Limit {
+    name: "arch",
+    field: "architecture",
+    is_shape: false,
+    least: 50,
+    most: 89,
+    rule: "the first variant of a kernel is the portable one, such as 80",
+};
 
 /// All options of one kernel.
 pub struct Options {
@@ -91,8 +112,31 @@ impl Options {
         }
         input.parse::<Token![=]>()?;
         match limit {
-            Some(limit) => self.limits.push((limit, limit.parse(input)?)),
+            Some(limit) if limit.name == "arch" => self.parse_architectures(limit, input)?,
+            Some(limit) => self.limits.push((limit, limit.parse(input.parse()?)?)),
             None => self.krate = Path::parse_mod_style(input)?,
+        }
+        Ok(())
+    }
+
+    /// One architecture, or a pair of variants.
+    fn parse_architectures(&mut self, one: &'static Limit, input: ParseStream) -> syn::Result<()> {
+        match input.parse()? {
+            Expr::Tuple(pair) if pair.elems.len() == 2 => {
+                let mut elems = pair.elems.into_iter();
+                for limit in [&BASE, &VARIANT] {
+                    let elem = elems.next().expect("there are two");
+                    self.limits.push((limit, limit.parse(elem)?));
+                }
+            }
+            Expr::Tuple(tuple) => {
+                let message = format!(
+                    "`arch` is one number, or two as in `arch = (80, 90)`, found {}",
+                    tuple.elems.len()
+                );
+                return Err(Error::new(tuple.span(), message));
+            }
+            expr => self.limits.push((one, one.parse(expr)?)),
         }
         Ok(())
     }
@@ -122,8 +166,8 @@ impl Options {
 }
 
 impl Limit {
-    fn parse(&self, input: ParseStream) -> syn::Result<Vec<Expr>> {
-        let extents = match input.parse()? {
+    fn parse(&self, value: Expr) -> syn::Result<Vec<Expr>> {
+        let extents = match value {
             Expr::Tuple(tuple) if self.is_shape && (1..=3).contains(&tuple.elems.len()) => {
                 tuple.elems.into_iter().collect()
             }

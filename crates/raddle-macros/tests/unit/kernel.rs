@@ -129,6 +129,10 @@ fn options_become_meta_fields() {
         assert_contains(module, &format!("{field}: {{"));
     }
     assert_contains(module, "let shape: [u32; 3]");
+    let both = expand("arch = (80, 90)", "fn k() {}");
+    for field in ["architecture", "variant"] {
+        assert_contains(&named(&both, "__raddle_k")[0], &format!("{field}: {{"));
+    }
     assert_contains(module, "..gpu::api::__private::KernelMeta::NONE");
     assert!(items(&file).iter().all(|(_, text)| !text.contains(":: raddle")));
 }

@@ -172,6 +172,25 @@ fn options() {
             k,
             &[("9", "an architecture is a number as in `sm_NN`, such as 80 or 90, found 9")],
         ),
+        (
+            "arch = (80, 86)",
+            k,
+            &[(
+                "86",
+                "the second variant of a kernel is the one with Hopper's own instructions, 90, \
+                 found 86",
+            )],
+        ),
+        (
+            "arch = (90, 90)",
+            k,
+            &[("90", "the first variant of a kernel is the portable one, such as 80, found 90")],
+        ),
+        (
+            "arch = (80, 90, 100)",
+            k,
+            &[("(80, 90, 100)", "`arch` is one number, or two as in `arch = (80, 90)`, found 3")],
+        ),
     ]);
 }
 

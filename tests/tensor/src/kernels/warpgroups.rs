@@ -1,6 +1,7 @@
 //! `wgmma`: every N, every pair of types, every layout, A from both places.
 
 use raddle::device::matrix::*;
+use raddle::device::tile::MmaElement;
 use raddle::prelude::*;
 
 /// Room for the operands: A 64×K and B K×256 with K of 128 bytes.
@@ -242,4 +243,52 @@ macro_rules! transposed {
 transposed! {
     f16_transposed f16 f16x2;
     bf16_transposed bf16 bf16x2;
+}
+
+/// 64×8 sums over 32 of halves, `a` times `b` given by columns: by `wgmma` where there is
+/// such a thing and by `mma.sync` elsewhere. The second output says which.
+#[kernel(block = 128, arch = (80, 90))]
+pub fn either_way(a: &[f16], b: &[f16], mut sums: PerThread<[f32; 4]>, mut way: PerThread<u32>) {
+    let acc = if is_hopper() { by_warpgroup(a, b) } else { by_warps(a, b) };
+    if let Some((_, sums)) = sums.mine() {
+        *sums = acc;
+    }
+    if let Some((_, way)) = way.mine() {
+        *way = if is_hopper() { 90 } else { 80 };
+    }
+}
+
+fn by_warpgroup(a: &[f16], b: &[f16]) -> [f32; 4] {
+    let memory = shared!(Operands).as_ptr();
+    // SAFETY: the operands fit; the products are waited for; the variant that comes here
+    // has one warpgroup.
+    unsafe {
+        let (to_a, to_b) =
+            ((&raw mut (*memory).a).cast::<u8>(), (&raw mut (*memory).b).cast::<u8>());
+        scatter(to_a, a, 32, k_major::<f16>(Swizzle::Span128));
+        scatter(to_b, b, 32, k_major::<f16>(Swizzle::Span128));
+        let layout = SharedLayout::dense(Swizzle::Span128);
+        let a = Operand::<f16, KMajor>::new(MatrixDescriptor::new(to_a, layout));
+        let b = Operand::<f16, KMajor>::new(MatrixDescriptor::new(to_b, layout));
+        run(|acc: &mut [f32; 4]| {
+            wgmma(acc, a, b, false);
+            wgmma(acc, a.advance(32), b.advance(32), true);
+        })
+    }
+}
+
+fn by_warps(a: &[f16], b: &[f16]) -> [f32; 4] {
+    let (g, q) = (lane() as usize / 4, lane() as usize % 4);
+    let row = thread_x() as usize / 32 * 16 + g;
+    let pair = |elements: &[f16], line: usize, k: usize| {
+        f16x2::new(elements[line * 32 + k], elements[line * 32 + k + 1]).to_bits()
+    };
+    let mut acc = [0.0; 4];
+    for step in [0, 16] {
+        let k = step + 2 * q;
+        let left =
+            [pair(a, row, k), pair(a, row + 8, k), pair(a, row, k + 8), pair(a, row + 8, k + 8)];
+        f16::multiply_add(&mut acc, &left, &[pair(b, g, k), pair(b, g, k + 8)]);
+    }
+    acc
 }

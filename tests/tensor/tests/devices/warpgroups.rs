@@ -45,6 +45,38 @@ fn every_width() {
         n224 112 n256 128);
 }
 
+/// One source, two variants: each device runs the one that suits it, the CPU the one
+/// that `RADDLE_SIM_ARCH` asks for, and all give the same sums.
+#[test]
+fn a_kernel_has_variants() {
+    let mut random = Random(5);
+    let (a, b) = (random.small_matrix(64 * 32, 9), random.small_matrix(8 * 32, 9));
+    let expected = accumulators::<4>(&product(&a, &b, 32));
+    let halves = |v: &[i32]| v.iter().map(|&x| f16::from_f32(x as f32)).collect::<Vec<_>>();
+    on_each_device(PORTABLE, |stream: &Stream| {
+        let (a, b) = (stream.upload(&halves(&a)).unwrap(), stream.upload(&halves(&b)).unwrap());
+        let mut sums = stream.filled(128, [0.0f32; 4]).unwrap();
+        let mut way = stream.zeros::<u32>(128).unwrap();
+        stream.launch(Grid::new(1, 128), either_way(&a, &b, &mut sums, &mut way)).unwrap();
+        assert_same(&sums.to_vec().unwrap(), &expected, "either_way");
+        let on_hopper = match stream.device().compute_capability() {
+            Some(capability) => capability == HOPPER,
+            None => std::env::var("RADDLE_SIM_ARCH").as_deref() != Ok("80"),
+        };
+        assert_eq!(way.to_vec().unwrap(), [if on_hopper { 90 } else { 80 }; 128]);
+    });
+    if std::env::var_os("RADDLE_SIM_ARCH").is_none() {
+        // The setting is read once, so the other variant takes another process.
+        let other = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "warpgroups::a_kernel_has_variants"])
+            .env("RADDLE_SIM_ARCH", "80")
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&other.stdout);
+        assert!(other.status.success() && text.contains("1 passed"), "{text}");
+    }
+}
+
 macro_rules! check_types {
     ($($name:ident $from_registers:ident $a:ident $b:ident)*) => { $( {
         let k = 32 / size_of::<$a>();
