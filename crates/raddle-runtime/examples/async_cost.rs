@@ -9,7 +9,7 @@
 //! - replays of graphs that touch 1 to 512 buffers, against `cuGraphLaunch`;
 //! - the poller's CPU time while it waits for one long kernel.
 //!
-//! `async_cost launch` measures the launches alone, for a look with other tools.
+//! `async_cost launch`, `awaits` or `graph` measures those alone.
 
 #[path = "../tests/kernels/mod.rs"]
 mod kernels;
@@ -35,17 +35,23 @@ fn main() -> Result<()> {
         .build()
         .expect("threads can be started");
     let stream = device.stream()?;
-    launch_cost(&stream)?;
-    if std::env::args().nth(1).is_some_and(|word| word == "launch") {
-        return Ok(());
+    let part = std::env::args().nth(1);
+    let is_wanted = |name: &str| part.as_ref().is_none_or(|part| part == name);
+    if is_wanted("launch") {
+        launch_cost(&stream)?;
     }
-    await_cost(&stream, &runtime)?;
-    many_awaits(&device, &runtime)?;
-    many_streams(&device, &runtime)?;
-    for buffers in [1, 8, 64, 512] {
-        graph_cost(&stream, buffers)?;
+    if is_wanted("awaits") {
+        await_cost(&stream, &runtime)?;
+        many_awaits(&device, &runtime)?;
+        many_streams(&device, &runtime)?;
+        poller_cost(&device, &stream, &runtime)?;
     }
-    poller_cost(&device, &stream, &runtime)
+    if is_wanted("graph") {
+        for buffers in [1, 8, 64, 512] {
+            graph_cost(&stream, buffers)?;
+        }
+    }
+    Ok(())
 }
 
 const WORKERS: usize = 8;
