@@ -1,7 +1,7 @@
 //! Pooling and changes of layout of images `[image, row, column, channel]`.
 
 use raddle::device::{DeviceType, Float, VectorElement, bf16, f16};
-use raddle::{Buffer, Grid, Slice, Stream};
+use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
 use crate::kernels::image as device;
 use crate::kernels::image::Sliding;
@@ -256,6 +256,40 @@ pub fn to_channels_first<T: Pixel, S: Exchange<T>>(
     let mut out = unsafe { stream.uninitialized(images * channels * pixels) }?;
     S::leave(stream, [channels, pixels, pitch].map(|n| n as u32), input, &mut out)?;
     Ok(out)
+}
+
+/// Elements of the table of [`from_pixels`]: 256 for each of three channels.
+pub const PIXEL_TABLE_LEN: usize = 3 * 256;
+
+/// Writes pictures of `pixels` pixels as floats, channels first (`[image, 3, pixel]`) or
+/// last. `input` has red, green and blue of each pixel in a byte each, and a byte becomes
+/// `table[256 * channel + byte]`.
+///
+/// ## Errors
+/// As [`pool`].
+pub fn from_pixels(
+    stream: &Stream,
+    pixels: usize,
+    is_channels_first: bool,
+    table: Slice<'_, f32>,
+    input: Slice<'_, u8>,
+    out: SliceMut<'_, f32>,
+) -> Result<()> {
+    const OPERATION: &str = "floats of pixels";
+    check_len(OPERATION, "table", PIXEL_TABLE_LEN, table.len())?;
+    check_len(OPERATION, "output", input.len(), out.len())?;
+    check_count(OPERATION, input.len())?;
+    if pixels == 0 || !input.len().is_multiple_of(3 * pixels) {
+        let why = format!("expected whole pictures of {pixels} pixels, found {}", input.len());
+        return Err(Error::Shape { operation: OPERATION, why });
+    }
+    if out.is_empty() {
+        return Ok(());
+    }
+    let grid = Grid::cover(out.len(), BLOCK).programmatic();
+    let first = u32::from(is_channels_first);
+    stream.launch(grid, device::from_pixels(pixels as u32, first, table, input, out))?;
+    Ok(())
 }
 
 fn check_channels(operation: &'static str, channels: usize) -> Result<()> {

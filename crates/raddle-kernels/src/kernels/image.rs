@@ -164,3 +164,29 @@ pub fn to_channels_first<S: Half, T: Float + DeviceType>(
         *out = T::from_f32(input[at + channel as usize].to_f32());
     }
 }
+
+/// Bytes of red, green and blue, pixel by pixel, as floats: `table[256 * channel + byte]`.
+/// One element to each thread, with channels first or last.
+#[kernel(block = 256, arch = 90)]
+pub fn from_pixels(
+    pixels: u32,
+    is_channels_first: u32,
+    table: &[f32],
+    input: &[u8],
+    mut out: PerThread<f32>,
+) {
+    allow_next_kernel();
+    wait_for_previous_kernel();
+    for (index, out) in out.iter_mut() {
+        let index = index as u32;
+        let (pixel, channel) = match is_channels_first {
+            0 => (index / 3, index % 3),
+            _ => {
+                let (plane, pixel) = (index / pixels, index % pixels);
+                (plane / 3 * pixels + pixel, plane % 3)
+            }
+        };
+        let byte = input[pixel as usize * 3 + channel as usize];
+        *out = table[channel as usize * 256 + byte as usize];
+    }
+}

@@ -132,3 +132,36 @@ fn layouts_there_and_back() {
         }
     }
 }
+
+#[test]
+fn pixels_become_floats_by_their_table() {
+    let table: Vec<f32> = (0..image::PIXEL_TABLE_LEN).map(|at| at as f32 / 7.0 - 40.0).collect();
+    let (images, pixels) = (3, 35);
+    let bytes: Vec<u8> = (0..images * pixels * 3).map(|at| (at * 37 % 256) as u8).collect();
+    for device in devices() {
+        let stream = device.stream().unwrap();
+        let (on_device, table_there) =
+            (stream.upload(&bytes).unwrap(), stream.upload(&table).unwrap());
+        for is_channels_first in [false, true] {
+            // Something behind the pictures, which is left alone.
+            let mut out = stream.upload(&vec![9.0f32; bytes.len() + 4]).unwrap();
+            let pictures = out.slice_mut(..bytes.len()).unwrap();
+            let (table_there, bytes_there) = (table_there.as_slice(), on_device.as_slice());
+            let first = is_channels_first;
+            image::from_pixels(&stream, pixels, first, table_there, bytes_there, pictures).unwrap();
+            let found = out.to_vec().unwrap();
+            for (at, &byte) in bytes.iter().enumerate() {
+                let (pixel, channel) = (at / 3, at % 3);
+                let (picture, pixel) = (pixel / pixels, pixel % pixels);
+                let to = if first { (picture * 3 + channel) * pixels + pixel } else { at };
+                assert_eq!(found[to], table[channel * 256 + usize::from(byte)], "{device} at {at}");
+            }
+            assert_eq!(found[bytes.len()..], [9.0; 4], "{device}");
+        }
+        let mut out = stream.zeros::<f32>(30).unwrap();
+        let (table, bytes) = (table_there.as_slice(), on_device.slice(..30).unwrap());
+        let error = image::from_pixels(&stream, 4, true, table, bytes, out.as_slice_mut());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("whole pictures of 4 pixels, found 30"), "{error}");
+    }
+}
