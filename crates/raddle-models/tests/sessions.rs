@@ -2,7 +2,7 @@
 //! GPU where there is one, against the plan for the CPU.
 
 use raddle::Device;
-use raddle_models::gpu::{Feed, GpuSession};
+use raddle_models::gpu::{Feed, GpuSession, Piece};
 use raddle_models::{Error, Model, Options, Precision};
 use raddle_tensor::graph::{Attribute, Dim, Graph, Node, ValueId, ValueType};
 use raddle_tensor::{DType, Tensor, Value, ops};
@@ -310,24 +310,60 @@ fn pinned_runs_give_what_runs_give() {
         for images in [2, 1, 2] {
             let tensor = input(images);
             let expected = only(session.run([("x", Value::Tensor(tensor.clone()))]).unwrap());
-            let write = |target: &mut [f32]| {
-                target.copy_from_slice(tensor.elements::<f32>().unwrap());
-            };
-            let feed = Feed { name: "x", shape: tensor.shape(), write: &write };
-            let (outputs, _) = session.run_pinned(&[feed]).unwrap();
-            assert_eq!(outputs.len(), 1);
-            assert_eq!(outputs[0].shape, [images, 10]);
-            assert_eq!(outputs[0].elements[..], expected[..]);
+            let elements = tensor.elements::<f32>().unwrap();
+            let half = elements.len() / 2;
+            let pieces = [&elements[..half], &elements[half..]];
+            let pieces = pieces.map(|it| Piece::Floats(device.pinned(it).unwrap())).into();
+            let feed = Feed { name: "x", shape: tensor.shape(), pieces };
+            let ran = session.run_pinned(vec![feed]).unwrap();
+            assert_eq!(ran.outputs.len(), 1);
+            assert_eq!(ran.outputs[0].shape, [images, 10]);
+            assert_eq!(ran.outputs[0].elements[..], expected[..]);
+            let lens: Vec<usize> = ran.pieces[0].iter().map(Piece::len).collect();
+            assert_eq!(lens, [half, elements.len() - half]);
         }
-        let shape = [1, 3, 20, 25];
-        let feed = Feed { name: "x", shape: &shape, write: &|_| {} };
-        let error = session.run_pinned(&[feed]).unwrap_err().to_string();
+        let run = |shape: &[usize], pieces| {
+            session.run_pinned(vec![Feed { name: "x", shape, pieces }]).unwrap_err().to_string()
+        };
+        let error = run(&[1, 3, 20, 25], Vec::new());
         assert!(error.starts_with("input x has shape [1, 3, 20, 25], expected"), "{error}");
+        let error = run(&[1, 3, 20, 24], vec![Piece::floats(&device, 1441).unwrap()]);
+        assert_eq!(error, "input x has 1440 elements, found 1441");
+        let error = run(&[1, 3, 20, 24], vec![Piece::pixels(&device, 1440).unwrap()]);
+        assert_eq!(error, "input x takes no pixels, or not among floats");
         let exact = GpuSession::new(model.graph(), &device, Precision::F32).unwrap();
-        assert!(!exact.is_pinned() && exact.run_pinned(&[]).is_err());
+        assert!(!exact.is_pinned() && exact.run_pinned(Vec::new()).is_err());
         let times = session.prepare_times(&[vec![1, 3, 20, 24]]).unwrap().unwrap();
         assert!(!times.collect.is_zero() && !times.capture.is_zero());
         assert_eq!(exact.prepare_times(&[vec![1, 3, 20, 24]]).unwrap(), None);
+    }
+}
+
+#[test]
+fn pixels_are_normalised_on_the_device() {
+    let model = Model::from_graph(network()).unwrap();
+    let pictures: Vec<u8> = (0..2 * 20 * 24 * 3).map(|at| (at * 101 % 256) as u8).collect();
+    let table: Vec<f32> = (0..768).map(|at| (at % 256) as f32 / 128.0 - 1.0).collect();
+    let floats = (0..pictures.len()).map(|at| {
+        let (plane, pixel) = (at / 480, at % 480);
+        let byte = pictures[(plane / 3 * 480 + pixel) * 3 + plane % 3];
+        table[plane % 3 * 256 + usize::from(byte)]
+    });
+    let floats = Tensor::new(&[2, 3, 20, 24], floats.collect::<Vec<f32>>()).unwrap();
+    for device in devices() {
+        let mut first = GpuSession::new(model.graph(), &device, Precision::F16).unwrap();
+        first.take_pixels(&table, true).unwrap();
+        assert!(first.take_pixels(&table[1..], true).is_err());
+        let session = first.sibling().unwrap();
+        let expected = only(session.run([("x", Value::Tensor(floats.clone()))]).unwrap());
+        // A program for more pictures than there are, once with those of another run.
+        for rows in [2, 3, 3] {
+            let pieces = pictures.chunks(20 * 24 * 3);
+            let pieces = pieces.map(|it| Piece::Pixels(device.pinned(it).unwrap())).collect();
+            let feed = Feed { name: "x", shape: &[rows, 3, 20, 24], pieces };
+            let ran = session.run_pinned(vec![feed]).unwrap();
+            assert_eq!(ran.outputs[0].elements[..20], expected[..], "{device}");
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! runs one batch at a time on a thread of its own: two instances on one GPU copy
 //! and compute at once if each has its own stream.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,11 +85,28 @@ pub trait Model: Send + Sync {
         false
     }
 
+    /// Whether [`Self::stage`] does anything.
+    fn is_staging(&self) -> bool {
+        false
+    }
+
+    /// Copies a request's input to where an instance wants it, such as memory that a
+    /// device copies from, before the request waits: on the thread that has the request,
+    /// beside those of other requests and while instances are at other batches. `input`
+    /// counts the signature's inputs, which `data` fits. `None` leaves it to the instance.
+    fn stage(&self, input: usize, data: &Rope) -> Option<Staged> {
+        let _ = (input, data);
+        None
+    }
+
     /// Memory that the model and its instances hold, by device.
     fn memory_bytes(&self) -> Vec<(String, u64)> {
         Vec::new()
     }
 }
+
+/// A request's input where its model put it; dropped with the request.
+pub type Staged = Box<dyn Any + Send + Sync>;
 
 /// A model on a device; runs one batch at a time.
 pub trait Instance: Send {
@@ -155,6 +173,8 @@ pub struct BatchInput<'a> {
     pub shape: Vec<usize>,
     /// The requests' data one after the other.
     pub parts: Vec<&'a Rope>,
+    /// For each part what [`Model::stage`] made of it, if it made anything.
+    pub staged: Vec<Option<&'a (dyn Any + Send + Sync)>>,
 }
 
 impl BatchInput<'_> {
@@ -163,7 +183,7 @@ impl BatchInput<'_> {
         self.parts.iter().map(|part| part.len()).sum()
     }
 
-    /// Copies all data into a staging buffer: the one copy that a request's data makes.
+    /// Copies all data into one buffer: the one copy that a request's data makes.
     ///
     /// *Panics* unless `target` has [`Self::len_bytes`] bytes.
     pub fn copy_to(&self, target: &mut [u8]) {

@@ -4,6 +4,8 @@
 //! see it. It ends by [`Version::retire`]: no new request gets in, those that are in
 //! are answered, then threads end and the model is dropped with its memory.
 
+mod batch;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -17,10 +19,12 @@ use crate::canary::Totals;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
 use crate::log::{self, field};
-use crate::model::{Batch, BatchInput, Instance, Model, ModelError, Outcome, Signature};
+use crate::model::{Instance, Model, ModelError, Signature, Staged};
 use crate::queue::{Queue, Refusal, Taken, Ticket, Waiting};
 use crate::stats::{Stats, Times};
-use crate::tensor::{Datatype, Rope, Tensor};
+use crate::tensor::Tensor;
+
+use batch::{batch, is_alike, split, zeros};
 
 /// A loaded version.
 pub struct Version {
@@ -43,6 +47,7 @@ pub struct Version {
     /// One for each instance; whoever runs a batch holds its lock.
     slots: Vec<Mutex<Option<Box<dyn Instance>>>>,
     is_quick: bool,
+    is_staging: bool,
     model: Mutex<Option<Arc<dyn Model>>>,
     /// When each instance began the batch that it runs, in nanoseconds since `loaded`
     /// plus one, and the batch's requests.
@@ -52,10 +57,20 @@ pub struct Version {
     slow: AtomicU64,
 }
 
+/// An input of a request.
+pub struct Given {
+    /// Its place in the signature.
+    pub at: usize,
+    /// What came.
+    pub tensor: Tensor,
+    /// Where the model put it, if it did so before the request's turn.
+    pub staged: Option<Staged>,
+}
+
 /// A request in the queue.
 pub struct Pending {
     /// Inputs that are given, in the order of the signature.
-    pub inputs: Vec<(usize, Tensor)>,
+    pub inputs: Vec<Given>,
     /// Rows in a batch.
     pub rows: usize,
     /// When the answer is no use any more.
@@ -66,7 +81,7 @@ pub struct Pending {
 
 /// Inputs that fit a version.
 pub struct Prepared {
-    inputs: Vec<(usize, Tensor)>,
+    inputs: Vec<Given>,
     rows: usize,
     shape: u64,
 }
@@ -128,6 +143,7 @@ impl Version {
             threads: Mutex::new(Vec::new()),
             slots,
             is_quick: model.is_quick(),
+            is_staging: model.is_staging(),
             model: Mutex::new(Some(Arc::clone(&model))),
             running: Arc::new(running),
             judged: AtomicU64::new(0),
@@ -217,7 +233,7 @@ impl Version {
             self.check_input(&tensor, spec, &mut rows)?;
             let first = usize::from(self.is_batching());
             (at, &tensor.shape[first..]).hash(&mut hasher);
-            prepared.push((at, tensor));
+            prepared.push(Given { at, tensor, staged: None });
         }
         Ok(Prepared { inputs: prepared, rows: rows.unwrap_or(1), shape: hasher.finish() })
     }
@@ -277,10 +293,10 @@ impl Version {
         let pending = Pending { inputs, rows, deadline, shape, reply };
         let pending = match self.run_here(pending) {
             None => return wait(answer, deadline, &self.model_name).await.map_err(|it| (it, None)),
-            Some(pending) => pending,
+            Some(pending) => self.stage(pending),
         };
         let ticket = self.queue.push(priority, pending).map_err(|(refusal, pending)| {
-            let inputs = pending.inputs.into_iter().map(|(_, tensor)| tensor).collect();
+            let inputs = pending.inputs.into_iter().map(|it| it.tensor).collect();
             self.refused(refusal, inputs)
         })?;
         let reply = wait(answer, deadline, &self.model_name).await;
@@ -306,6 +322,23 @@ impl Version {
             return None;
         }
         Some(pending)
+    }
+
+    /// Lets the model put the inputs of a request that will wait where its batch wants
+    /// them: on this thread, while instances are at other batches. What came is kept,
+    /// since another version may have to take it.
+    fn stage(&self, mut pending: Pending) -> Pending {
+        if !self.is_staging || self.queue.len() >= self.config.batching.queue_size {
+            return pending;
+        }
+        let model = self.model.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(model) = model else { return pending };
+        for given in &mut pending.inputs {
+            // One that panics has put nothing anywhere, which its instance can do yet.
+            let staged = guarded(|| model.stage(given.at, &given.tensor.data));
+            given.staged = staged.ok().flatten();
+        }
+        pending
     }
 
     /// The earlier of a request's deadline and the model's own.
@@ -576,109 +609,5 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, ModelError> {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
         ModelError::Panicked(text.unwrap_or_else(|| "without a message".into()))
-    })
-}
-
-/// Whether requests have the same inputs in the same shapes, but for the batch.
-fn is_alike(version: &Version, one: &[(usize, Tensor)], other: &[(usize, Tensor)]) -> bool {
-    let first = usize::from(version.is_batching());
-    one.len() == other.len()
-        && one.iter().zip(other).all(|((at, one), (other_at, other))| {
-            at == other_at && one.shape[first..] == other.shape[first..]
-        })
-}
-
-fn batch<'a>(
-    version: &'a Version,
-    requests: &[&'a Vec<(usize, Tensor)>],
-    rows: usize,
-) -> Batch<'a> {
-    let inputs = requests[0].iter().enumerate().map(|(at, (index, tensor))| {
-        let mut shape = tensor.shape.clone();
-        if version.is_batching() {
-            shape[0] = rows;
-        }
-        BatchInput {
-            name: &version.signature.inputs[*index].name,
-            datatype: tensor.datatype,
-            shape,
-            parts: requests.iter().map(|inputs| &inputs[at].1.data).collect(),
-        }
-    });
-    Batch { inputs: inputs.collect(), rows }
-}
-
-/// Inputs of zeros and empty strings.
-fn zeros(version: &Version, rows: usize) -> Vec<(usize, Tensor)> {
-    let zero = |(at, spec): (usize, &crate::model::TensorSpec)| {
-        let mut shape: Vec<usize> =
-            spec.shape.iter().map(|&dim| usize::try_from(dim).unwrap_or(1)).collect();
-        if version.is_batching() {
-            shape[0] = rows;
-        }
-        let count: usize = shape.iter().product();
-        let data = Rope::from(vec![0; count * spec.datatype.size().unwrap_or(4)]);
-        (at, Tensor { name: spec.name.clone(), datatype: spec.datatype, shape, data })
-    };
-    let inputs = version.signature.inputs.iter().enumerate();
-    inputs.filter(|(_, spec)| !spec.is_optional).map(zero).collect()
-}
-
-/// Each request's share of the outputs, without copying them.
-fn split(
-    version: &Version,
-    outcome: Outcome,
-    wanted: &Taken<Pending>,
-    rows: usize,
-) -> Result<(Vec<Vec<Tensor>>, Times), ModelError> {
-    let specs = &version.signature.outputs;
-    if outcome.outputs.len() != specs.len() {
-        let found = outcome.outputs.len();
-        let expected = specs.len();
-        return Err(ModelError::Failed(format!("expected {expected} outputs, found {found}")));
-    }
-    let times =
-        Times { copy_in: outcome.copy_in, compute: outcome.compute, copy_out: outcome.copy_out };
-    let mut shares: Vec<Vec<Tensor>> = wanted.iter().map(|_| Vec::new()).collect();
-    for (output, spec) in outcome.outputs.into_iter().zip(specs) {
-        let whole = Tensor {
-            name: spec.name.clone(),
-            datatype: spec.datatype,
-            shape: output.shape,
-            data: output.data.into(),
-        };
-        whole.check().map_err(|why| ModelError::Failed(format!("output: {why}")))?;
-        if !version.is_batching() {
-            shares[0].push(whole);
-            continue;
-        }
-        if whole.shape.first() != Some(&rows) {
-            return Err(ModelError::Failed(format!(
-                "output {}: expected {rows} rows, found shape {:?}",
-                spec.name, whole.shape
-            )));
-        }
-        let mut rest = whole.data.clone();
-        for (share, (_, pending)) in shares.iter_mut().zip(wanted) {
-            let mut shape = whole.shape.clone();
-            shape[0] = pending.rows;
-            let bytes = share_bytes(&whole, &rest, pending.rows, rows);
-            let data = rest.split_to(bytes).unwrap_or_default();
-            share.push(Tensor { shape, data, name: spec.name.clone(), datatype: spec.datatype });
-        }
-    }
-    Ok((shares, times))
-}
-
-/// Bytes of the next `rows` rows of an output.
-fn share_bytes(whole: &Tensor, rest: &Rope, rows: usize, all: usize) -> usize {
-    if whole.datatype != Datatype::Bytes {
-        return whole.data.len() / all * rows;
-    }
-    let count: usize = whole.shape[1..].iter().product::<usize>() * rows;
-    let rest = rest.to_bytes();
-    (0..count).fold(0, |at, _| {
-        let prefix = rest.get(at..at + 4).and_then(|prefix| prefix.try_into().ok());
-        at + 4 + u32::from_le_bytes(prefix.unwrap_or_default()) as usize
     })
 }

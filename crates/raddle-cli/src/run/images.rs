@@ -156,8 +156,8 @@ pub struct Taker {
     /// Side of the square that the model takes.
     side: usize,
     is_channels_first: bool,
-    mean: [f32; 3],
-    std: [f32; 3],
+    /// What each byte of red, green and blue is to the model.
+    table: [[f32; 256]; 3],
 }
 
 impl Taker {
@@ -193,13 +193,15 @@ impl Taker {
             // A folder would have to fill the last batch.
             return Err(refuse());
         }
+        let (Rgb(mean), Rgb(std)) = (options.mean, options.std);
+        let value =
+            |channel: usize, byte: usize| (byte as f32 / 255.0 - mean[channel]) / std[channel];
         Ok(Self {
             input: info.name.clone(),
             batch_len,
             side: side(height),
             is_channels_first: !is_channels_last,
-            mean: options.mean.0,
-            std: options.std.0,
+            table: std::array::from_fn(|channel| std::array::from_fn(|at| value(channel, at))),
         })
     }
 
@@ -246,20 +248,48 @@ impl Taker {
         self.side
     }
 
-    /// A picture of a JPEG or PNG file's bytes as the model sees it.
+    /// Bytes of a picture's pixels, and the floats that become of them.
+    pub fn len(&self) -> usize {
+        self.side * self.side * 3
+    }
+
+    /// Whether the model takes all of red before green.
+    pub fn is_channels_first(&self) -> bool {
+        self.is_channels_first
+    }
+
+    /// What each byte is to the model: of red, of green, of blue.
+    pub fn table(&self) -> &[f32] {
+        self.table.as_flattened()
+    }
+
+    /// Red, green and blue of a JPEG or PNG file's picture, pixel by pixel, in the size
+    /// that the model takes.
     ///
     /// ## Errors
     /// What is wrong with the bytes.
-    pub fn decode(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
+    pub fn decode(&self, bytes: &[u8]) -> Result<Vec<u8>, String> {
         // 256 for 224.
         let short = (self.side as f64 * 256.0 / 224.0).round() as usize;
-        Ok(self.normalise(&decode(bytes)?.resize_and_crop(short, self.side)))
+        Ok(decode(bytes)?.resize_and_crop(short, self.side).pixels.into_flattened())
     }
 
-    /// A picture of red, green and blue bytes, row by row, as the model sees it.
-    pub fn pixels(&self, bytes: &[u8]) -> Vec<f32> {
-        let pixels = bytes.as_chunks::<3>().0.to_vec();
-        self.normalise(&Picture { width: self.side, height: self.side, pixels })
+    /// Writes a picture's pixels as the model sees them.
+    pub fn normalise(&self, pixels: &[u8], target: &mut [f32]) {
+        let (pixels, _) = pixels.as_chunks::<3>();
+        let [red, green, blue] = &self.table;
+        if self.is_channels_first {
+            let planes = target.chunks_exact_mut(pixels.len().max(1)).zip(&self.table);
+            for (channel, (plane, table)) in planes.enumerate() {
+                for (float, pixel) in plane.iter_mut().zip(pixels) {
+                    *float = table[usize::from(pixel[channel])];
+                }
+            }
+        } else {
+            for (floats, &[r, g, b]) in target.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                *floats = [red[usize::from(r)], green[usize::from(g)], blue[usize::from(b)]];
+            }
+        }
     }
 
     /// Shape of a batch.
@@ -272,20 +302,12 @@ impl Taker {
     fn read(&self, path: &Path) -> Result<Vec<f32>, ImageError> {
         let bytes = std::fs::read(path)
             .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
-        self.decode(&bytes).map_err(|reason| ImageError::Picture { path: path.to_owned(), reason })
-    }
-
-    fn normalise(&self, picture: &Picture) -> Vec<f32> {
-        let value = |pixel: &[u8; 3], channel: usize| {
-            (f32::from(pixel[channel]) / 255.0 - self.mean[channel]) / self.std[channel]
-        };
-        let pixels = &picture.pixels;
-        match self.is_channels_first {
-            true => {
-                (0..3).flat_map(|at| pixels.iter().map(move |pixel| value(pixel, at))).collect()
-            }
-            false => pixels.iter().flat_map(|pixel| [0, 1, 2].map(|at| value(pixel, at))).collect(),
-        }
+        let pixels = self.decode(&bytes);
+        let pixels =
+            pixels.map_err(|reason| ImageError::Picture { path: path.to_owned(), reason })?;
+        let mut floats = vec![0.0; self.len()];
+        self.normalise(&pixels, &mut floats);
+        Ok(floats)
     }
 }
 

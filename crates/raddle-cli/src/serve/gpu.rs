@@ -3,27 +3,33 @@
 //!
 //! A program belongs to one number of rows, and making one takes far longer than
 //! running it. So an instance makes programs for some sizes before it takes requests,
-//! and runs a batch in the smallest size that holds it, with zeros behind. In 16 bits a
-//! request's bytes go into pinned memory that the device copies from, and an output's
-//! pinned memory is the reply's; in `f32` they go through tensors.
+//! and runs a batch in the smallest size that holds it. In 16 bits a request's bytes go
+//! into pinned memory that the device copies from, as soon as they are there (`staging`);
+//! pixels become floats on the device; and an output's pinned memory is the reply's. In
+//! `f32` they go through tensors, with zeros behind.
+
+mod staging;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use raddle::Pinned;
-use raddle_models::gpu::{Feed, GpuSession};
+use raddle_models::gpu::{Feed, GpuSession, Piece};
 use raddle_models::{Error, Precision};
 use raddle_server::config::ModelConfig;
-use raddle_server::model::{Batch, BatchInput, Instance, ModelError, Outcome, Output, Signature};
-use raddle_server::tensor::Datatype;
+use raddle_server::model::{
+    Batch, BatchInput, Instance, ModelError, Outcome, Output, Signature, Staged,
+};
+use raddle_server::tensor::{Datatype, Rope};
 use raddle_tensor::graph::Graph;
 use raddle_tensor::{Error as TensorError, Value};
 use rayon::prelude::*;
 
 use super::devices::Devices;
 use super::onnx::{Pictures, bytes_of, failed, input_id, read, write};
+use staging::{Held, Kind, Pool};
 
 /// From here on the parts of a batch are copied by several threads.
 const PARALLEL_BYTES_MIN: usize = 1 << 21;
@@ -39,6 +45,8 @@ pub struct OnGpus {
     shapes: Option<Vec<Vec<usize>>>,
     /// A session that others share weights with, by device.
     first: Mutex<HashMap<String, GpuSession>>,
+    /// Where inputs wait for their batch; made for the first instance.
+    pool: OnceLock<Arc<Pool>>,
 }
 
 impl OnGpus {
@@ -74,7 +82,20 @@ impl OnGpus {
             rest.collect::<Option<Vec<usize>>>()
         });
         let shapes = shapes.collect();
-        Ok(Self { devices, precision, sizes, shapes, first: Mutex::default() })
+        let (first, pool) = (Mutex::default(), OnceLock::new());
+        Ok(Self { devices, precision, sizes, shapes, first, pool })
+    }
+
+    /// Whether inputs are copied when they come: as they are, to sessions in 16 bits.
+    pub fn is_staging(&self, pictures: Option<&Pictures>) -> bool {
+        self.precision != Precision::F32 && pictures.is_none_or(|it| !it.are_encoded())
+    }
+
+    /// Copies an input to where an instance wants it; `None` before there is one, or if
+    /// there is no room.
+    pub fn stage(&self, data: &Rope) -> Option<Staged> {
+        let held = self.pool.get()?.hold(data)?;
+        Some(Box::new(held))
     }
 
     /// An instance on a device, with its programs.
@@ -91,7 +112,13 @@ impl OnGpus {
                 Some(session) => session.sibling(),
                 None => {
                     let session = GpuSession::new(graph, &opened, self.precision);
-                    let session = session.map_err(|error| refused(&error))?;
+                    let mut session = session.map_err(|error| refused(&error))?;
+                    let taker =
+                        pictures.as_ref().filter(|_| session.is_pinned()).map(|it| it.taker());
+                    if let Some(taker) = taker {
+                        let taken = session.take_pixels(taker.table(), taker.is_channels_first());
+                        taken.map_err(|error| refused(&error))?;
+                    }
                     first.entry(device.to_owned()).or_insert(session).sibling()
                 }
             }
@@ -107,7 +134,9 @@ impl OnGpus {
                 session.prepare(&shapes).map_err(|error| refused(&error))?;
             }
         }
-        Ok(OnGpu { session, pictures, sizes: self.sizes.clone() })
+        let kind = if pictures.is_some() { Kind::Pixels } else { Kind::Floats };
+        let pool = self.pool.get_or_init(|| Pool::new(&opened, kind));
+        Ok(OnGpu { session, pictures, sizes: self.sizes.clone(), pool: Arc::clone(pool) })
     }
 
     /// Bytes of weights by device, where the model's own are `bytes`.
@@ -152,6 +181,7 @@ pub struct OnGpu {
     session: GpuSession,
     pictures: Option<Arc<Pictures>>,
     sizes: Vec<usize>,
+    pool: Arc<Pool>,
 }
 
 impl Instance for OnGpu {
@@ -188,44 +218,95 @@ impl OnGpu {
 
     /// In 16 bits: through pinned memory.
     fn run_pinned(&self, batch: &Batch<'_>) -> Result<Outcome, ModelError> {
+        let began = Instant::now();
         let rows = self.rows(batch);
-        let (mut shapes, mut tensors) = (Vec::new(), Vec::new());
+        let (mut shapes, mut inputs) = (Vec::new(), Vec::new());
+        let mut before = Duration::ZERO;
         for input in &batch.inputs {
-            let tensor = self.pictures.as_ref().map(|it| it.tensor(input)).transpose()?;
-            if tensor.is_none() && input.datatype != Datatype::Fp32 {
+            if self.pictures.is_none() && input.datatype != Datatype::Fp32 {
                 let found = input.datatype.name();
                 return Err(failed(format!("input {} is {found}, expected FP32", input.name)));
             }
-            let mut shape = tensor.as_ref().map_or(&input.shape[..], |it| it.shape()).to_vec();
+            let mut shape = match &self.pictures {
+                Some(pictures) => pictures.taker().shape(input.shape[0]).to_vec(),
+                None => input.shape.clone(),
+            };
             self.pad(&mut shape, rows);
             shapes.push(shape);
-            tensors.push(tensor);
+            let (pieces, took) = self.pieces(input)?;
+            inputs.push(pieces);
+            before += took;
         }
-        let writes = batch.inputs.iter().zip(&tensors).map(|(input, tensor)| {
-            move |target: &mut [f32]| match tensor {
-                Some(tensor) => {
-                    let elements = tensor.elements::<f32>().expect("pictures are floats");
-                    target[..elements.len()].copy_from_slice(elements);
-                    target[elements.len()..].fill(0.0);
-                }
-                None => copy_to(input, bytemuck::cast_slice_mut(target)),
-            }
-        });
-        let writes: Vec<_> = writes.collect();
-        let feeds = batch.inputs.iter().zip(&shapes).zip(&writes);
-        let feeds = feeds.map(|((input, shape), write)| Feed { name: input.name, shape, write });
-        let feeds: Vec<_> = feeds.collect();
-        let (fetched, phases) = self.session.run_pinned(&feeds).map_err(|it| self.error(it))?;
-        let outputs = fetched.into_iter().map(|it| {
+        let lens: Vec<usize> = inputs.iter().flatten().map(Piece::len).collect();
+        let feeds = batch.inputs.iter().zip(&shapes).zip(inputs);
+        let feeds = feeds.map(|((input, shape), pieces)| Feed { name: input.name, shape, pieces });
+        let feeds = feeds.collect();
+        let copied = began.elapsed();
+        let ran = self.session.run_pinned(feeds).map_err(|error| {
+            lens.into_iter().for_each(|len| self.pool.forget(len));
+            self.error(error)
+        })?;
+        ran.pieces.into_iter().flatten().for_each(|piece| self.pool.put(piece));
+        let outputs = ran.outputs.into_iter().map(|it| {
             let data = Bytes::from_owner(PinnedBytes(it.elements));
             self.cut(Output { shape: it.shape, data }, batch.rows)
         });
         Ok(Outcome {
             outputs: outputs.collect(),
-            copy_in: phases.copy_in,
-            compute: phases.compute,
-            copy_out: phases.copy_out,
+            copy_in: before + copied + ran.phases.copy_in,
+            compute: ran.phases.compute,
+            copy_out: ran.phases.copy_out,
         })
+    }
+
+    /// An input's parts in pinned memory, and the mean time that it took to put those
+    /// there that came before their turn. The others are copied now, by several threads
+    /// if there is much of it.
+    fn pieces(&self, input: &BatchInput<'_>) -> Result<(Vec<Piece>, Duration), ModelError> {
+        if let Some(pictures) = self.pictures.as_ref().filter(|it| it.are_encoded()) {
+            let bytes = pictures.taker().len() * input.shape[0];
+            let mut piece = self.pool.piece(bytes).map_err(|it| self.error(it))?;
+            let written = match &mut piece {
+                Piece::Pixels(pixels) => pictures.write(input, pixels),
+                Piece::Floats(_) => unreachable!("the pool of a model of pictures has pixels"),
+            };
+            return match written {
+                Ok(()) => Ok((vec![piece], Duration::ZERO)),
+                Err(error) => {
+                    self.pool.put(piece);
+                    Err(error)
+                }
+            };
+        }
+        let mut took = Duration::ZERO;
+        let staged = input.staged.iter().map(|staged| {
+            let held = staged.and_then(|staged| staged.downcast_ref::<Held>());
+            let (piece, time) = held.and_then(Held::take)?;
+            took += time;
+            Some(piece)
+        });
+        let staged: Vec<Option<Piece>> = staged.collect();
+        let missing = input.parts.iter().zip(&staged).filter(|(_, it)| it.is_none());
+        let missing: usize = missing.map(|(part, _)| part.len()).sum();
+        let copy = |(staged, part): (Option<Piece>, &&Rope)| match staged {
+            Some(piece) => Ok(piece),
+            None => self.pool.copied(part),
+        };
+        let all: Vec<Result<Piece, Error>> = match missing < PARALLEL_BYTES_MIN {
+            true => staged.into_iter().zip(&input.parts).map(copy).collect(),
+            false => staged.into_par_iter().zip(&input.parts).map(copy).collect(),
+        };
+        let count = u32::try_from(all.len()).unwrap_or(u32::MAX).max(1);
+        let (mut pieces, mut failure) = (Vec::with_capacity(all.len()), None);
+        for copied in all {
+            match copied {
+                Ok(piece) => pieces.push(piece),
+                Err(error) => failure = Some(self.error(error)),
+            }
+        }
+        let Some(failure) = failure else { return Ok((pieces, took / count)) };
+        pieces.into_iter().for_each(|piece| self.pool.put(piece));
+        Err(failure)
     }
 
     /// In the model's own types.
@@ -276,31 +357,138 @@ impl OnGpu {
     }
 }
 
-/// Copies an input's parts to the head of `target`, with zeros behind: the one copy of
-/// a request's data.
-fn copy_to(input: &BatchInput<'_>, target: &mut [u8]) {
-    let len = input.len_bytes();
-    let (head, tail) = target.split_at_mut(len);
-    tail.fill(0);
-    if len < PARALLEL_BYTES_MIN {
-        input.copy_to(head);
-        return;
-    }
-    let mut rest = head;
-    let mut pieces = Vec::with_capacity(input.parts.len());
-    for part in &input.parts {
-        let (piece, behind) = rest.split_at_mut(part.len());
-        pieces.push((part, piece));
-        rest = behind;
-    }
-    pieces.into_par_iter().for_each(|(part, piece)| part.copy_to(piece));
-}
-
 /// Pinned elements as a reply's bytes.
 struct PinnedBytes(Pinned<f32>);
 
 impl AsRef<[u8]> for PinnedBytes {
     fn as_ref(&self) -> &[u8] {
         bytemuck::cast_slice(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use raddle_server::model::TensorSpec;
+    use raddle_server::tensor::join_strings;
+    use raddle_tensor::graph::{Dim, Node, ValueType};
+    use raddle_tensor::{DType, ops};
+
+    use super::super::devices::Choice;
+    use super::*;
+
+    const JPEG: &[u8] = include_bytes!("../../tests/cli/tiny.jpg");
+
+    /// The mean of each channel of pictures of 4 x 4 pixels.
+    fn means() -> Graph {
+        let mut graph = Graph::default();
+        let dims = [Dim::Symbol("n".into()), Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(4)];
+        let declared = ValueType::Tensor(DType::F32, Some(dims.into()));
+        let input = graph.add_value("x", Some(declared));
+        graph.inputs.push(input);
+        let output = graph.add_value("y", None);
+        let node = Node {
+            name: String::new(),
+            op: ops::find("", "GlobalAveragePool", 17).unwrap(),
+            inputs: vec![Some(input)],
+            outputs: vec![Some(output)],
+            attributes: Default::default(),
+            opset: 17,
+        };
+        graph.add_node(node).unwrap();
+        graph.outputs.push(output);
+        graph
+    }
+
+    fn config(format: &str) -> ModelConfig {
+        let parameters = [("precision", "f16"), ("input_format", format), ("std", "1,1,1")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let parameters = parameters.into_iter().filter(|(_, value)| !value.is_empty());
+        let mut config = ModelConfig::default();
+        (config.max_batch_size, config.parameters) = (Some(4), parameters.collect());
+        config.parameters.insert("mean".into(), "0,0,0".into());
+        config
+    }
+
+    /// An instance on the simulator, and what its inputs are copied by.
+    fn instance(format: &str) -> (OnGpus, OnGpu) {
+        let (graph, config) = (means(), config(format));
+        let pictures = Pictures::of(&graph, &config).unwrap();
+        let spec = |name: &str, shape: &[i64]| TensorSpec {
+            name: name.into(),
+            datatype: Datatype::Fp32,
+            shape: shape.to_vec(),
+            is_optional: false,
+        };
+        let signature = Signature {
+            inputs: vec![spec("x", &[-1, 3, 4, 4])],
+            outputs: vec![spec("y", &[-1, 3, 1, 1])],
+            has_rows: true,
+        };
+        let devices = Devices::find(Choice::Simulator).unwrap();
+        let gpus = OnGpus::new(devices, &signature, &signature, &config).unwrap();
+        assert_eq!(gpus.is_staging(pictures.as_deref()), format != "encoded");
+        assert!(gpus.stage(&Rope::from(vec![0; 192])).is_none(), "nobody would take it");
+        let instance = gpus.instance("gpu:0", &graph, pictures).unwrap();
+        (gpus, instance)
+    }
+
+    /// Runs a batch of one row each, of which some are staged, and gives the outputs.
+    fn run(format: &str, datatype: Datatype, rows: &[Vec<u8>], staged: &[usize]) -> Vec<f32> {
+        let (gpus, mut instance) = instance(format);
+        let parts: Vec<Rope> = rows.iter().map(|row| Rope::from(row.clone())).collect();
+        let held = |(at, part)| staged.contains(&at).then(|| gpus.stage(part).unwrap());
+        let held: Vec<Option<Staged>> = parts.iter().enumerate().map(held).collect();
+        let shape = match datatype {
+            Datatype::Fp32 => vec![rows.len(), 3, 4, 4],
+            Datatype::Uint8 => vec![rows.len(), 4, 4, 3],
+            _ => vec![rows.len(), 1],
+        };
+        // What is taken once is not there a second time, as when a batch is run again.
+        let [first, second]: [Vec<f32>; 2] = [(); 2].map(|()| {
+            let staged = held.iter().map(Option::as_deref).collect();
+            let (parts, shape) = (parts.iter().collect(), shape.clone());
+            let input = BatchInput { name: "x", datatype, shape, parts, staged };
+            let batch = Batch { inputs: vec![input], rows: rows.len() };
+            let outcome = instance.run(&batch).unwrap();
+            assert_eq!(outcome.outputs[0].shape, [rows.len(), 3, 1, 1]);
+            let data = &outcome.outputs[0].data;
+            let floats = data.chunks_exact(4).map(|it| f32::from_le_bytes(it.try_into().unwrap()));
+            floats.collect()
+        });
+        assert_eq!(first, second);
+        first
+    }
+
+    #[track_caller]
+    fn assert_near(found: &[f32], expected: &[f32]) {
+        assert_eq!(found.len(), expected.len());
+        for (found, expected) in found.iter().zip(expected) {
+            assert!((found - expected).abs() <= 2e-3, "{found}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn floats_and_pixels_come_before_their_turn_or_at_it() {
+        // Three pictures of one colour each, in four programs' rows.
+        let colours = [[0u8, 51, 255], [255, 0, 102], [204, 153, 51]];
+        let expected: Vec<f32> =
+            colours.as_flattened().iter().map(|&it| f32::from(it) / 255.0).collect();
+        let pixels = colours.map(|colour| colour.repeat(16));
+        let floats = colours.map(|colour| {
+            let planes = colour.map(|it| (f32::from(it) / 255.0).to_le_bytes().repeat(16));
+            planes.concat()
+        });
+        for staged in [&[][..], &[0, 2], &[0, 1, 2]] {
+            assert_near(&run("uint8", Datatype::Uint8, &pixels, staged), &expected);
+            assert_near(&run("", Datatype::Fp32, &floats, staged), &expected);
+        }
+    }
+
+    #[test]
+    fn files_are_decoded_beside_each_other() {
+        let files = [JPEG, JPEG].map(|file| join_strings([file]));
+        let found = run("encoded", Datatype::Bytes, &files, &[]);
+        assert_eq!(found[..3], found[3..]);
+        assert!(found.iter().all(|mean| (0.2..0.8).contains(mean)), "{found:?}");
     }
 }

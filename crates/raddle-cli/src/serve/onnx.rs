@@ -1,7 +1,7 @@
 //! ONNX models as `raddle-server` serves them, on the CPU or on GPUs (`gpu`).
 //!
-//! A request's bytes are copied once, into the batch's tensor, and an output's
-//! elements are the reply's bytes. Floats of pictures can come as 8-bit pixels or as
+//! A request's bytes are copied once, into the batch's tensor or to where a GPU copies
+//! from, and an output's elements are the reply's bytes. Floats of pictures can come as 8-bit pixels or as
 //! JPEG and PNG files, if the model's configuration says so in `parameters`:
 //! `input_format` is `uint8` or `encoded`, `mean` and `std` are `R,G,B`. Another
 //! parameter, `precision`, is the type that a GPU computes in: `f32`, `f16` or `bf16`.
@@ -15,9 +15,9 @@ use raddle_cuda::{GpuUse, Nvml};
 use raddle_server::config::ModelConfig;
 use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
-    Source, TensorSpec,
+    Source, Staged, TensorSpec,
 };
-use raddle_server::tensor::{Datatype, join_strings, strings};
+use raddle_server::tensor::{Datatype, Rope, join_strings, strings};
 use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
 use raddle_tensor::{DType, Data, Error as TensorError, Plan, Tensor, Value};
 use rayon::prelude::*;
@@ -112,6 +112,14 @@ impl Model for Served {
         Ok(Box::new(self.gpus.instance(device, &self.graph, pictures)?))
     }
 
+    fn is_staging(&self) -> bool {
+        self.gpus.is_staging(self.pictures.as_deref())
+    }
+
+    fn stage(&self, _: usize, data: &Rope) -> Option<Staged> {
+        self.gpus.stage(data)
+    }
+
     fn memory_bytes(&self) -> Vec<(String, u64)> {
         let bytes = self.graph.constants.iter().map(|(_, tensor)| bytes_of(tensor)).sum();
         let mut all = vec![("cpu".into(), bytes)];
@@ -127,7 +135,8 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    fn of(graph: &Graph, config: &ModelConfig) -> Result<Option<Arc<Self>>, ModelError> {
+    /// What the parameters say; `None` if floats come in.
+    pub fn of(graph: &Graph, config: &ModelConfig) -> Result<Option<Arc<Self>>, ModelError> {
         let parameter = |name: &str| config.parameters.get(name).map(String::as_str);
         let is_encoded = match parameter("input_format") {
             None => return Ok(None),
@@ -156,29 +165,46 @@ impl Pictures {
         };
     }
 
+    /// What makes pixels the model's floats.
+    pub fn taker(&self) -> &Taker {
+        &self.taker
+    }
+
+    /// Whether files come and not pixels.
+    pub fn are_encoded(&self) -> bool {
+        self.is_encoded
+    }
+
+    /// Writes the pixels of a batch's pictures.
+    pub fn write(&self, input: &BatchInput<'_>, target: &mut [u8]) -> Result<(), ModelError> {
+        if !self.is_encoded {
+            input.copy_to(target);
+            return Ok(());
+        }
+        let files = strings(&gather(input).into(), input.name).map_err(failed)?;
+        // The warm-up's empty texts stand for black pictures.
+        let are_black = files.iter().all(Bytes::is_empty);
+        let pictures = target.par_chunks_exact_mut(self.taker.len()).zip(&files);
+        let decoded = pictures.map(|(target, file)| {
+            match are_black {
+                true => target.fill(0),
+                false => target.copy_from_slice(&self.taker.decode(file)?),
+            }
+            Ok(())
+        });
+        decoded.collect::<Result<(), String>>().map_err(ModelError::BadInput)
+    }
+
     /// The floats of a batch's pictures.
     pub fn tensor(&self, input: &BatchInput<'_>) -> Result<Tensor, ModelError> {
-        let bytes = gather(input);
         let rows = input.shape[0];
-        let pictures: Result<Vec<Vec<f32>>, String> = match self.is_encoded {
-            true => {
-                let files = strings(&bytes.into(), input.name).map_err(failed)?;
-                // The warm-up's empty texts stand for black pictures.
-                let black = |file: &Bytes| file.is_empty() && files.iter().all(Bytes::is_empty);
-                let size = self.taker.side() * self.taker.side() * 3;
-                let decode = |file: &Bytes| match black(file) {
-                    true => Ok(self.taker.pixels(&vec![0; size])),
-                    false => self.taker.decode(file),
-                };
-                files.par_iter().map(decode).collect()
-            }
-            false => {
-                let pictures = bytes.par_chunks_exact(bytes.len() / rows.max(1));
-                Ok(pictures.map(|pixels| self.taker.pixels(pixels)).collect())
-            }
-        };
-        let elements = pictures.map_err(ModelError::BadInput)?.concat();
-        Tensor::new(&self.taker.shape(rows), elements).map_err(failed)
+        let mut pixels = vec![0; rows * self.taker.len()];
+        self.write(input, &mut pixels)?;
+        let mut floats = vec![0.0; pixels.len()];
+        let pictures = pixels.par_chunks_exact(self.taker.len());
+        let targets = floats.par_chunks_exact_mut(self.taker.len());
+        pictures.zip(targets).for_each(|(pixels, target)| self.taker.normalise(pixels, target));
+        Tensor::new(&self.taker.shape(rows), floats).map_err(failed)
     }
 }
 

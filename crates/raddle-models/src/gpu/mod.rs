@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use raddle::device::{bf16, f16};
-use raddle::{Buffer, Device, Graph as Captured, Pinned, Stream};
+use raddle::{Buffer, Device, Graph as Captured, Stream};
 use raddle_tensor::graph::{Dim, Graph, ValueType};
 use raddle_tensor::{DType, Plan, Tensor, Value, passes};
 
@@ -40,7 +40,7 @@ use lower::{Lowering, Mode, Weights};
 use plan::Step;
 use recent::Recent;
 
-pub use pinned::{Feed, Fetched, Phases};
+pub use pinned::{Feed, Fetched, Phases, Piece, PixelTable, Ran};
 
 /// Passes of `raddle-tensor` that hold for every device.
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
@@ -56,6 +56,8 @@ pub struct GpuSession {
     graph: Arc<Graph>,
     steps: Arc<[Step]>,
     weights: Typed,
+    /// What bytes of pictures mean, if they may come.
+    pixels: Option<Arc<PixelTable>>,
     programs: Mutex<Programs>,
     /// Held while a program is made, since measurements disturb each other; shared by
     /// sessions of one model.
@@ -79,8 +81,8 @@ struct Program {
     captured: Captured,
     inputs: Vec<Buffer<f32>>,
     outputs: Vec<(Vec<usize>, Buffer<f32>)>,
-    /// Where the host puts inputs for the device, made when they are first wanted.
-    staging: Vec<Option<Pinned<f32>>>,
+    /// Where inputs that come as pixels lie, made when they first come.
+    staging: Vec<Option<Buffer<u8>>>,
     report: Vec<StepReport>,
     times: PrepareTimes,
 }
@@ -148,7 +150,8 @@ impl GpuSession {
         let (device, stream) = (device.clone(), device.stream()?);
         let (graph, steps) = (Arc::new(graph), steps.into());
         let (programs, making) = (Mutex::default(), Arc::default());
-        Ok(Self { device, stream, graph, steps, weights, programs, making })
+        let pixels = None;
+        Ok(Self { device, stream, graph, steps, weights, pixels, programs, making })
     }
 
     /// Another session of the same model with a stream and programs of its own: both
@@ -168,6 +171,7 @@ impl GpuSession {
             graph: Arc::clone(&self.graph),
             steps: Arc::clone(&self.steps),
             weights,
+            pixels: self.pixels.clone(),
             programs: Mutex::default(),
             making: Arc::clone(&self.making),
         })
