@@ -4,9 +4,11 @@
 //! extension. `Inference-Header-Content-Length` says how long the head is; tensors
 //! follow in order, each as long as its `binary_data_size`.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::wire::{datatype, refuse_sequences, shape};
 use super::{Answered, InferReply, InferRequest, Input, OutputRequest, Region};
@@ -14,42 +16,109 @@ use crate::error::{Error, Result};
 use crate::tensor::{Datatype, Rope, Tensor, element_count, join_strings, strings};
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RequestHead {
+struct RequestHead<'a> {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     id: String,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    parameters: Map<String, Value>,
-    inputs: Vec<TensorHead>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    outputs: Vec<OutputHead>,
+    #[serde(default, skip_serializing_if = "RequestParameters::is_empty")]
+    parameters: RequestParameters,
+    #[serde(borrow)]
+    inputs: Vec<TensorHead<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<OutputHead<'a>>,
+}
+
+/// The parameters that mean something here; others are passed over. A value of the wrong
+/// kind is named by whoever wants it.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct RequestParameters {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    priority: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    binary_data_output: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sequence_id: Option<Value>,
+}
+
+impl RequestParameters {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct TensorHead {
-    name: String,
-    datatype: String,
+struct TensorHead<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    datatype: Cow<'a, str>,
     shape: Vec<i64>,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    parameters: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "TensorParameters::is_empty")]
+    parameters: TensorParameters,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct OutputHead {
-    name: String,
-    #[serde(default, skip_serializing_if = "Map::is_empty")]
-    parameters: Map<String, Value>,
+struct OutputHead<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "TensorParameters::is_empty")]
+    parameters: TensorParameters,
+}
+
+/// Parameters of inputs and outputs, as [`RequestParameters`].
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+struct TensorParameters {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    binary_data_size: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    binary_data: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    classification: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_memory_region: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_memory_offset: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    shared_memory_byte_size: Option<Value>,
+}
+
+impl TensorParameters {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn of_binary(len: usize) -> Self {
+        Self { binary_data_size: Some(len.into()), ..Self::default() }
+    }
+
+    fn of_region(region: &Region) -> Self {
+        Self {
+            shared_memory_region: Some(region.name.as_str().into()),
+            shared_memory_offset: Some(region.offset.into()),
+            shared_memory_byte_size: Some(region.bytes.into()),
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct ReplyHead {
-    model_name: String,
-    model_version: String,
+struct ReplyHead<'a> {
+    #[serde(borrow)]
+    model_name: Cow<'a, str>,
+    #[serde(borrow)]
+    model_version: Cow<'a, str>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     id: String,
-    outputs: Vec<TensorHead>,
+    #[serde(borrow)]
+    outputs: Vec<TensorHead<'a>>,
 }
+
+/// Outputs below this are copied behind the head, which costs less than a piece of their
+/// own.
+const COPIED_MAX: usize = 4096;
 
 /// Reads a request of a model's URL. `head_len` is the length of the JSON head; the
 /// whole body if `None`.
@@ -64,14 +133,17 @@ pub fn read_request(mut body: Rope, head_len: Option<usize>) -> Result<InferRequ
             "inference-header-content-length is {head_len}, the body has {total} bytes"
         ))
     })?;
-    let head: RequestHead = serde_json::from_slice(&head.to_bytes())
+    let head = head.to_bytes();
+    let head: RequestHead<'_> = serde_json::from_slice(&head)
         .map_err(|why| Error::invalid(format!("the body is no inference request: {why}")))?;
-    refuse_sequences(head.parameters.keys().map(String::as_str))?;
+    let parameters = head.parameters;
+    refuse_sequences(parameters.sequence_id.iter().map(|_| "sequence_id"))?;
     let mut request = InferRequest {
         id: head.id,
-        priority: number(&head.parameters, "priority")?.unwrap_or(0),
-        timeout_us: number(&head.parameters, "timeout")?.unwrap_or(0),
-        is_binary_output: flag(&head.parameters, "binary_data_output")?.unwrap_or(false),
+        priority: number(&parameters.priority, "priority")?.unwrap_or(0),
+        timeout_us: number(&parameters.timeout, "timeout")?.unwrap_or(0),
+        is_binary_output: flag(&parameters.binary_data_output, "binary_data_output")?
+            .unwrap_or(false),
         ..InferRequest::default()
     };
     for input in head.inputs {
@@ -81,12 +153,13 @@ pub fn read_request(mut body: Rope, head_len: Option<usize>) -> Result<InferRequ
         return Err(Error::invalid(format!("{} bytes after the last tensor", body.len())));
     }
     for OutputHead { name, parameters } in head.outputs {
-        if number(&parameters, "classification")?.is_some_and(|classes| classes > 0) {
+        if number(&parameters.classification, "classification")?.is_some_and(|classes| classes > 0)
+        {
             return Err(Error::Unsupported("the extension classification".into()));
         }
-        let is_binary = flag(&parameters, "binary_data")?;
+        let is_binary = flag(&parameters.binary_data, "binary_data")?;
         let region = region(&name, &parameters)?;
-        request.outputs.push(OutputRequest { name, is_binary, region });
+        request.outputs.push(OutputRequest { name: name.into_owned(), is_binary, region });
     }
     Ok(request)
 }
@@ -113,12 +186,13 @@ pub fn raw_request(
     Ok(InferRequest { inputs, is_binary_output: true, ..InferRequest::default() })
 }
 
-fn read_input(input: TensorHead, body: &mut Rope) -> Result<Input> {
+fn read_input(input: TensorHead<'_>, body: &mut Rope) -> Result<Input> {
     let TensorHead { name, parameters, data, .. } = input;
+    let name = name.into_owned();
     let datatype = datatype(&name, &input.datatype)?;
     let shape = shape(&name, &input.shape)?;
     let region = region(&name, &parameters)?;
-    let data = match (&region, number(&parameters, "binary_data_size")?, data) {
+    let data = match (&region, number(&parameters.binary_data_size, "binary_data_size")?, data) {
         (Some(_), None, None) => Rope::default(),
         (None, Some(size), None) => {
             let left = body.len();
@@ -139,32 +213,29 @@ fn read_input(input: TensorHead, body: &mut Rope) -> Result<Input> {
     Ok(Input { tensor: Tensor { name, datatype, shape, data }, region })
 }
 
-fn number(parameters: &Map<String, Value>, name: &str) -> Result<Option<u64>> {
-    match parameters.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_u64().map(Some).ok_or_else(|| {
-            Error::invalid(format!("parameter {name}: expected a whole number, found {value}"))
-        }),
-    }
+fn number(given: &Option<Value>, name: &str) -> Result<Option<u64>> {
+    let Some(value) = given else { return Ok(None) };
+    value.as_u64().map(Some).ok_or_else(|| {
+        Error::invalid(format!("parameter {name}: expected a whole number, found {value}"))
+    })
 }
 
-fn flag(parameters: &Map<String, Value>, name: &str) -> Result<Option<bool>> {
-    match parameters.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => value.as_bool().map(Some).ok_or_else(|| {
-            Error::invalid(format!("parameter {name}: expected true or false, found {value}"))
-        }),
-    }
+fn flag(given: &Option<Value>, name: &str) -> Result<Option<bool>> {
+    let Some(value) = given else { return Ok(None) };
+    value.as_bool().map(Some).ok_or_else(|| {
+        Error::invalid(format!("parameter {name}: expected true or false, found {value}"))
+    })
 }
 
-fn region(tensor: &str, parameters: &Map<String, Value>) -> Result<Option<Region>> {
-    let Some(name) = parameters.get("shared_memory_region").and_then(Value::as_str) else {
+fn region(tensor: &str, parameters: &TensorParameters) -> Result<Option<Region>> {
+    let Some(name) = parameters.shared_memory_region.as_ref().and_then(Value::as_str) else {
         return Ok(None);
     };
-    let bytes = number(parameters, "shared_memory_byte_size")?.ok_or_else(|| {
+    let bytes = number(&parameters.shared_memory_byte_size, "shared_memory_byte_size")?;
+    let bytes = bytes.ok_or_else(|| {
         Error::invalid(format!("tensor {tensor}: shared_memory_byte_size is missing"))
     })?;
-    let offset = number(parameters, "shared_memory_offset")?.unwrap_or(0);
+    let offset = number(&parameters.shared_memory_offset, "shared_memory_offset")?.unwrap_or(0);
     Ok(Some(Region { name: name.into(), offset, bytes }))
 }
 
@@ -230,39 +301,43 @@ fn flatten<'a>(value: &'a Value, flat: &mut Vec<&'a Value>) {
 /// [`Error::Invalid`] if an output cannot be written as JSON.
 pub fn write_reply(reply: InferReply) -> Result<(Rope, Option<usize>)> {
     let mut head = ReplyHead {
-        model_name: reply.model,
-        model_version: reply.version.to_string(),
+        model_name: reply.model.into(),
+        model_version: reply.version.to_string().into(),
         id: reply.id,
         outputs: Vec::with_capacity(reply.outputs.len()),
     };
     let mut binary = Vec::new();
     let mut has_binary = false;
     for Answered { tensor, is_binary, region } in reply.outputs {
-        let mut parameters = Map::new();
+        let mut parameters = TensorParameters::default();
         let mut data = None;
         if let Some(region) = region {
-            parameters.insert("shared_memory_region".into(), region.name.into());
-            parameters.insert("shared_memory_offset".into(), region.offset.into());
-            parameters.insert("shared_memory_byte_size".into(), region.bytes.into());
+            parameters = TensorParameters::of_region(&region);
         } else if is_binary {
             has_binary = true;
-            parameters.insert("binary_data_size".into(), tensor.data.len().into());
+            parameters = TensorParameters::of_binary(tensor.data.len());
             binary.extend(tensor.data.into_parts());
         } else {
             data = Some(to_json(&tensor)?);
         }
         head.outputs.push(TensorHead {
-            name: tensor.name,
+            name: tensor.name.into(),
             datatype: tensor.datatype.name().into(),
             shape: tensor.shape.iter().map(|&dim| dim as i64).collect(),
             parameters,
             data,
         });
     }
-    let text = serde_json::to_vec(&head).map_err(|why| Error::invalid(why.to_string()))?;
+    let small: usize = binary.iter().map(Bytes::len).take_while(|&len| len <= COPIED_MAX).sum();
+    let mut text = Vec::with_capacity(256 + small);
+    serde_json::to_writer(&mut text, &head).map_err(|why| Error::invalid(why.to_string()))?;
     let head_len = has_binary.then_some(text.len());
+    let mut parts = binary.into_iter().peekable();
+    while let Some(part) = parts.next_if(|part| part.len() <= COPIED_MAX) {
+        text.extend_from_slice(&part);
+    }
     let mut body = Rope::from(text);
-    binary.into_iter().for_each(|part| body.push(part));
+    parts.for_each(|part| body.push(part));
     Ok((body, head_len))
 }
 
@@ -320,38 +395,35 @@ fn to_json(tensor: &Tensor) -> Result<Value> {
 
 /// Writes a request, for our client: a head and binary tensors; the head's length.
 pub fn write_request(request: &InferRequest) -> (Rope, usize) {
-    let mut parameters = Map::from_iter([("binary_data_output".to_owned(), Value::Bool(true))]);
-    if request.priority > 0 {
-        parameters.insert("priority".into(), request.priority.into());
-    }
-    if request.timeout_us > 0 {
-        parameters.insert("timeout".into(), request.timeout_us.into());
-    }
+    let given = |number: u64| (number > 0).then(|| number.into());
+    let parameters = RequestParameters {
+        priority: given(request.priority),
+        timeout: given(request.timeout_us),
+        binary_data_output: Some(true.into()),
+        sequence_id: None,
+    };
     let mut binary = Rope::default();
     let mut inputs = Vec::new();
     for Input { tensor, region } in &request.inputs {
-        let mut parameters = Map::new();
-        match region {
-            Some(region) => {
-                parameters.insert("shared_memory_region".into(), region.name.clone().into());
-                parameters.insert("shared_memory_offset".into(), region.offset.into());
-                parameters.insert("shared_memory_byte_size".into(), region.bytes.into());
-            }
+        let parameters = match region {
+            Some(region) => TensorParameters::of_region(region),
             None => {
-                parameters.insert("binary_data_size".into(), tensor.data.len().into());
                 tensor.data.parts().iter().for_each(|part| binary.push(part.clone()));
+                TensorParameters::of_binary(tensor.data.len())
             }
-        }
+        };
         inputs.push(TensorHead {
-            name: tensor.name.clone(),
+            name: tensor.name.as_str().into(),
             datatype: tensor.datatype.name().into(),
             shape: tensor.shape.iter().map(|&dim| dim as i64).collect(),
             parameters,
             data: None,
         });
     }
-    let output =
-        |output: &OutputRequest| OutputHead { name: output.name.clone(), parameters: Map::new() };
+    let output = |output: &'_ OutputRequest| OutputHead {
+        name: output.name.clone().into(),
+        parameters: TensorParameters::default(),
+    };
     let outputs = request.outputs.iter().map(output).collect();
     let head = RequestHead { id: request.id.clone(), parameters, inputs, outputs };
     // Texts, numbers and lists of them always have a JSON form.
@@ -369,7 +441,8 @@ pub fn write_request(request: &InferRequest) -> (Rope, usize) {
 pub fn read_reply(mut body: Rope, head_len: Option<usize>) -> Result<InferReply> {
     let head = body.split_to(head_len.unwrap_or(body.len()));
     let head = head.ok_or_else(|| Error::invalid("a reply shorter than its head"))?;
-    let head: ReplyHead = serde_json::from_slice(&head.to_bytes())
+    let head = head.to_bytes();
+    let head: ReplyHead<'_> = serde_json::from_slice(&head)
         .map_err(|why| Error::invalid(format!("the body is no inference reply: {why}")))?;
     let mut outputs = Vec::new();
     for output in head.outputs {
@@ -378,7 +451,7 @@ pub fn read_reply(mut body: Rope, head_len: Option<usize>) -> Result<InferReply>
         outputs.push(Answered { tensor, is_binary, region });
     }
     let version = head.model_version.parse().unwrap_or(0);
-    Ok(InferReply { model: head.model_name, version, id: head.id, outputs })
+    Ok(InferReply { model: head.model_name.into_owned(), version, id: head.id, outputs })
 }
 
 /// An error as both the protocol and Triton give it.
