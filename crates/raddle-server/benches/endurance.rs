@@ -5,11 +5,11 @@
 //! and prints what they found; names of trials choose. Only this machine is talked to.
 //! Latencies depend on who else is there, so runs are compared with each other.
 
-#[path = "endurance/model.rs"]
-mod model;
+mod process;
+#[path = "../tests/trial/mod.rs"]
+mod trial;
 
 use std::fmt::Write as _;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -21,17 +21,18 @@ use raddle_server::protocol::{InferRequest, Input};
 use raddle_server::tensor::{Datatype, Tensor};
 use serde_json::Value;
 
-use model::{ROW, Server, repository, write_version};
+use process::{Server, is_server, repository};
+use trial::write_version;
 
+/// Bytes of a row in and out.
+const ROW: usize = 1024;
 const BATCHES: &str = "max_batch_size: 64 dynamic_batching {}";
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [command, root] = arguments.as_slice()
-        && command == "serve"
-    {
-        return model::serve(Path::new(root));
+    if is_server() {
+        return;
     }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_chosen = |name: &str| {
         let mut names = arguments.iter().filter(|it| !it.starts_with("--")).peekable();
         names.peek().is_none() || names.any(|it| it == name)
@@ -51,8 +52,8 @@ fn main() {
             overload().await;
         }
         if is_chosen("canaries") {
-            canary("errors", "run 2 fail 20", 64).await;
-            canary("latency", "run 2 slow 900", 64).await;
+            canary("errors", "answer 1024 slow 2 fail-each 20", 64).await;
+            canary("latency", "answer 1024 slow 2 slow-tenth 900", 64).await;
         }
     });
 }
@@ -144,15 +145,15 @@ async fn post(http: &mut HttpClient, path: &str) -> Value {
 
 /// Ten new versions under load, with as much time between them as they take.
 async fn reloads(clients: usize) {
-    let root = repository("reloads", "load 300 run 2", BATCHES);
-    let server = Server::start(&root);
+    let root = repository("reloads", "answer 1024 load 300 slow 2", BATCHES);
+    let server = Server::start(&root, 0);
     let mut http = HttpClient::connect(server.http).await.expect("the server listens");
     let load = Load::start(&server, clients).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut spans = Vec::new();
     for version in 2..12 {
         tokio::time::sleep(Duration::from_millis(500)).await;
-        write_version(&root, version, "load 300 run 2");
+        write_version(&root, "m", version, "answer 1024 load 300 slow 2");
         let from = load.began.elapsed();
         post(&mut http, "/v2/repository/models/m/load").await;
         spans.push((from, load.began.elapsed()));
@@ -191,8 +192,8 @@ async fn reloads(clients: usize) {
 
 /// A thousand times loaded, asked and unloaded.
 async fn cycles() {
-    let root = repository("cycles", "", BATCHES);
-    let server = Server::start(&root);
+    let root = repository("cycles", "answer 1024", BATCHES);
+    let server = Server::start(&root, 0);
     let mut http = HttpClient::connect(server.http).await.expect("the server listens");
     let mut marks = Vec::new();
     for cycle in 0..=1000 {
@@ -213,7 +214,7 @@ fn plan(server: &Server, seconds: u64) -> Plan {
         model: "m".into(),
         version: String::new(),
         rows: 1,
-        open_dim: 1,
+        open_dim: ROW,
         warm_up: Duration::from_secs(1),
         duration: Duration::from_secs(seconds),
         timeout: None,
@@ -226,8 +227,8 @@ fn plan(server: &Server, seconds: u64) -> Plan {
 async fn overload() {
     let config =
         "max_batch_size: 4 dynamic_batching { default_queue_policy { max_queue_size: 16 } }";
-    let root = repository("overload", "run 4", config);
-    let server = Server::start(&root);
+    let root = repository("overload", "answer 1024 slow 4", config);
+    let server = Server::start(&root, 0);
     let plan = plan(&server, 5);
     let run = async |arrival| -> Outcome {
         load::run(&plan, arrival, |_| {}).await.expect("the server answers")
@@ -254,12 +255,12 @@ async fn overload() {
 /// A canary that is bad in one way, from its start to the end of its traffic.
 async fn canary(name: &str, words: &str, clients: usize) {
     let config = "max_batch_size: 64 dynamic_batching {} canary { steps: [10, 50] }";
-    let root = repository(name, "run 2", config);
-    let server = Server::start(&root);
+    let root = repository(name, "answer 1024 slow 2", config);
+    let server = Server::start(&root, 0);
     let mut http = HttpClient::connect(server.http).await.expect("the server listens");
     let load = Load::start(&server, clients).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    write_version(&root, 2, words);
+    write_version(&root, "m", 2, words);
     post(&mut http, "/v2/repository/models/m/load").await;
     let from = load.began.elapsed();
     let reason = loop {

@@ -4,8 +4,6 @@
 mod canaries;
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
-#[path = "end_to_end/fake.rs"]
-mod fake;
 #[path = "end_to_end/hostile.rs"]
 mod hostile;
 #[path = "end_to_end/overload.rs"]
@@ -14,7 +12,10 @@ mod overload;
 mod protocol;
 #[path = "end_to_end/reload.rs"]
 mod reload;
+#[path = "end_to_end/rig.rs"]
+mod rig;
 #[path = "end_to_end/secure.rs"]
 mod secure;
 #[path = "end_to_end/traces.rs"]
 mod traces;
+mod trial;

@@ -8,7 +8,7 @@ use raddle_server::client::{GrpcClient, HttpClient};
 use raddle_server::protocol::InferRequest;
 use raddle_server::server::Reason;
 
-use super::fake::*;
+use super::rig::*;
 
 async fn start(name: &str, canary: &str, new: &str) -> (Rig, GrpcClient) {
     let root = fresh(name);

@@ -8,7 +8,7 @@ use raddle_server::client::HttpClient;
 use raddle_server::config::ServerSettings;
 use raddle_server::tensor::Rope;
 
-use super::fake::*;
+use super::rig::*;
 
 fn deploy() -> PathBuf {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);

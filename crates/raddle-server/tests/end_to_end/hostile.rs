@@ -9,7 +9,7 @@ use raddle_server::{Error, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::fake::*;
+use super::rig::*;
 
 /// A server with narrow limits.
 async fn narrow(name: &str) -> Rig {

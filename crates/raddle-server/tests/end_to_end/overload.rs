@@ -10,7 +10,7 @@ use raddle_server::protocol::InferRequest;
 use raddle_server::stats::Stats;
 use raddle_server::{Error, Status};
 
-use super::fake::*;
+use super::rig::*;
 
 /// Sends a request on a task of its own.
 fn send(grpc: &GrpcClient, wanted: InferRequest) -> tokio::task::JoinHandle<Result<i32, Error>> {
@@ -269,6 +269,34 @@ fn at_four_times_the_load_goodput_stays() {
         let found = stats(&rig);
         assert_eq!(found.failures(Reason::Rejected) as usize, answers.len() - answered);
         assert_eq!(found.failures(Reason::Backend), 0);
+        rig.running.stop().await;
+    });
+}
+
+#[test]
+fn inputs_are_staged_while_others_are_computed() {
+    block_on(async {
+        let root = fresh("overload-stage");
+        write_version(&root, "m", 1, "copy gate stage fail-on 13");
+        write_config(&root, "m", "max_batch_size: 8 dynamic_batching {}");
+        let rig = Rig::start(settings(&root)).await;
+        let grpc = GrpcClient::connect(rig.running.bound.grpc).await.unwrap();
+        let first = send(&grpc, request("m", &[1]));
+        let probe = Arc::clone(&rig.probe);
+        tokio::task::spawn_blocking(move || probe.wait_for_batch()).await.unwrap();
+        // One batch of these, which fails and is run again one by one.
+        let others = [2, 13, 3].map(|number| send(&grpc, request("m", &[number])));
+        pending(&rig, 4).await;
+        rig.probe.open_gate();
+        assert_eq!(first.await.unwrap().unwrap(), 1);
+        let mut answers = Vec::new();
+        for other in others {
+            answers.push(other.await.unwrap().ok());
+        }
+        assert_eq!(answers, [Some(2), None, Some(3)]);
+        let [staged, found] = &rig.probe.staged;
+        assert_eq!(staged.load(SeqCst), 4);
+        assert!(found.load(SeqCst) >= 4, "each batch gets what was staged for it");
         rig.running.stop().await;
     });
 }

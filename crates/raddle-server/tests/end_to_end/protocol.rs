@@ -7,7 +7,7 @@ use raddle_server::tensor::{Datatype, Rope, Tensor, join_strings};
 use raddle_server::{Error, Status};
 use serde_json::json;
 
-use super::fake::*;
+use super::rig::*;
 
 /// The status of a failure.
 #[track_caller]
@@ -185,7 +185,7 @@ fn the_server_tells_about_itself_over_grpc() {
         assert!(about.extensions.contains(&"statistics".to_owned()));
         assert!(!about.extensions.contains(&"system_shared_memory".to_owned()), "it is off");
         let about: proto::ModelMetadata = grpc.call("ModelMetadata", &name).await.unwrap();
-        assert_eq!((about.platform.as_str(), about.outputs[0].name.as_str()), ("fake", "y"));
+        assert_eq!((about.platform.as_str(), about.outputs[0].name.as_str()), ("trial", "y"));
         let config: proto::ModelConfigReply = grpc.call("ModelConfig", &name).await.unwrap();
         assert_eq!(config.config.unwrap().max_batch_size, 32);
         let stats: proto::Statistics = grpc.call("ModelStatistics", &name).await.unwrap();

@@ -9,7 +9,7 @@ use raddle_server::client::{GrpcClient, HttpClient};
 use raddle_server::tensor::Rope;
 use serde_json::json;
 
-use super::fake::*;
+use super::rig::*;
 
 /// Clients that ask until they are told to stop.
 struct Load {

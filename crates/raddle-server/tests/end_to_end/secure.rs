@@ -10,7 +10,7 @@ use raddle_server::load::{self, Arrival, Plan};
 use raddle_server::serve::Running;
 use raddle_server::tls::{TlsSettings, Trust};
 
-use super::fake::*;
+use super::rig::*;
 
 /// A certificate of the tests: for localhost and 127.0.0.1, signed by itself.
 fn pem(name: &str) -> PathBuf {
@@ -124,7 +124,7 @@ fn pairs_that_do_not_fit_and_clients_without_a_certificate_are_refused() {
         let mut tls = place(&root, "first");
         std::fs::copy(pem("second.key.pem"), &tls.key).unwrap();
         settings.tls = Some(tls.clone());
-        let backend = std::sync::Arc::new(FakeBackend(Default::default()));
+        let backend = std::sync::Arc::new(TrialBackend(Default::default()));
         let refused = Running::start(settings.clone(), backend).await.err().expect("no pair");
         assert!(refused.to_string().contains("cert.pem"), "{refused}");
         std::fs::copy(pem("first.key.pem"), &tls.key).unwrap();
@@ -174,7 +174,7 @@ fn what_breaks_a_rule_is_not_loaded_and_check_config_says_so() {
         let index = http.json(Method::POST, "/v2/repository/index").await.unwrap().to_string();
         assert!(index.contains("rule short_names: name is \\\"long\\\", expected one letter"));
         settings.limits.connections = 70_000;
-        let findings = check::check(&settings, &FakeBackend(Default::default())).unwrap();
+        let findings = check::check(&settings, &TrialBackend(Default::default())).unwrap();
         let problems: Vec<String> = findings.into_iter().filter_map(|it| it.problem).collect();
         let parts = ["rule connections: limits.connections is 70000", "short_names", expected];
         for part in parts {
@@ -182,7 +182,7 @@ fn what_breaks_a_rule_is_not_loaded_and_check_config_says_so() {
         }
         assert_eq!(problems.len(), parts.len());
         rig.running.stop().await;
-        let backend = std::sync::Arc::new(FakeBackend(Default::default()));
+        let backend = std::sync::Arc::new(TrialBackend(Default::default()));
         assert!(Running::start(settings, backend).await.is_err(), "nor do settings");
     });
 }

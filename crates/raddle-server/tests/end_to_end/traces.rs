@@ -20,7 +20,7 @@ use raddle_server::trace::otlp::{AnyKind, ExportRequest, KIND_SERVER, Span};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::fake::*;
+use super::rig::*;
 
 /// Keeps the spans that it is sent.
 #[derive(Default)]
@@ -202,7 +202,7 @@ fn endpoints_that_are_none_are_named() {
         let mut settings = settings(&root);
         let endpoint = "https://collector:4318/v1/traces".into();
         settings.traces = Some(TraceSettings { endpoint, share: 1.0, service: "s".into() });
-        let backend = Arc::new(FakeBackend(Default::default()));
+        let backend = Arc::new(TrialBackend(Default::default()));
         let wrong = raddle_server::serve::Running::start(settings, backend).await;
         let wrong = wrong.err().expect("a wrong endpoint").to_string();
         assert!(wrong.contains("traces.endpoint") && wrong.contains("http://HOST:PORT"), "{wrong}");
