@@ -16,7 +16,7 @@ struct Check {
     from: &'static str,
 }
 
-const CHECKS: [Check; 4] = [
+const CHECKS: [Check; 5] = [
     Check {
         program: "promtool",
         arguments: &["check", "rules", "prometheus/rules.yaml"],
@@ -39,11 +39,19 @@ const CHECKS: [Check; 4] = [
         from: "the Python package kubernetes-validate",
     },
     Check {
+        program: "node",
+        arguments: &["argocd/check.cjs"],
+        from: "Node.js, with the npm packages @kubernetes-models/argo-cd and js-yaml",
+    },
+    Check {
         program: "actionlint",
         arguments: &["../.github/workflows/ci.yml"],
         from: "its own releases",
     },
 ];
+
+/// What a tool that lacks something itself ends with.
+const SKIPPED: i32 = 77;
 
 /// Runs the tools that are there; all of them, whatever one of them finds.
 pub fn run() -> Result {
@@ -56,6 +64,10 @@ pub fn run() -> Result {
                 check.program, check.from
             ),
             Ok(status) if status.success() => println!("deploy-check: {}: ok", check.program),
+            Ok(status) if status.code() == Some(SKIPPED) => println!(
+                "deploy-check: SKIPPED, {} lacks something (wanted: {})",
+                check.program, check.from
+            ),
             Ok(status) => {
                 failed += 1;
                 println!("deploy-check: {}: {status}", check.program);
