@@ -190,22 +190,33 @@ async fn reloads(clients: usize) {
     assert_eq!(failed, 0, "a reload fails nothing");
 }
 
-/// A thousand times loaded, asked and unloaded.
+/// A thousand times loaded, asked and unloaded: once with one heap for all threads, where
+/// what stays is the server's, and once as the allocator does it by itself, with a heap
+/// for each thread that keeps what was freed there.
 async fn cycles() {
     let root = repository("cycles", "answer 1024", BATCHES);
-    let server = Server::start(&root, 0);
-    let mut http = HttpClient::connect(server.http).await.expect("the server listens");
-    let mut marks = Vec::new();
-    for cycle in 0..=1000 {
-        http.infer(&request()).await.expect("the model is loaded");
-        if cycle % 250 == 0 || cycle == 50 {
-            let mib = server.resident_bytes() as f64 / f64::from(1 << 20);
-            marks.push(format!("{cycle}: {mib:.1} MiB"));
+    for (what, variables) in
+        [("one heap", &[("MALLOC_ARENA_MAX", "1")][..]), ("a heap for each thread", &[])]
+    {
+        let server = Server::start_with(&root, 0, variables);
+        let mut http = HttpClient::connect(server.http).await.expect("the server listens");
+        let mut marks = Vec::new();
+        for cycle in 0..=1000 {
+            http.infer(&request()).await.expect("the model is loaded");
+            if cycle % 250 == 0 || cycle == 50 {
+                marks.push((cycle, server.resident_bytes() as f64 / f64::from(1 << 20)));
+            }
+            post(&mut http, "/v2/repository/models/m/unload").await;
+            post(&mut http, "/v2/repository/models/m/load").await;
         }
-        post(&mut http, "/v2/repository/models/m/unload").await;
-        post(&mut http, "/v2/repository/models/m/load").await;
+        let listed: Vec<String> =
+            marks.iter().map(|(cycle, mib)| format!("{cycle}: {mib:.1} MiB")).collect();
+        println!("cycles of load, request and unload, {what}: {}", listed.join(", "));
+        let grown = marks[5].1 - marks[2].1;
+        // A megabyte of weights that stayed each time would be 750.
+        assert!(!variables.is_empty() || grown < 16.0, "{grown} MiB more");
+        assert!(variables.is_empty() || grown < 0.5, "{grown} MiB more in 750 cycles");
     }
-    println!("cycles of load, request and unload, memory at {}", marks.join(", "));
 }
 
 fn plan(server: &Server, seconds: u64) -> Plan {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::config::ModelConfig;
-use crate::tensor::{Datatype, Rope};
+use crate::tensor::{Datatype, Rope, Tensor};
 
 /// Loads models. One for a server; called on threads that may block.
 pub trait Backend: Send + Sync + 'static {
@@ -93,9 +93,9 @@ pub trait Model: Send + Sync {
     /// Copies a request's input to where an instance wants it, such as memory that a
     /// device copies from, before the request waits: on the thread that has the request,
     /// beside those of other requests and while instances are at other batches. `input`
-    /// counts the signature's inputs, which `data` fits. `None` leaves it to the instance.
-    fn stage(&self, input: usize, data: &Rope) -> Option<Staged> {
-        let _ = (input, data);
+    /// counts the signature's inputs, which `tensor` fits. `None` leaves it to the instance.
+    fn stage(&self, input: usize, tensor: &Tensor) -> Option<Staged> {
+        let _ = (input, tensor);
         None
     }
 

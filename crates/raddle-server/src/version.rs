@@ -335,7 +335,7 @@ impl Version {
         let Some(model) = model else { return pending };
         for given in &mut pending.inputs {
             // One that panics has put nothing anywhere, which its instance can do yet.
-            let staged = guarded(|| model.stage(given.at, &given.tensor.data));
+            let staged = guarded(|| model.stage(given.at, &given.tensor));
             given.staged = staged.ok().flatten();
         }
         pending

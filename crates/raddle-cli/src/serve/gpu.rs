@@ -22,14 +22,14 @@ use raddle_server::config::ModelConfig;
 use raddle_server::model::{
     Batch, BatchInput, Instance, ModelError, Outcome, Output, Signature, Staged,
 };
-use raddle_server::tensor::{Datatype, Rope};
+use raddle_server::tensor::{Datatype, Tensor};
 use raddle_tensor::graph::Graph;
 use raddle_tensor::{Error as TensorError, Value};
 use rayon::prelude::*;
 
 use super::devices::Devices;
-use super::onnx::{Pictures, bytes_of, failed, input_id, read, write};
-use staging::{Held, Kind, Pool};
+use super::onnx::{Pictures, bytes_of as bytes_of_weights, failed, input_id, read, write};
+use staging::{Held, Kind, Pool, ROW_BYTES_MIN, bytes_of};
 
 /// From here on the parts of a batch are copied by several threads.
 const PARALLEL_BYTES_MIN: usize = 1 << 21;
@@ -93,8 +93,9 @@ impl OnGpus {
 
     /// Copies an input to where an instance wants it; `None` before there is one, or if
     /// there is no room.
-    pub fn stage(&self, data: &Rope) -> Option<Staged> {
-        let held = self.pool.get()?.hold(data)?;
+    pub fn stage(&self, tensor: &Tensor) -> Option<Staged> {
+        let rows = if self.sizes.is_empty() { 1 } else { *tensor.shape.first()? };
+        let held = self.pool.get()?.hold(&tensor.data, rows)?;
         Some(Box::new(held))
     }
 
@@ -141,7 +142,7 @@ impl OnGpus {
 
     /// Bytes of weights by device, where the model's own are `bytes`.
     pub fn memory_bytes(&self, graph: &Graph) -> Vec<(String, u64)> {
-        let bytes: u64 = graph.constants.iter().map(|(_, tensor)| bytes_of(tensor)).sum();
+        let bytes: u64 = graph.constants.iter().map(|(_, tensor)| bytes_of_weights(tensor)).sum();
         let bytes = if self.precision == Precision::F32 { bytes } else { bytes / 2 };
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.keys().map(|device| (device.clone(), bytes)).collect()
@@ -233,7 +234,7 @@ impl OnGpu {
             };
             self.pad(&mut shape, rows);
             shapes.push(shape);
-            let (pieces, took) = self.pieces(input)?;
+            let (pieces, took) = self.pieces(input, rows)?;
             inputs.push(pieces);
             before += took;
         }
@@ -259,53 +260,83 @@ impl OnGpu {
         })
     }
 
-    /// An input's parts in pinned memory, and the mean time that it took to put those
-    /// there that came before their turn. The others are copied now, by several threads
-    /// if there is much of it.
-    fn pieces(&self, input: &BatchInput<'_>) -> Result<(Vec<Piece>, Duration), ModelError> {
-        if let Some(pictures) = self.pictures.as_ref().filter(|it| it.are_encoded()) {
-            let bytes = pictures.taker().len() * input.shape[0];
-            let mut piece = self.pool.piece(bytes).map_err(|it| self.error(it))?;
-            let written = match &mut piece {
-                Piece::Pixels(pixels) => pictures.write(input, pixels),
-                Piece::Floats(_) => unreachable!("the pool of a model of pictures has pixels"),
-            };
-            return match written {
-                Ok(()) => Ok((vec![piece], Duration::ZERO)),
-                Err(error) => {
-                    self.pool.put(piece);
-                    Err(error)
-                }
-            };
+    /// An input in pinned memory for a program of so many rows, and the mean time that it
+    /// took to put those parts there that came before their turn.
+    fn pieces(
+        &self,
+        input: &BatchInput<'_>,
+        rows: usize,
+    ) -> Result<(Vec<Piece>, Duration), ModelError> {
+        let is_batching = !self.sizes.is_empty();
+        let own = if is_batching { input.shape[0].max(1) } else { 1 };
+        let pictures = self.pictures.as_ref().filter(|it| it.are_encoded());
+        let row_bytes = match pictures {
+            Some(pictures) => pictures.taker().len(),
+            None => input.len_bytes() / own,
+        };
+        if pictures.is_none() && row_bytes >= ROW_BYTES_MIN {
+            return self.long_rows(input, row_bytes);
         }
-        let mut took = Duration::ZERO;
-        let staged = input.staged.iter().map(|staged| {
+        let len = row_bytes * if is_batching { rows } else { 1 };
+        let mut piece = self.pool.piece(len).map_err(|it| self.error(it))?;
+        let head = &mut bytes_of(&mut piece)[..row_bytes * own];
+        let written = match pictures {
+            Some(pictures) => pictures.write(input, head),
+            None => {
+                input.copy_to(head);
+                Ok(())
+            }
+        };
+        match written {
+            Ok(()) => Ok((vec![piece], Duration::ZERO)),
+            Err(error) => {
+                self.pool.put(piece);
+                Err(error)
+            }
+        }
+    }
+
+    /// A piece for each row. What did not come before its turn is copied now, by several
+    /// threads if there is much of it.
+    fn long_rows(
+        &self,
+        input: &BatchInput<'_>,
+        row_bytes: usize,
+    ) -> Result<(Vec<Piece>, Duration), ModelError> {
+        let (mut took, mut pieces) = (Duration::ZERO, Vec::new());
+        let (mut missing, mut places) = (Vec::new(), Vec::new());
+        for (part, staged) in input.parts.iter().zip(&input.staged) {
             let held = staged.and_then(|staged| staged.downcast_ref::<Held>());
-            let (piece, time) = held.and_then(Held::take)?;
-            took += time;
-            Some(piece)
-        });
-        let staged: Vec<Option<Piece>> = staged.collect();
-        let missing = input.parts.iter().zip(&staged).filter(|(_, it)| it.is_none());
-        let missing: usize = missing.map(|(part, _)| part.len()).sum();
-        let copy = |(staged, part): (Option<Piece>, &&Rope)| match staged {
-            Some(piece) => Ok(piece),
-            None => self.pool.copied(part),
+            if let Some((staged, time)) = held.and_then(Held::take) {
+                took += time;
+                pieces.extend(staged.into_iter().map(Some));
+                continue;
+            }
+            let mut rest = (*part).clone();
+            while let Some(row) = rest.split_to(row_bytes) {
+                places.push(pieces.len());
+                missing.push(row);
+                pieces.push(None);
+            }
+        }
+        let copied: Vec<Result<Piece, Error>> = match missing.len() * row_bytes < PARALLEL_BYTES_MIN
+        {
+            true => missing.iter().map(|row| self.pool.copied(row)).collect(),
+            false => missing.par_iter().map(|row| self.pool.copied(row)).collect(),
         };
-        let all: Vec<Result<Piece, Error>> = match missing < PARALLEL_BYTES_MIN {
-            true => staged.into_iter().zip(&input.parts).map(copy).collect(),
-            false => staged.into_par_iter().zip(&input.parts).map(copy).collect(),
-        };
-        let count = u32::try_from(all.len()).unwrap_or(u32::MAX).max(1);
-        let (mut pieces, mut failure) = (Vec::with_capacity(all.len()), None);
-        for copied in all {
+        let mut failure = None;
+        for (place, copied) in places.into_iter().zip(copied) {
             match copied {
-                Ok(piece) => pieces.push(piece),
+                Ok(piece) => pieces[place] = Some(piece),
                 Err(error) => failure = Some(self.error(error)),
             }
         }
-        let Some(failure) = failure else { return Ok((pieces, took / count)) };
-        pieces.into_iter().for_each(|piece| self.pool.put(piece));
+        let pieces = pieces.into_iter().flatten();
+        let Some(failure) = failure else {
+            let count = u32::try_from(input.parts.len()).unwrap_or(u32::MAX).max(1);
+            return Ok((pieces.collect(), took / count));
+        };
+        pieces.for_each(|piece| self.pool.put(piece));
         Err(failure)
     }
 
@@ -369,7 +400,7 @@ impl AsRef<[u8]> for PinnedBytes {
 #[cfg(test)]
 mod tests {
     use raddle_server::model::TensorSpec;
-    use raddle_server::tensor::join_strings;
+    use raddle_server::tensor::{Rope, join_strings};
     use raddle_tensor::graph::{Dim, Node, ValueType};
     use raddle_tensor::{DType, ops};
 
@@ -378,10 +409,14 @@ mod tests {
 
     const JPEG: &[u8] = include_bytes!("../../tests/cli/tiny.jpg");
 
-    /// The mean of each channel of pictures of 4 x 4 pixels.
+    /// Edge of the pictures, whose rows are long enough to be staged.
+    const EDGE: usize = 148;
+    const AREA: usize = EDGE * EDGE;
+
+    /// The mean of each channel of pictures.
     fn means() -> Graph {
         let mut graph = Graph::default();
-        let dims = [Dim::Symbol("n".into()), Dim::Fixed(3), Dim::Fixed(4), Dim::Fixed(4)];
+        let dims = [Dim::Symbol("n".into()), Dim::Fixed(3), Dim::Fixed(EDGE), Dim::Fixed(EDGE)];
         let declared = ValueType::Tensor(DType::F32, Some(dims.into()));
         let input = graph.add_value("x", Some(declared));
         graph.inputs.push(input);
@@ -405,6 +440,7 @@ mod tests {
         let parameters = parameters.into_iter().filter(|(_, value)| !value.is_empty());
         let mut config = ModelConfig::default();
         (config.max_batch_size, config.parameters) = (Some(4), parameters.collect());
+        config.batching.preferred_sizes = vec![4];
         config.parameters.insert("mean".into(), "0,0,0".into());
         config
     }
@@ -420,29 +456,38 @@ mod tests {
             is_optional: false,
         };
         let signature = Signature {
-            inputs: vec![spec("x", &[-1, 3, 4, 4])],
+            inputs: vec![spec("x", &[-1, 3, EDGE as i64, EDGE as i64])],
             outputs: vec![spec("y", &[-1, 3, 1, 1])],
             has_rows: true,
         };
         let devices = Devices::find(Choice::Simulator).unwrap();
         let gpus = OnGpus::new(devices, &signature, &signature, &config).unwrap();
         assert_eq!(gpus.is_staging(pictures.as_deref()), format != "encoded");
-        assert!(gpus.stage(&Rope::from(vec![0; 192])).is_none(), "nobody would take it");
+        assert!(gpus.stage(&row(Datatype::Uint8, &[0; 3 * AREA])).is_none(), "nobody is there");
         let instance = gpus.instance("gpu:0", &graph, pictures).unwrap();
         (gpus, instance)
+    }
+
+    /// A request's only row.
+    fn row(datatype: Datatype, bytes: &[u8]) -> Tensor {
+        let shape = match datatype {
+            Datatype::Fp32 => vec![1, 3, EDGE, EDGE],
+            Datatype::Uint8 => vec![1, EDGE, EDGE, 3],
+            _ => vec![1, 1],
+        };
+        Tensor { name: "x".into(), datatype, shape, data: bytes.to_vec().into() }
     }
 
     /// Runs a batch of one row each, of which some are staged, and gives the outputs.
     fn run(format: &str, datatype: Datatype, rows: &[Vec<u8>], staged: &[usize]) -> Vec<f32> {
         let (gpus, mut instance) = instance(format);
         let parts: Vec<Rope> = rows.iter().map(|row| Rope::from(row.clone())).collect();
-        let held = |(at, part)| staged.contains(&at).then(|| gpus.stage(part).unwrap());
-        let held: Vec<Option<Staged>> = parts.iter().enumerate().map(held).collect();
-        let shape = match datatype {
-            Datatype::Fp32 => vec![rows.len(), 3, 4, 4],
-            Datatype::Uint8 => vec![rows.len(), 4, 4, 3],
-            _ => vec![rows.len(), 1],
+        let held = |(at, bytes): (usize, &Vec<u8>)| {
+            staged.contains(&at).then(|| gpus.stage(&row(datatype, bytes)).unwrap())
         };
+        let held: Vec<Option<Staged>> = rows.iter().enumerate().map(held).collect();
+        let mut shape = row(datatype, &[]).shape;
+        shape[0] = rows.len();
         // What is taken once is not there a second time, as when a batch is run again.
         let [first, second]: [Vec<f32>; 2] = [(); 2].map(|()| {
             let staged = held.iter().map(Option::as_deref).collect();
@@ -473,12 +518,12 @@ mod tests {
         let colours = [[0u8, 51, 255], [255, 0, 102], [204, 153, 51]];
         let expected: Vec<f32> =
             colours.as_flattened().iter().map(|&it| f32::from(it) / 255.0).collect();
-        let pixels = colours.map(|colour| colour.repeat(16));
+        let pixels = colours.map(|colour| colour.repeat(AREA));
         let floats = colours.map(|colour| {
-            let planes = colour.map(|it| (f32::from(it) / 255.0).to_le_bytes().repeat(16));
+            let planes = colour.map(|it| (f32::from(it) / 255.0).to_le_bytes().repeat(AREA));
             planes.concat()
         });
-        for staged in [&[][..], &[0, 2], &[0, 1, 2]] {
+        for staged in [&[0, 2][..], &[0, 1, 2]] {
             assert_near(&run("uint8", Datatype::Uint8, &pixels, staged), &expected);
             assert_near(&run("", Datatype::Fp32, &floats, staged), &expected);
         }

@@ -17,7 +17,7 @@ use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
     Source, Staged, TensorSpec,
 };
-use raddle_server::tensor::{Datatype, Rope, join_strings, strings};
+use raddle_server::tensor::{Datatype, Tensor as Wire, join_strings, strings};
 use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
 use raddle_tensor::{DType, Data, Error as TensorError, Plan, Tensor, Value};
 use rayon::prelude::*;
@@ -116,8 +116,8 @@ impl Model for Served {
         self.gpus.is_staging(self.pictures.as_deref())
     }
 
-    fn stage(&self, _: usize, data: &Rope) -> Option<Staged> {
-        self.gpus.stage(data)
+    fn stage(&self, _: usize, tensor: &Wire) -> Option<Staged> {
+        self.gpus.stage(tensor)
     }
 
     fn memory_bytes(&self) -> Vec<(String, u64)> {

@@ -40,11 +40,17 @@ impl Server {
     /// Starts this very program as a server with so many threads for its clients; 0 for
     /// as many as there are cores.
     pub fn start(root: &Path, threads: usize) -> Self {
+        Self::start_with(root, threads, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_with(root: &Path, threads: usize, variables: &[(&str, &str)]) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let mut child = Command::new(program)
             .arg("serve")
             .arg(root)
             .arg(threads.to_string())
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

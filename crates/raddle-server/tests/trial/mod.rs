@@ -32,7 +32,7 @@ use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
     Source, Staged, TensorSpec,
 };
-use raddle_server::tensor::{Datatype, Rope};
+use raddle_server::tensor::{Datatype, Tensor};
 
 /// Things that tests look at.
 #[derive(Default)]
@@ -184,10 +184,10 @@ impl Model for Trial {
         self.words.has("stage")
     }
 
-    fn stage(&self, input: usize, data: &Rope) -> Option<Staged> {
+    fn stage(&self, input: usize, tensor: &Tensor) -> Option<Staged> {
         assert!(input < self.signature.inputs.len(), "the signature has the input");
         self.probe.staged[0].fetch_add(1, SeqCst);
-        Some(Box::new(data.to_bytes()))
+        Some(Box::new(tensor.data.to_bytes()))
     }
 
     fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {

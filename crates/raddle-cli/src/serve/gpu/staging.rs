@@ -2,8 +2,11 @@
 //! that has it: when a batch's turn comes the device copies all of it at once, and the
 //! instance has nothing left to do.
 //!
-//! Memory that was pinned is kept for later requests, since to pin it takes long. A model
-//! holds at most [`BYTES_MAX`] that way; what finds no room is copied by its instance.
+//! Memory that was pinned is kept for later requests, since to pin it takes long, in
+//! pieces of a row each, so that those of any request fit any other; the warm-up's rows
+//! make the first. A model holds at most [`BYTES_MAX`] that way; what finds no room is
+//! copied by its instance. So are short rows: to copy each by itself would cost the
+//! device more than it saves the host.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +19,9 @@ use raddle_server::tensor::Rope;
 
 /// Most bytes of pinned memory for the inputs of a model.
 const BYTES_MAX: usize = 512 << 20;
+
+/// Shortest rows that are copied by themselves.
+pub const ROW_BYTES_MIN: usize = 64 << 10;
 
 /// What the model's input is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,27 +56,26 @@ struct State {
     bytes: usize,
 }
 
-/// A request's input in pinned memory.
+/// A request's input in pinned memory, row by row.
 pub struct Held {
-    piece: Mutex<Option<Piece>>,
+    rows: Mutex<Vec<Piece>>,
     pool: Arc<Pool>,
     took: Duration,
 }
 
 impl Held {
-    /// The memory, and the time that it took to fill it; once.
-    pub fn take(&self) -> Option<(Piece, Duration)> {
-        let piece = self.piece.lock().unwrap_or_else(PoisonError::into_inner).take();
-        piece.map(|piece| (piece, self.took))
+    /// The rows, and the time that it took to fill them; once.
+    pub fn take(&self) -> Option<(Vec<Piece>, Duration)> {
+        let rows = std::mem::take(&mut *self.rows.lock().unwrap_or_else(PoisonError::into_inner));
+        (!rows.is_empty()).then_some((rows, self.took))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         // Of a request that was given up before its turn.
-        if let Some((piece, _)) = self.take() {
-            self.pool.put(piece);
-        }
+        let rows = self.take().map(|(rows, _)| rows).unwrap_or_default();
+        rows.into_iter().for_each(|row| self.pool.put(row));
     }
 }
 
@@ -84,22 +89,32 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request's input in pinned memory; `None` if there is no room.
-    pub fn hold(self: &Arc<Self>, data: &Rope) -> Option<Held> {
+    /// A request's rows in pinned memory; `None` if they are short or there is no room.
+    pub fn hold(self: &Arc<Self>, data: &Rope, rows: usize) -> Option<Held> {
+        if data.len() < rows * ROW_BYTES_MIN {
+            return None;
+        }
         let began = Instant::now();
-        let mut piece = self.take(self.len(data.len()))?;
-        fill(&mut piece, data);
-        let piece = Mutex::new(Some(piece));
-        Some(Held { piece, pool: Arc::clone(self), took: began.elapsed() })
+        let (mut rest, mut held) = (data.clone(), Vec::with_capacity(rows));
+        for _ in 0..rows {
+            let Some(mut row) = self.take(self.len(data.len() / rows)) else {
+                held.into_iter().for_each(|row| self.put(row));
+                return None;
+            };
+            fill(&mut row, &rest.split_to(data.len() / rows).unwrap_or_default());
+            held.push(row);
+        }
+        let pool = Arc::clone(self);
+        Some(Held { rows: Mutex::new(held), pool, took: began.elapsed() })
     }
 
-    /// An input in pinned memory, though there be no room.
+    /// A row in pinned memory, though there be no room.
     ///
     /// ## Errors
     /// That memory cannot be pinned.
-    pub fn copied(&self, data: &Rope) -> Result<Piece> {
-        let mut piece = self.piece(data.len())?;
-        fill(&mut piece, data);
+    pub fn copied(&self, row: &Rope) -> Result<Piece> {
+        let mut piece = self.piece(row.len())?;
+        fill(&mut piece, row);
         Ok(piece)
     }
 
@@ -170,9 +185,14 @@ impl Pool {
 
 /// The one copy of a request's data that the host makes.
 fn fill(piece: &mut Piece, data: &Rope) {
+    data.copy_to(bytes_of(piece));
+}
+
+/// A piece as the bytes that a request brings.
+pub fn bytes_of(piece: &mut Piece) -> &mut [u8] {
     match piece {
-        Piece::Floats(floats) => data.copy_to(bytemuck::cast_slice_mut(floats)),
-        Piece::Pixels(pixels) => data.copy_to(pixels),
+        Piece::Floats(floats) => bytemuck::cast_slice_mut(floats),
+        Piece::Pixels(pixels) => pixels,
     }
 }
 
@@ -185,38 +205,46 @@ mod tests {
         (state.bytes, state.free.values().map(Vec::len).sum())
     }
 
+    const ROW: usize = ROW_BYTES_MIN;
+
     #[test]
     fn memory_is_kept_and_counted() {
         let pool = Pool::new(&Device::cpu(), Kind::Floats);
-        let data = Rope::from([1.5f32, -2.0].map(f32::to_le_bytes).concat());
-        let held = pool.hold(&data).unwrap();
-        assert_eq!(bytes(&pool), (8, 0));
-        let (piece, _) = held.take().unwrap();
-        assert!(matches!(&piece, Piece::Floats(floats) if floats[..] == [1.5, -2.0]));
+        let data = Rope::from([1.5f32, -2.0].map(|it| it.to_le_bytes().repeat(ROW / 4)).concat());
+        let held = pool.hold(&data, 2).unwrap();
+        assert_eq!(bytes(&pool), (2 * ROW, 0));
+        let (rows, _) = held.take().unwrap();
+        assert_eq!(rows.len(), 2);
+        for (row, wanted) in rows.iter().zip([1.5, -2.0]) {
+            let Piece::Floats(floats) = row else { panic!("{row:?}") };
+            assert!(floats.iter().all(|&it| it == wanted));
+        }
         assert!(held.take().is_none());
-        pool.put(piece);
+        rows.into_iter().for_each(|row| pool.put(row));
         drop(held);
-        assert_eq!(bytes(&pool), (8, 1));
+        assert_eq!(bytes(&pool), (2 * ROW, 2));
         // A request that is given up gives its memory back too.
-        drop(pool.hold(&data));
-        assert_eq!(bytes(&pool), (8, 1));
+        drop(pool.hold(&data, 2));
+        assert_eq!(bytes(&pool), (2 * ROW, 2));
+        assert!(pool.hold(&data, 3).is_none(), "its rows are short");
         let lost = pool.copied(&data).unwrap();
         pool.forget(lost.len());
-        assert_eq!(bytes(&pool), (0, 0));
+        assert_eq!(bytes(&pool), (2 * ROW, 2));
     }
 
     #[test]
     fn there_is_a_limit_and_no_request_fails_at_it() {
         let pool = Pool::new(&Device::cpu(), Kind::Pixels);
+        let data = |len: usize| Rope::from(vec![7; len]);
         // As if others had it, so that the test needs no such memory.
-        pool.lock().bytes = BYTES_MAX - 10;
-        drop(pool.hold(&Rope::from(vec![7; 8])));
+        pool.lock().bytes = BYTES_MAX - ROW - 10;
+        drop(pool.hold(&data(ROW + 8), 1));
         assert_eq!(bytes(&pool), (BYTES_MAX - 2, 1));
         // What is free gives way to what is wanted.
-        let held = pool.hold(&Rope::from(vec![7; 9])).unwrap();
+        let held = pool.hold(&data(ROW + 9), 1).unwrap();
         assert_eq!(bytes(&pool), (BYTES_MAX - 1, 0));
-        assert!(pool.hold(&Rope::from(vec![7; 8])).is_none());
-        let more = pool.copied(&Rope::from(vec![7; 8])).unwrap();
+        assert!(pool.hold(&data(2 * ROW), 2).is_none());
+        let more = pool.copied(&data(8)).unwrap();
         assert_eq!(bytes(&pool), (BYTES_MAX + 7, 0));
         pool.put(more);
         drop(held);
