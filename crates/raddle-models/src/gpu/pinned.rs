@@ -186,8 +186,11 @@ impl GpuSession {
         for ((buffer, staging), feed) in inputs.iter_mut().zip(&mut *staging).zip(feeds) {
             moving.push(self.bring(buffer, staging, feed)?);
         }
+        // On the CPU device work has ended when it is enqueued.
         let brought = self.stream.done();
+        let early = brought.is_done().then(Instant::now);
         let computed = captured.launch(&self.stream)?.done();
+        let early = (early, computed.is_done().then(Instant::now));
         let mut fetching = Vec::with_capacity(outputs.len());
         for (_, buffer) in &*outputs {
             let target = self.device.pinned_zeros(buffer.len())?;
@@ -195,9 +198,9 @@ impl GpuSession {
         }
         pollster::block_on(async {
             brought.await?;
-            let copied = Instant::now();
+            let copied = early.0.unwrap_or_else(Instant::now);
             computed.await?;
-            let computed = Instant::now();
+            let computed = early.1.unwrap_or_else(Instant::now);
             let mut fetched = Vec::with_capacity(fetching.len());
             for (fetching, (shape, _)) in fetching.into_iter().zip(&*outputs) {
                 fetched.push(Fetched { shape: shape.clone(), elements: fetching.await? });

@@ -194,6 +194,10 @@ impl Model for Trial {
         self.probe.instances.fetch_add(1, SeqCst);
         Ok(Box::new(TrialInstance {
             words: self.words.clone(),
+            answer_len: self.words.answer_len(),
+            slow: self.words.time("slow"),
+            slow_tenth: self.words.time("slow-tenth"),
+            fail_each: self.words.number("fail-each").map(|every| every as u64),
             probe: Arc::clone(&self.probe),
             weights: self.weights.clone(),
             has_strings: self.signature.inputs.len() > 1,
@@ -209,6 +213,11 @@ const WARM_UP_ROWS: u64 = 100;
 
 struct TrialInstance {
     words: Words,
+    /// Numbers of the words that batches are measured with, read once.
+    answer_len: Option<usize>,
+    slow: Duration,
+    slow_tenth: Duration,
+    fail_each: Option<u64>,
     probe: Arc<Probe>,
     weights: Bytes,
     has_strings: bool,
@@ -221,14 +230,13 @@ struct TrialInstance {
 
 impl Instance for TrialInstance {
     fn run(&mut self, batch: &Batch<'_>) -> Result<Outcome, ModelError> {
-        match self.words.answer_len() {
+        match self.answer_len {
             Some(len) => {
                 self.pass_time();
                 self.fail_each(batch.rows)?;
                 let data = self.weights.slice(..batch.rows * len);
                 let outputs = vec![Output { shape: vec![batch.rows, len], data }];
-                let compute = self.words.time("slow");
-                Ok(Outcome { outputs, compute, ..Outcome::default() })
+                Ok(Outcome { outputs, compute: self.slow, ..Outcome::default() })
             }
             None => self.calculate(batch),
         }
@@ -238,9 +246,9 @@ impl Instance for TrialInstance {
 impl TrialInstance {
     fn pass_time(&mut self) {
         self.batches += 1;
-        let mut time = self.words.time("slow");
+        let mut time = self.slow;
         if self.batches.is_multiple_of(10) {
-            time += self.words.time("slow-tenth");
+            time += self.slow_tenth;
         }
         if !time.is_zero() {
             std::thread::sleep(time);
@@ -248,8 +256,8 @@ impl TrialInstance {
     }
 
     fn fail_each(&mut self, rows: usize) -> Result<(), ModelError> {
-        let Some(every) = self.words.number("fail-each") else { return Ok(()) };
-        let (before, every) = (self.rows, every as u64);
+        let Some(every) = self.fail_each else { return Ok(()) };
+        let before = self.rows;
         self.rows += rows as u64;
         let is_due = before >= WARM_UP_ROWS && self.rows / every > before / every;
         if is_due || (self.owes_failure && rows == 1) {
