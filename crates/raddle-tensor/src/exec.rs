@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::graph::{Dim, Graph, Node, NodeId, Subgraph, ValueId, ValueType};
 use crate::op::{DTypeRule, ShapeRule};
-use crate::{DType, Error, OpContext, Result, Tensor, Value, passes, shape};
+use crate::{DType, Error, OpContext, Result, Tensor, Value, parallel, passes, shape};
 
 /// A graph, checked and ready to run.
 #[derive(Clone, Debug)]
@@ -105,7 +105,8 @@ impl Plan {
         &self,
         inputs: impl IntoIterator<Item = (N, Value)>,
     ) -> Result<Vec<Value>> {
-        self.run_observed(inputs, &mut |_, _| {})
+        let scope = self.given(inputs)?;
+        parallel::inside(|| self.execute(scope, &mut |_, _| {}))
     }
 
     /// As [`Self::run`]; `observe` sees every value of the graph as it is made,
@@ -118,6 +119,11 @@ impl Plan {
         inputs: impl IntoIterator<Item = (N, Value)>,
         observe: &mut dyn FnMut(ValueId, &Value),
     ) -> Result<Vec<Value>> {
+        self.execute(self.given(inputs)?, observe)
+    }
+
+    /// A scope with the inputs of a run.
+    fn given<N: AsRef<str>>(&self, inputs: impl IntoIterator<Item = (N, Value)>) -> Result<Scope> {
         let graph = &*self.graph;
         let mut scope = self.scope();
         let mut is_given = vec![false; graph.inputs.len()];
@@ -136,7 +142,7 @@ impl Plan {
             }
         }
         self.check_inputs(&scope)?;
-        self.execute(scope, observe)
+        Ok(scope)
     }
 
     /// Runs a body of control flow with values for its inputs in order.

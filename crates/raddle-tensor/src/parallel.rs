@@ -1,7 +1,10 @@
 //! Loops over large outputs on all cores.
 //!
 //! Bodies come as `dyn Fn`, so that the machinery of the thread pool is
-//! compiled once for each element type and not once for each operation.
+//! compiled once for each element type and not once for each operation. Where the
+//! pool has one thread only, loops run where they are.
+
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
@@ -10,6 +13,29 @@ const PARALLEL_LEN_MIN: usize = 1 << 15;
 
 /// Elements of one piece of work.
 const PIECE_LEN: usize = 1 << 13;
+
+/// Whether a run is inside the pool.
+static IS_ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// Runs something with many loops on a thread of the pool, so that not every loop
+/// hands its work over and waits to be woken. One run at a time: a thread of the
+/// pool that waits for others takes on other work, and with several runs that
+/// could be a whole run, and another inside that one.
+pub fn inside<R: Send>(run: impl FnOnce() -> R + Send) -> R {
+    let is_alone = rayon::current_num_threads() == 1 || rayon::current_thread_index().is_some();
+    if is_alone || IS_ENTERED.swap(true, Ordering::Relaxed) {
+        return run();
+    }
+    /// Lets the next run in, after a panic too.
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IS_ENTERED.store(false, Ordering::Relaxed);
+        }
+    }
+    let _leave = Leave;
+    rayon::scope(|_| run())
+}
 
 /// Calls `body(row, column, piece)` for pieces that together are `out`, whose
 /// rows are `row_len` long. A piece lies within one row.
@@ -26,7 +52,7 @@ pub fn rows<T: Send>(
             body(first_row + at, 0, row);
         }
     };
-    if out.len() < PARALLEL_LEN_MIN {
+    if out.len() < PARALLEL_LEN_MIN || rayon::current_num_threads() == 1 {
         serial(0, out);
     } else if row_len < 2 * PIECE_LEN {
         let rows_per_part = PIECE_LEN.div_ceil(row_len);
@@ -48,8 +74,8 @@ pub fn parts<T: Send>(out: &mut [T], part_len: usize, body: &(dyn Fn(usize, &mut
     if out.is_empty() || part_len == 0 {
         return;
     }
-    if out.len() == part_len {
-        body(0, out);
+    if out.len() <= part_len || rayon::current_num_threads() == 1 {
+        out.chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
     } else {
         out.par_chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
     }
