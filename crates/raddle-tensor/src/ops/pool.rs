@@ -99,36 +99,63 @@ fn max_pool(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     }
 }
 
-/// Two dimensions without indices: row by row and tap by tap, for SIMD.
+/// Two dimensions without indices: first the largest of whole rows, then of the
+/// columns in the window, for SIMD.
 fn max_pool_image(ctx: &OpContext<'_>, x: &Tensor) -> Result<Vec<Value>> {
     let (window, shape) = window(ctx, x)?;
     let (input_len, width) = (window.input_len(), window.input[1]);
     let elements = f32::widen(x)?;
     let mut out = vec![f32::NEG_INFINITY; element_count(&shape, x.dtype())?];
-    let step = window.strides[1];
+    let arch = pulp::Arch::new();
     parallel::parts(&mut out, window.output_len().max(1), &|plane, out| {
         let plane = &elements[plane * input_len..(plane + 1) * input_len];
-        for (y, line) in out.chunks_mut(window.output[1]).enumerate() {
-            let rows = (0..window.kernel[0]).filter_map(|tap| window.coordinate(0, y, tap));
-            for row in rows {
-                let row = &plane[row * width..(row + 1) * width];
+        arch.dispatch(|| {
+            let mut largest = vec![f32::NEG_INFINITY; width];
+            for (y, line) in out.chunks_mut(window.output[1]).enumerate() {
+                largest.fill(f32::NEG_INFINITY);
+                let rows = (0..window.kernel[0]).filter_map(|tap| window.coordinate(0, y, tap));
+                for row in rows {
+                    raise(&mut largest, &plane[row * width..(row + 1) * width]);
+                }
                 for tap in 0..window.kernel[1] {
                     let (inside, from) = window.line(tap);
-                    let from = &row[from.min(width)..];
-                    let larger = |(x, &value): (&mut f32, &f32)| {
-                        // A NaN stays once it is found.
-                        *x = if (value > *x) | value.is_nan() { value } else { *x };
-                    };
-                    if step == 1 {
-                        line[inside].iter_mut().zip(from).for_each(larger);
-                    } else {
-                        line[inside].iter_mut().zip(from.iter().step_by(step)).for_each(larger);
+                    let from = &largest[from.min(width)..];
+                    match window.strides[1] {
+                        1 => raise(&mut line[inside], from),
+                        2 => raise_by(&mut line[inside], from.as_chunks::<2>().0, from.last()),
+                        step => {
+                            let from = from.iter().step_by(step);
+                            line[inside]
+                                .iter_mut()
+                                .zip(from)
+                                .for_each(|(x, y)| *x = larger(*x, *y));
+                        }
                     }
                 }
             }
-        }
+        });
     });
     one(Tensor::computed(&shape, x.dtype(), out))
+}
+
+/// The larger number; a NaN stays once it is found.
+#[inline(always)]
+fn larger(x: f32, value: f32) -> f32 {
+    if (value > x) | value.is_nan() { value } else { x }
+}
+
+#[inline(always)]
+fn raise(line: &mut [f32], from: &[f32]) {
+    line.iter_mut().zip(from).for_each(|(x, value)| *x = larger(*x, *value));
+}
+
+/// Every second element; the last may have no other behind it.
+#[inline(always)]
+fn raise_by(line: &mut [f32], pairs: &[[f32; 2]], last: Option<&f32>) {
+    line.iter_mut().zip(pairs).for_each(|(x, [value, _])| *x = larger(*x, *value));
+    if let (Some(x), Some(last)) = (line.get_mut(pairs.len()), last) {
+        *x = larger(*x, *last);
+    }
 }
 
 fn max_pool_in<T: Compute>(ctx: &OpContext<'_>, x: &Tensor) -> Result<Vec<Value>> {
