@@ -10,10 +10,12 @@
 //! task copies the lines of its few columns side by side, and every panel of rows
 //! then reads them in order from the nearest caches.
 //!
-//! Module [`tile`] is the arithmetic, [`slide`] the form for one row.
+//! Module [`tile`] is the arithmetic, [`slide`] the form for one row, [`winograd`]
+//! the one with fewer multiplications.
 
 mod slide;
 mod tile;
+pub mod winograd;
 
 use std::ops::Range;
 

@@ -9,6 +9,7 @@ use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
 use crate::infer::rules;
+use crate::product::winograd::{self, Winograd};
 use crate::product::{self, Activation, Grid, Product, packed_len};
 use crate::shape::element_count;
 use crate::{DType, Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
@@ -26,6 +27,7 @@ pub const ROWS: &[Op] = &[
             ("activation", Text),
             ("auto_pad", Text),
             ("dilations", Ints),
+            ("form", Text),
             ("group", Int),
             ("kernel_shape", Ints),
             ("max", Float),
@@ -68,12 +70,17 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     if groups == channels && outputs == channels && w.len() == channels * window.kernel_len() {
         return packed_depthwise(ctx, &window, x);
     }
+    let is_winograd = ctx.text("form", "")? == "winograd";
     let fits = groups > 0 && channels.is_multiple_of(groups) && outputs.is_multiple_of(groups);
     let (rows, depth) = match fits {
         true => (outputs / groups, channels / groups * window.kernel_len()),
         false => (0, 0),
     };
-    if !fits || w.len() != groups * packed_len(rows, depth) {
+    let expected = match is_winograd {
+        true => winograd::packed_len(outputs, channels),
+        false => groups * packed_len(rows, depth),
+    };
+    if !fits || w.len() != expected {
         return Err(Error::ShapeMismatch {
             left: x.shape().to_vec(),
             right: w.shape().to_vec(),
@@ -89,6 +96,26 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let bias = bias.map(f32::widen).transpose()?;
     let addend = addend.filter(|_| !is_late).map(f32::widen).transpose()?;
     let mut out = vec![0f32; element_count(&shape, x.dtype())?];
+    if is_winograd {
+        let (image_len, out_len) = (channels * window.input_len(), outputs * positions);
+        for (at, out) in out.chunks_mut(out_len.max(1)).enumerate() {
+            let conv = Winograd {
+                packed: &w_elements,
+                image: &x_elements[at * image_len..(at + 1) * image_len],
+                channels,
+                outputs,
+                input: [height, width],
+                begins: [window.begins[0], window.begins[1]],
+                output: [window.output[0], window.output[1]],
+                bias: bias.as_deref(),
+                residual: addend.as_deref().map(|it| &it[at * out_len..(at + 1) * out_len]),
+                activation,
+            };
+            winograd::run(&conv, out);
+        }
+        let out = Tensor::computed(&shape, x.dtype(), out)?;
+        return one(if is_late { finish(ctx, out) } else { Ok(out) });
+    }
     let padded = Padded::of(&window, images * channels)?;
     let group_inputs = channels / groups;
     let planes = padded.planes(&x_elements, &window);

@@ -1,10 +1,13 @@
 //! Convolutions of images with constant weights: weights packed for the inner
 //! loop, and what follows done while the result is still in registers.
 
+use std::ops::RangeInclusive;
+
 use super::{Uses, constant_input, constants, is, only_output, remove_nodes};
 use crate::graph::{Attribute, Graph, Node, ValueId};
-use crate::product;
-use crate::{DType, Result, Tensor, ops};
+use crate::infer::TensorInfo;
+use crate::product::{self, winograd};
+use crate::{DType, Result, Tensor, infer, ops};
 
 /// Attributes that a convolution and its packed form share.
 const SHARED: [&str; 5] = ["auto_pad", "dilations", "group", "pads", "strides"];
@@ -17,6 +20,8 @@ const SHARED: [&str; 5] = ["auto_pad", "dilations", "group", "pads", "strides"];
 pub fn pack(graph: &mut Graph) -> Result<usize> {
     let known = constants(graph);
     let uses = Uses::of(graph);
+    // What is wrong with a graph is said when it runs; here it only leaves sizes open.
+    let types = infer::types(graph, &[]).unwrap_or_default();
     let mut is_gone = vec![false; graph.nodes.len()];
     let mut count = 0;
     for at in 0..graph.nodes.len() {
@@ -31,8 +36,17 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
         if has_bias && constant_input(&known, conv, 2).is_none() {
             continue;
         }
-        let Some(packed) = packed_weights(conv, weights)? else { continue };
         let mut node = packed_node(conv, weights)?;
+        let positions = types.get(output.index()).and_then(Option::as_ref).and_then(positions);
+        let packed = if is_winograd(conv, weights, positions) {
+            node.attributes.push(("form".into(), Attribute::String("winograd".into())));
+            let [outputs, channels] = [weights.shape()[0], weights.shape()[1]];
+            let packed = winograd::pack(weights.elements::<f32>()?, outputs, channels);
+            Tensor::new(&[packed.len()], packed)?
+        } else {
+            let Some(packed) = packed_weights(conv, weights)? else { continue };
+            packed
+        };
         let mut last = output;
         if let Some((reader, addend)) = addition(graph, &uses, last, &is_gone) {
             node.inputs.push(Some(addend));
@@ -64,6 +78,42 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
     remove_nodes(graph, &is_gone);
     Ok(count)
 }
+
+/// Positions of the result of a convolution, as far as they are known.
+fn positions(info: &TensorInfo) -> Option<usize> {
+    let [_, _, height, width] = &info.dims.as_ref()?[..] else { return None };
+    Some(height.as_len()? * width.as_len()?)
+}
+
+/// Whether a convolution gains by Winograd's form: enough channels for the work of
+/// the transformations, and enough positions to be worth reading four times the
+/// weights, unless those are few.
+fn is_winograd(conv: &Node, weights: &Tensor, positions: Option<usize>) -> bool {
+    let are_ones = |name: &str| match conv.attribute(name) {
+        Some(Attribute::Ints(list)) => list.iter().all(|&x| x == 1),
+        attribute => attribute.is_none(),
+    };
+    let is_whole = matches!(conv.attribute("group"), None | Some(Attribute::Int(1)));
+    let [outputs, channels, 3, 3] = *weights.shape() else { return false };
+    let is_worth = positions.is_none_or(|positions| positions >= WINOGRAD_POSITIONS_MIN)
+        || outputs * channels <= WINOGRAD_WEIGHTS_FEW;
+    let range = WINOGRAD_CHANNELS;
+    is_worth
+        && range.contains(&outputs)
+        && range.contains(&channels)
+        && is_whole
+        && are_ones("strides")
+        && are_ones("dilations")
+}
+
+/// Channels that Winograd's form is good for.
+const WINOGRAD_CHANNELS: RangeInclusive<usize> = 16..=256;
+
+/// Fewest positions that it is good for.
+const WINOGRAD_POSITIONS_MIN: usize = 128;
+
+/// Pairs of channels whose weights stay in a cache from run to run.
+const WINOGRAD_WEIGHTS_FEW: usize = 64 * 64;
 
 /// The weights of all groups, packed; those of a depthwise convolution as they are.
 fn packed_weights(conv: &Node, weights: &Tensor) -> Result<Option<Tensor>> {

@@ -38,6 +38,15 @@ impl Block<'_> {
     ) {
         let is_half = task.rows.len() - row <= HALF;
         let is_narrow = task.columns.len() - column <= S::F32_LANES;
+        self.sum::<S>(simd, is_half, is_narrow, sums);
+        if self.is_last {
+            finish::<S>(simd, task, (row, column), sums);
+        }
+    }
+
+    /// Adds to `sums`, of which only the upper half or left vectors may be wanted.
+    #[inline(always)]
+    pub fn sum<S: Simd>(&self, simd: S, is_half: bool, is_narrow: bool, sums: &mut [f32]) {
         let vectors = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<TILE_VECTORS>().0;
         let (upper, lower) = vectors.split_at_mut(HALF);
         match (is_half, is_narrow) {
@@ -51,9 +60,6 @@ impl Block<'_> {
                 self.add::<S, HALF, 0, TILE_VECTORS>(simd, upper);
                 self.add::<S, HALF, HALF, TILE_VECTORS>(simd, lower);
             }
-        }
-        if self.is_last {
-            finish::<S>(simd, task, (row, column), sums);
         }
     }
 
