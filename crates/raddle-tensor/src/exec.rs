@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::graph::{Dim, Graph, Node, NodeId, Subgraph, ValueId, ValueType};
 use crate::op::{DTypeRule, ShapeRule};
-use crate::{DType, Error, OpContext, Result, Tensor, Value, parallel, passes, shape};
+use crate::{DType, Error, OpContext, Result, Tensor, Value, parallel, passes, shape, spare};
 
 /// A graph, checked and ready to run.
 #[derive(Clone, Debug)]
@@ -312,8 +312,9 @@ fn run_node(node: &Node, step: &Step, scope: &mut Scope) -> Result<Vec<Value>> {
     let rules = Rules::of(node, &inputs);
     let mut ctx = OpContext { node, bodies: &step.bodies, inputs, scope };
     let outputs = (node.op.reference)(&mut ctx)?;
+    ctx.inputs.into_iter().flatten().for_each(spare::keep);
     for id in &step.last_uses {
-        scope.slots[id.index()] = None;
+        scope.slots[id.index()].take().into_iter().for_each(spare::keep);
     }
     if outputs.len() < node.outputs.len() {
         let expected = node.outputs.len().to_string();

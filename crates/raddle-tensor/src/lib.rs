@@ -25,6 +25,7 @@ mod parallel;
 pub mod passes;
 mod product;
 pub mod shape;
+mod spare;
 mod tensor;
 mod value;
 mod vector;

@@ -24,14 +24,17 @@ use rayon::prelude::*;
 
 pub use slide::slide;
 
-use crate::vector;
+use crate::{parallel, spare, vector};
 
 /// Rows of a panel of the packed matrix.
 pub const PANEL_LEN: usize = 12;
 
 /// Most values of `k` that are summed up before sums leave their registers;
-/// so many lines of a tile and a panel stay in the nearest cache.
-const DEPTH_MAX: usize = 192;
+/// so many lines of two tiles and a panel stay in the nearest cache.
+const DEPTH_MAX: usize = 128;
+
+/// Tiles whose lines stay there while all panels pass by.
+const NEAR_TILES: usize = 2;
 
 /// Vectors of a tile.
 const TILE_VECTORS: usize = 2;
@@ -88,6 +91,49 @@ pub fn pack(a: &[f32], rows: usize, depth: usize) -> Vec<f32> {
     packed
 }
 
+/// Packs the rows of a row-major matrix on all cores, as [`pack`] does.
+pub fn pack_now(a: &[f32], rows: usize, depth: usize) -> Vec<f32> {
+    let mut packed = spare::take(packed_len(rows, depth));
+    parallel::parts(&mut packed, PANEL_LEN * depth, &|panel, columns| {
+        let first = panel * PANEL_LEN;
+        let own = (rows - first).min(PANEL_LEN);
+        let columns = columns.as_chunks_mut::<PANEL_LEN>().0;
+        if own < PANEL_LEN {
+            columns.iter_mut().for_each(|column| column[own..].fill(0.0));
+        }
+        for (at, row) in a[first * depth..(first + own) * depth].chunks(depth).enumerate() {
+            columns.iter_mut().zip(row).for_each(|(column, &x)| column[at] = x);
+        }
+    });
+    packed
+}
+
+/// Packs the lines of a row-major matrix with so many columns in the order in
+/// which tiles of this machine read them: `[tiles, depth, tile]`. A last tile of
+/// one vector has lines of one vector.
+pub fn pack_lines(b: &[f32], columns: usize) -> Vec<f32> {
+    let lanes = Arch::new().dispatch(Lanes);
+    let tile_len = TILE_VECTORS * lanes;
+    let mut packed = Vec::with_capacity(b.len() / columns * columns.next_multiple_of(lanes));
+    for start in (0..columns).step_by(tile_len) {
+        let len = (columns - start).min(tile_len);
+        let line_len = if len <= lanes { lanes } else { tile_len };
+        for line in b.chunks_exact(columns) {
+            packed.extend_from_slice(&line[start..start + len]);
+            packed.resize(packed.len() + line_len - len, 0.0);
+        }
+    }
+    packed
+}
+
+/// Length of what [`pack_lines`] makes.
+pub fn packed_lines_len(depth: usize, columns: usize) -> usize {
+    let lanes = Arch::new().dispatch(Lanes);
+    let (whole, rest) = (columns / (TILE_VECTORS * lanes), columns % (TILE_VECTORS * lanes));
+    let rest = if rest > lanes { TILE_VECTORS } else { rest.div_ceil(lanes) };
+    depth * (whole * TILE_VECTORS + rest) * lanes
+}
+
 /// Where columns lie in a line of the source: `height` runs of `width`, `wide`
 /// apart, for the planes of a convolution are wider than its result.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -121,20 +167,48 @@ impl Grid {
     }
 }
 
+/// Where a right matrix comes from.
+#[derive(Clone, Copy)]
+pub enum Right<'a> {
+    /// Lines are parts of a source.
+    Parts {
+        /// What they are parts of.
+        source: &'a [f32],
+        /// Where each line begins, one for each column of the left matrix.
+        starts: &'a [usize],
+    },
+    /// What [`pack_lines`] made.
+    Packed {
+        /// `[tiles, depth, tile]`.
+        lines: &'a [f32],
+        /// Lines.
+        depth: usize,
+    },
+}
+
+impl Right<'_> {
+    fn depth(&self) -> usize {
+        match self {
+            Self::Parts { starts, .. } => starts.len(),
+            Self::Packed { depth, .. } => *depth,
+        }
+    }
+}
+
 /// One product.
 pub struct Product<'a> {
     /// The packed left matrix.
     pub packed: &'a [f32],
     /// Its rows.
     pub rows: usize,
-    /// What lines of the right matrix are parts of.
-    pub source: &'a [f32],
-    /// Where in the source each line begins, one for each column of the left matrix.
-    pub starts: &'a [usize],
+    /// The right matrix.
+    pub right: Right<'a>,
     /// The result's columns.
     pub grid: Grid,
     /// One number for each row.
     pub bias: Option<&'a [f32]>,
+    /// One number for each column.
+    pub column_bias: Option<&'a [f32]>,
     /// Added to the result, of its shape.
     pub residual: Option<&'a [f32]>,
     /// Applied last.
@@ -233,7 +307,7 @@ impl WithSimd for RunTask<'_, '_, '_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { mut task, scratch } = self;
-        let depth = task.product.starts.len();
+        let depth = task.product.right.depth();
         // A product without depth still has a bias.
         for first in (0..depth.max(1)).step_by(DEPTH_MAX) {
             multiply::<S>(simd, &mut task, scratch, first..(first + DEPTH_MAX).min(depth));
@@ -249,26 +323,42 @@ fn multiply<S: Simd>(simd: S, task: &mut Task<'_, '_>, scratch: &mut Scratch, de
     let panels = task.rows.len().div_ceil(PANEL_LEN);
     let Scratch { sums, lines } = scratch;
     let block_len = depth.len() * tile_len;
-    lines.resize(lines.len().max(tiles * block_len + TILE_LEN_MAX), 0.0);
-    for tile in 0..tiles {
-        let start = task.columns.start + tile * tile_len;
-        let columns = start..(start + tile_len).min(task.columns.end);
+    let all = task.columns.clone();
+    let line_len = |tile: usize| {
         // A narrow tile takes one vector of each line.
-        let line_len = if columns.len() <= S::F32_LANES { S::F32_LANES } else { tile_len };
-        let lines = &mut lines[tile * block_len..][..depth.len() * line_len + TILE_LEN_MAX];
-        copy_lines::<S>(product, depth.clone(), columns, line_len, lines);
+        let is_narrow = all.len() - tile * tile_len <= S::F32_LANES;
+        if is_narrow { S::F32_LANES } else { tile_len }
+    };
+    if let Right::Parts { source, starts } = product.right {
+        lines.resize(lines.len().max(tiles * block_len + TILE_LEN_MAX), 0.0);
+        for tile in 0..tiles {
+            let start = all.start + tile * tile_len;
+            let columns = start..(start + tile_len).min(all.end);
+            let len = depth.len() * line_len(tile) + TILE_LEN_MAX;
+            let lines = &mut lines[tile * block_len..][..len];
+            let (starts, grid) = (&starts[depth.clone()], &product.grid);
+            copy_lines::<S>((source, starts), grid, columns, line_len(tile), lines);
+        }
     }
-    let (is_first, is_last) = (depth.start == 0, depth.end == product.starts.len());
+    let lines_of = |tile: usize| match product.right {
+        Right::Parts { .. } => &lines[tile * block_len..],
+        Right::Packed { lines, depth: whole } => {
+            let first = (all.start + tile * tile_len) * whole;
+            &lines[first + depth.start * line_len(tile)..]
+        }
+    };
+    let (is_first, is_last) = (depth.start == 0, depth.end == product.right.depth());
     let sums_len = PANEL_LEN * tile_len;
     // Sums that are complete at once are not kept.
     let kept = if is_first && is_last { 1 } else { tiles * panels };
     sums.resize(sums.len().max(kept * sums_len), 0.0);
-    for panel in 0..panels {
+    let near = |first: usize| (0..panels).map(move |panel| (first, panel));
+    for (first, panel) in (0..tiles).step_by(NEAR_TILES).flat_map(near) {
         let at = task.first_row / PANEL_LEN + panel;
-        let from = (at * product.starts.len() + depth.start) * PANEL_LEN;
+        let from = (at * product.right.depth() + depth.start) * PANEL_LEN;
         let left = &product.packed[from..from + depth.len() * PANEL_LEN];
-        for tile in 0..tiles {
-            let lines = &lines[tile * block_len..];
+        for tile in first..(first + NEAR_TILES).min(tiles) {
+            let lines = lines_of(tile);
             let at = if kept == 1 { 0 } else { tile * panels + panel };
             let sums = &mut sums[at * sums_len..][..sums_len];
             let block = tile::Block { left, lines, depth: depth.len(), is_first, is_last };
@@ -281,34 +371,33 @@ fn multiply<S: Simd>(simd: S, task: &mut Task<'_, '_>, scratch: &mut Scratch, de
 /// number of vectors; what goes too far, the next run or line writes over.
 #[inline(always)]
 fn copy_lines<S: Simd>(
-    product: &Product<'_>,
-    depth: Range<usize>,
+    (source, starts): (&[f32], &[usize]),
+    grid: &Grid,
     columns: Range<usize>,
     line_len: usize,
     lines: &mut [f32],
 ) {
-    let starts = &product.starts[depth];
     // Runs of a tile: where they begin in the line, and where in the source.
     let mut runs = [(0, 0, 0); TILE_LEN_MAX];
     let (mut count, mut to) = (0, 0);
-    product.grid.runs(columns, |from, len| {
+    grid.runs(columns, |from, len| {
         runs[count] = (to, from, len);
         count += 1;
         to += len;
     });
     let runs = &runs[..count];
     let last = starts.iter().max().zip(runs.last()).map_or(0, |(start, run)| start + run.1);
-    if last + TILE_LEN_MAX > product.source.len() {
+    if last + TILE_LEN_MAX > source.len() {
         for (line, start) in lines.chunks_mut(line_len).zip(starts) {
             for &(to, from, len) in runs {
-                line[to..to + len].copy_from_slice(&product.source[start + from..][..len]);
+                line[to..to + len].copy_from_slice(&source[start + from..][..len]);
             }
         }
         return;
     }
     for (k, start) in starts.iter().enumerate() {
         for &(to, from, len) in runs {
-            let source = S::as_simd_f32s(&product.source[start + from..][..TILE_LEN_MAX]).0;
+            let source = S::as_simd_f32s(&source[start + from..][..TILE_LEN_MAX]).0;
             let line = S::as_mut_simd_f32s(&mut lines[k * line_len + to..][..TILE_LEN_MAX]).0;
             line[0] = source[0];
             if len > S::F32_LANES {

@@ -4,15 +4,18 @@
 
 use std::borrow::Cow;
 
+use super::elementwise::unsupported;
 use super::window::Window;
 use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
 use crate::infer::rules;
 use crate::product::winograd::{self, Winograd};
-use crate::product::{self, Activation, Grid, Product, packed_len};
+use crate::product::{self, Activation, Grid, Product, Right, packed_len, packed_lines_len};
 use crate::shape::element_count;
-use crate::{DType, Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel};
+use crate::{
+    DType, Error, Op, OpContext, Result, ShapeRule, Tensor, Value, one, op, parallel, spare,
+};
 
 /// The domain of operations that passes make.
 pub const DOMAIN: &str = "raddle";
@@ -39,7 +42,56 @@ pub const ROWS: &[Op] = &[
         .result(Like(0), ShapeRule::Computed)
         .dims(rules::packed_conv)
         .run(packed_conv),
+    // Inputs: matrices, a packed matrix, a row that is added.
+    op("PackedMatMul", 1..=1)
+        .domain(DOMAIN)
+        .inputs(2, 3)
+        .attributes(&[("columns", Int), ("depth", Int)])
+        .result(Like(0), ShapeRule::Computed)
+        .dims(rules::packed_matmul)
+        .run(packed_matmul),
 ];
+
+/// `x: [..., depth]`; the matrix `[depth, columns]` as [`crate::product::pack_lines`]
+/// makes it.
+fn packed_matmul(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
+    let (x, w, bias) = (ctx.tensor(0)?, ctx.tensor(1)?, ctx.optional_tensor(2)?);
+    if x.dtype() != DType::F32 {
+        return Err(unsupported(0, x.dtype(), w.dtype().name()));
+    }
+    let number = |name: &str| ctx.int(name, 0).map(|n| usize::try_from(n).unwrap_or(0));
+    let (depth, columns) = (number("depth")?, number("columns")?);
+    let outer = match x.shape() {
+        [outer @ .., found] if *found == depth => outer,
+        _ => {
+            return Err(Error::ShapeMismatch {
+                left: x.shape().to_vec(),
+                right: vec![depth, columns],
+                why: "the inner dimensions of a matrix product must be equal",
+            });
+        }
+    };
+    if depth == 0 || columns == 0 || w.len() != packed_lines_len(depth, columns) {
+        return Err(ctx.bad_attribute("depth", "and columns are not those of the packed matrix"));
+    }
+    let shape = [outer, &[columns]].concat();
+    let rows = outer.iter().product();
+    let mut out = spare::take(element_count(&shape, x.dtype())?);
+    let packed = product::pack_now(x.elements()?, rows, depth);
+    let product = Product {
+        packed: &packed,
+        rows,
+        right: Right::Packed { lines: w.elements()?, depth },
+        grid: Grid { wide: columns, width: columns, height: 1 },
+        bias: None,
+        column_bias: bias.map(Tensor::elements).transpose()?,
+        residual: None,
+        activation: Activation::Identity,
+    };
+    product::run(vec![(product, &mut out)]);
+    spare::keep_elements(packed);
+    one(Tensor::new(&shape, out))
+}
 
 /// The activation that a node asks for.
 fn activation(ctx: &OpContext<'_>) -> Result<Activation> {
@@ -95,7 +147,7 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let (x_elements, w_elements) = (f32::widen(x)?, f32::widen(w)?);
     let bias = bias.map(f32::widen).transpose()?;
     let addend = addend.filter(|_| !is_late).map(f32::widen).transpose()?;
-    let mut out = vec![0f32; element_count(&shape, x.dtype())?];
+    let mut out = spare::take(element_count(&shape, x.dtype())?);
     if is_winograd {
         let (image_len, out_len) = (channels * window.input_len(), outputs * positions);
         for (at, out) in out.chunks_mut(out_len.max(1)).enumerate() {
@@ -127,10 +179,13 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         let product = Product {
             packed: &w_elements[group * packed_len(rows, depth)..],
             rows,
-            source: &planes[at * group_len..(at + 1) * group_len],
-            starts: &starts,
+            right: Right::Parts {
+                source: &planes[at * group_len..(at + 1) * group_len],
+                starts: &starts,
+            },
             grid,
             bias: bias.as_deref().map(|bias| &bias[group * rows..(group + 1) * rows]),
+            column_bias: None,
             residual: addend.as_deref().map(|addend| &addend[at * out_len..(at + 1) * out_len]),
             activation,
         };
@@ -161,7 +216,7 @@ fn finish(ctx: &OpContext<'_>, out: Tensor) -> Result<Tensor> {
 
 fn packed_depthwise(ctx: &OpContext<'_>, window: &Window, x: &Tensor) -> Result<Vec<Value>> {
     let shape = [x.shape()[0], x.shape()[1], window.output[0], window.output[1]];
-    let mut out = vec![0f32; element_count(&shape, x.dtype())?];
+    let mut out = spare::take(element_count(&shape, x.dtype())?);
     let (planes, weights) = (f32::widen(x)?, f32::widen(ctx.tensor(1)?)?);
     let bias = ctx.optional_tensor(2)?.map(f32::widen).transpose()?;
     // What follows an addend must wait for it.

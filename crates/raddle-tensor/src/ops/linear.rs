@@ -9,7 +9,7 @@ use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int};
 use crate::convert::Compute;
 use crate::infer::rules;
-use crate::product::{self, Activation, Grid, Product};
+use crate::product::{self, Activation, Grid, Product, Right};
 use crate::shape::{broadcast, broadcast_strides, element_count};
 use crate::{
     Class, Error, LATEST, Op, OpContext, Result, ShapeRule, Tensor, Value, movement, one, op,
@@ -106,15 +106,15 @@ fn in_tiles(a: &[f32], b: &[f32], c: &mut [f32], [m, k, n]: [usize; 3]) {
     if m < TILED_ROWS_MIN {
         return by_rows(a, b, c, [m, k, n]);
     }
-    let packed = product::pack(a, m, k);
+    let packed = product::pack_now(a, m, k);
     let starts: Vec<usize> = (0..k).map(|row| row * n).collect();
     let product = Product {
         packed: &packed,
         rows: m,
-        source: b,
-        starts: &starts,
+        right: Right::Parts { source: b, starts: &starts },
         grid: Grid { wide: n, width: n, height: 1 },
         bias: None,
+        column_bias: None,
         residual: None,
         activation: Activation::Identity,
     };

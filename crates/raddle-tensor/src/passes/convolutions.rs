@@ -156,7 +156,7 @@ fn packed_node(conv: &Node, weights: &Tensor) -> Result<Node> {
 
 /// The addition that is the only reader of a value, and what is added. The
 /// operation itself finds out whether shapes are equal.
-fn addition(
+pub fn addition(
     graph: &Graph,
     uses: &Uses,
     value: ValueId,

@@ -6,6 +6,7 @@ mod dead;
 mod fold;
 mod gelu;
 mod layout;
+mod products;
 
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ pub struct Pass {
 }
 
 /// All passes in order.
-pub const PASSES: [Pass; 6] = [
+pub const PASSES: [Pass; 7] = [
     Pass {
         name: "fold-constants",
         summary: "computes what depends on constants only",
@@ -48,6 +49,11 @@ pub const PASSES: [Pass; 6] = [
         name: "pack-convolutions",
         summary: "packs weights of convolutions, takes an addition and an activation into them",
         run: convolutions::pack,
+    },
+    Pass {
+        name: "pack-products",
+        summary: "packs constant matrices of products, takes the addition of a row into them",
+        run: products::pack,
     },
     Pass {
         name: "remove-dead",

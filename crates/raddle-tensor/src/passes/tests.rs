@@ -68,8 +68,11 @@ fn block() -> Graph {
     let y = node(&mut graph, "GlobalAveragePool", &[y], &[]);
     let y = gelu(&mut graph, y, std::f32::consts::SQRT_2);
     let y = node(&mut graph, "Flatten", &[y], &[]);
-    let w = constant(&mut graph, &[5, 6], 10);
+    let w = constant(&mut graph, &[20, 6], 10);
     let y = node(&mut graph, "Gemm", &[y, w], &[("transB", Attribute::Int(1))]);
+    let (w, row) = (constant(&mut graph, &[20, 17], 12), constant(&mut graph, &[17], 13));
+    let y = node(&mut graph, "MatMul", &[y, w], &[]);
+    let y = node(&mut graph, "Add", &[row, y], &[]);
     let unused = node(&mut graph, "Relu", &[y], &[]);
     let _ = node(&mut graph, "Relu", &[unused], &[]);
     graph.outputs = vec![y];
@@ -145,7 +148,7 @@ fn run(graph: &Graph) -> Vec<f32> {
 fn assert_close(found: &[f32], expected: &[f32], pass: &str) {
     assert_eq!(found.len(), expected.len(), "{pass}");
     for (found, expected) in found.iter().zip(expected) {
-        // Sums of up to 72 products of numbers below 1, three times over.
+        // Sums of up to 72 products of numbers below 1, four times over.
         assert!((found - expected).abs() < 1e-4, "{pass}: {found} for {expected}");
     }
 }
@@ -169,6 +172,6 @@ fn all_passes_leave_the_nodes_that_are_needed() {
     assert_close(&run(&graph), &expected, "all");
     let names: Vec<_> = graph.nodes.iter().map(|node| node.op.name).collect();
     let packed = names.iter().filter(|name| **name == "PackedConv").count();
-    assert_eq!((packed, names.len()), (3, 7), "{names:?}");
+    assert_eq!((packed, names.len()), (3, 8), "{names:?}");
     assert_eq!(report.last(), Some(&("remove-dead", 2)));
 }

@@ -28,10 +28,10 @@ fn products_of_all_sizes_agree_with_their_definition() {
         let product = Product {
             packed: &packed,
             rows,
-            source: &source,
-            starts: &starts,
+            right: Right::Parts { source: &source, starts: &starts },
             grid,
             bias: Some(&bias),
+            column_bias: None,
             residual: Some(&residual),
             activation: Activation::Relu,
         };
@@ -47,6 +47,40 @@ fn products_of_all_sizes_agree_with_their_definition() {
             // Error of a sum of `depth` products in f32.
             let bound = 1e-7 * (depth as f64 + 4.0);
             assert!((f64::from(found) - expected).abs() <= bound, "{rows} {depth} {wide}");
+        }
+    }
+}
+
+#[test]
+fn products_with_packed_lines_agree_with_their_definition() {
+    for (rows, depth, columns) in [(1, 1, 1), (3, 300, 40), (13, 16, 33), (31, 129, 24), (7, 5, 17)]
+    {
+        let a: Vec<f32> = (0..rows * depth).map(number).collect();
+        let b: Vec<f32> = (0..depth * columns).map(|at| number(at + 7)).collect();
+        let bias: Vec<f32> = (0..columns).map(|at| number(at + 13)).collect();
+        let lines = pack_lines(&b, columns);
+        assert_eq!(lines.len(), packed_lines_len(depth, columns));
+        let packed = pack_now(&a, rows, depth);
+        assert_eq!(packed, pack(&a, rows, depth));
+        let product = Product {
+            packed: &packed,
+            rows,
+            right: Right::Packed { lines: &lines, depth },
+            grid: Grid { wide: columns, width: columns, height: 1 },
+            bias: None,
+            column_bias: Some(&bias),
+            residual: None,
+            activation: Activation::Identity,
+        };
+        let mut out = vec![f32::NAN; rows * columns];
+        run(vec![(product, &mut out)]);
+        for (at, &found) in out.iter().enumerate() {
+            let (m, n) = (at / columns, at % columns);
+            let products =
+                (0..depth).map(|k| f64::from(a[m * depth + k]) * f64::from(b[k * columns + n]));
+            let expected = products.sum::<f64>() + f64::from(bias[n]);
+            let bound = 1e-7 * (depth as f64 + 4.0);
+            assert!((f64::from(found) - expected).abs() <= bound, "{rows} {depth} {columns}");
         }
     }
 }

@@ -107,9 +107,13 @@ fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usiz
         let out = &mut out[column..];
         let len = out.len().min(tile_len);
         let out = &mut out[..len];
+        let column_bias = product.column_bias.map(|it| &it[first..][..len]);
         let residual = product.residual.map(|it| &it[at * product.grid.len() + first..][..len]);
         if len < tile_len {
             out.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum + bias);
+            if let Some(bias) = column_bias {
+                out.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+            }
             if let Some(residual) = residual {
                 out.iter_mut().zip(residual).for_each(|(x, residual)| *x += residual);
             }
@@ -117,10 +121,14 @@ fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usiz
             continue;
         }
         let (bias, is_relu) = (simd.splat_f32s(bias), product.activation == Activation::Relu);
+        let column_bias = column_bias.map(|bias| S::as_simd_f32s(bias).0);
         let residual = residual.map(|residual| S::as_simd_f32s(residual).0);
         let vectors = S::as_mut_simd_f32s(out).0.iter_mut().zip(S::as_simd_f32s(sums).0);
         for (v, (out, &sum)) in vectors.enumerate() {
             let mut x = simd.add_f32s(sum, bias);
+            if let Some(bias) = column_bias {
+                x = simd.add_f32s(x, bias[v]);
+            }
             if let Some(residual) = residual {
                 x = simd.add_f32s(x, residual[v]);
             }

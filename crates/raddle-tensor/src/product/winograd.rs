@@ -15,6 +15,9 @@
 //! where the next begins. All of it is done for a band of rows of tiles at a time,
 //! such that what lies between the steps stays in the caches.
 
+// Combinators of arrays are not inlined, and then know no vectors.
+#![expect(clippy::needless_range_loop)]
+
 use std::cell::RefCell;
 use std::ops::Range;
 
@@ -278,20 +281,25 @@ impl WithSimd for TransformInput<'_> {
             for vector in 0..vectors {
                 let at = tile * band.tile_len() + vector * S::F32_LANES;
                 let plane = &planes[channel * PHASES * phase_len + at..];
-                let columns: [_; SIDE] = std::array::from_fn(|x| {
-                    let column = std::array::from_fn(|y| {
+                let mut rows = [[simd.splat_f32s(0.0); SIDE]; SIDE];
+                for x in 0..SIDE {
+                    let mut column = [simd.splat_f32s(0.0); SIDE];
+                    for y in 0..SIDE {
                         let phase = y % STEP * STEP + x % STEP;
                         let from = phase * phase_len + y / STEP * band.wide + x / STEP;
-                        S::as_simd_f32s(&plane[from..][..S::F32_LANES]).0[0]
-                    });
-                    input_line(simd, column)
-                });
+                        column[y] = S::as_simd_f32s(&plane[from..][..S::F32_LANES]).0[0];
+                    }
+                    let column = input_line(simd, column);
+                    for y in 0..SIDE {
+                        rows[y][x] = column[y];
+                    }
+                }
                 let to = (channel - first) * line_len + vector * S::F32_LANES;
                 for y in 0..SIDE {
-                    let row = columns.map(|column| column[y]);
-                    for (x, value) in input_line(simd, row).into_iter().enumerate() {
+                    let row = input_line(simd, rows[y]);
+                    for x in 0..SIDE {
                         let to = (y * SIDE + x) * band.line_step() + to;
-                        S::as_mut_simd_f32s(&mut lines[to..][..S::F32_LANES]).0[0] = value;
+                        S::as_mut_simd_f32s(&mut lines[to..][..S::F32_LANES]).0[0] = row[x];
                     }
                 }
             }
@@ -375,20 +383,25 @@ impl WithSimd for TransformSums<'_> {
             for vector in 0..band.vectors(tile) {
                 let at = (panel * band.tiles() + tile) * PANEL_LEN + row;
                 let from = at * band.tile_len() + vector * S::F32_LANES;
-                let columns: [_; SIDE] = std::array::from_fn(|x| {
-                    let column = std::array::from_fn(|y| {
+                let mut rows = [[simd.splat_f32s(0.0); SIDE]; STEP];
+                for x in 0..SIDE {
+                    let mut column = [simd.splat_f32s(0.0); SIDE];
+                    for y in 0..SIDE {
                         let from = (y * SIDE + x) * band.sum_step() + from;
-                        S::as_simd_f32s(&sums[from..][..S::F32_LANES]).0[0]
-                    });
-                    sum_line(simd, column)
-                });
+                        column[y] = S::as_simd_f32s(&sums[from..][..S::F32_LANES]).0[0];
+                    }
+                    let column = sum_line(simd, column);
+                    for y in 0..STEP {
+                        rows[y][x] = column[y];
+                    }
+                }
                 let to = tile * band.tile_len() + vector * S::F32_LANES;
                 for y in 0..STEP {
-                    let row = columns.map(|column| column[y]);
-                    for (x, value) in sum_line(simd, row).into_iter().enumerate() {
+                    let row = sum_line(simd, rows[y]);
+                    for x in 0..STEP {
                         let to = (y * STEP + x) * step + to;
                         let phase = S::as_mut_simd_f32s(&mut phases[to..][..S::F32_LANES]).0;
-                        phase[0] = simd.add_f32s(value, bias);
+                        phase[0] = simd.add_f32s(row[x], bias);
                     }
                 }
             }

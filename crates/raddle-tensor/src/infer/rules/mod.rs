@@ -22,7 +22,7 @@ pub use elements::{differences, floors, maxima, minima, products, quotients, rem
 pub use places::{
     concat, expand, gather, gather_elements, gather_nd, pad, slice, split, tile, top_k,
 };
-pub use products::{gemm, matmul, matmul_integer};
+pub use products::{gemm, matmul, matmul_integer, packed_matmul};
 pub use reduce::{arg, reduction};
 pub use resize::{resize, upsample};
 pub use shaping::{

@@ -61,3 +61,10 @@ pub fn gemm(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
     };
     Ok(Some(vec![dim(0, "transA", 0)?, dim(1, "transB", 1)?]))
 }
+
+/// `PackedMatMul`, whose matrix is known by its attributes only.
+pub fn packed_matmul(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some(dims) = ctx.dims(0) else { return Ok(None) };
+    let matrix = [ctx.node.int("depth", 0)?.into(), ctx.node.int("columns", 0)?.into()];
+    product(dims, &matrix)
+}
