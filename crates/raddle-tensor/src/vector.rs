@@ -188,6 +188,28 @@ impl WithSimd for Softmax<'_> {
     }
 }
 
+/// Makes probabilities of each column of scores, in rows of `columns`. A column of
+/// nothing but `-inf` becomes NaN.
+pub fn softmax_columns(scores: &mut [f32], columns: usize) {
+    Arch::new().dispatch(|| {
+        let mut largest = vec![f32::NEG_INFINITY; columns];
+        for row in scores.chunks(columns) {
+            largest.iter_mut().zip(row).for_each(|(a, &b)| *a = if b > *a { b } else { *a });
+        }
+        let mut factors = vec![0f32; columns];
+        for row in scores.chunks_mut(columns) {
+            for ((x, &largest), sum) in row.iter_mut().zip(&largest).zip(&mut factors) {
+                *x = exp_of(*x - largest);
+                *sum += *x;
+            }
+        }
+        factors.iter_mut().for_each(|sum| *sum = 1.0 / *sum);
+        for row in scores.chunks_mut(columns) {
+            row.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+        }
+    });
+}
+
 /// `scale (x - mean) / sqrt(variance + epsilon) + bias` of a row; scale and bias
 /// are as long.
 pub fn layer_norm(row: &mut [f32], scale: &[f32], bias: Option<&[f32]>, epsilon: f32) {
@@ -281,6 +303,9 @@ mod tests {
         let mut row = [f32::NEG_INFINITY; 3];
         softmax(&mut row);
         assert!(row.iter().all(|x| x.is_nan()));
+        let mut columns = [f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY, f32::NAN];
+        softmax_columns(&mut columns, 2);
+        assert!(columns.iter().all(|x| x.is_nan()));
     }
 
     #[test]
@@ -293,6 +318,14 @@ mod tests {
             for (&x, &y) in row.iter().zip(&found) {
                 let expected = f64::from(x).exp() / sum;
                 assert!((f64::from(y) - expected).abs() <= 1e-6 * expected, "{len}");
+            }
+            // The same numbers as columns.
+            let mut columns: Vec<f32> = row.iter().flat_map(|&x| [x, -x, x]).collect();
+            softmax_columns(&mut columns, 3);
+            for (columns, &found) in columns.as_chunks::<3>().0.iter().zip(&found) {
+                for x in [columns[0], columns[2]] {
+                    assert!((x - found).abs() <= 1e-6 * found, "{len}");
+                }
             }
             let (scale, bias) = (vec![1.5; len], vec![0.25; len]);
             let mut found = row.clone();

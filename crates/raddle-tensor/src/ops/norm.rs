@@ -229,6 +229,11 @@ fn softmax(ctx: &mut OpContext<'_>, form: &Form) -> Result<Vec<Value>> {
         parallel::whole_rows(&mut y, len, &|_, row| vector::softmax(row));
         return one(Tensor::computed(x.shape(), x.dtype(), y));
     }
+    if let (Form::Probabilities, Class::F32) = (form, x.dtype().class()) {
+        let mut y = f32::widen(x)?.into_owned();
+        parallel::parts(&mut y, len * step, &|_, block| vector::softmax_columns(block, step));
+        return one(Tensor::computed(x.shape(), x.dtype(), y));
+    }
     let mut y = f64::widen(x)?.into_owned();
     parallel::parts(&mut y, len * step, &|_, block| {
         for start in 0..step {

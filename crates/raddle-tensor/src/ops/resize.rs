@@ -432,21 +432,30 @@ fn pass_all<T: Real>(x: &Tensor, plan: &Plan, axes: &[(usize, Axis)]) -> Result<
         let inner: usize = shape[at + 1..].iter().product();
         shape[*at] = axis.output_len;
         let mut out = vec![T::default(); element_count(&shape, DType::F64)?];
-        parallel::rows(&mut out, inner.max(1), &|row, column, piece| {
-            let (outer, to) = (row / axis.output_len, row % axis.output_len);
-            let Some(taps) = &taps[to] else {
-                piece.fill(T::of(plan.extrapolation));
-                return;
-            };
-            let base = outer * axis.input_len * inner + column;
-            for (shift, out) in piece.iter_mut().enumerate() {
-                let sum: f64 = taps
-                    .iter()
-                    .map(|&(from, weight)| elements[base + from * inner + shift].wide() * weight)
-                    .sum();
-                *out = T::of(sum);
+        let fill = |taps: &Taps, piece: &mut [T], base: usize| match taps.as_deref() {
+            None => piece.fill(T::of(plan.extrapolation)),
+            Some(&[(from, 1.0)]) => {
+                piece.copy_from_slice(&elements[base + from * inner..][..piece.len()]);
             }
-        });
+            Some(taps) => {
+                for (shift, out) in piece.iter_mut().enumerate() {
+                    let at = |from: usize| elements[base + from * inner + shift].wide();
+                    *out = T::of(taps.iter().map(|&(from, weight)| at(from) * weight).sum());
+                }
+            }
+        };
+        if inner == 1 {
+            parallel::whole_rows(&mut out, axis.output_len, &|outer, line| {
+                for (piece, taps) in line.chunks_mut(1).zip(&taps) {
+                    fill(taps, piece, outer * axis.input_len);
+                }
+            });
+        } else {
+            parallel::rows(&mut out, inner.max(1), &|row, column, piece| {
+                let (outer, to) = (row / axis.output_len, row % axis.output_len);
+                fill(&taps[to], piece, outer * axis.input_len * inner + column);
+            });
+        }
         elements = out;
     }
     // Cubic weights overshoot; integers saturate at their limits.
