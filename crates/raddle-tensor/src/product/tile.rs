@@ -99,7 +99,14 @@ impl Block<'_> {
 fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usize), sums: &[f32]) {
     let (product, tile_len) = (task.product, TILE_VECTORS * S::F32_LANES);
     let first = task.columns.start + column;
-    let zero = simd.splat_f32s(0.0);
+    // Bounds that clip nothing cost less than a branch.
+    let (bounds, is_done) = match product.activation {
+        Activation::Identity => ([f32::NEG_INFINITY, f32::INFINITY], true),
+        Activation::Relu => ([0.0, f32::INFINITY], true),
+        Activation::Clip(low, high) => ([low, high], true),
+        Activation::Silu => ([f32::NEG_INFINITY, f32::INFINITY], false),
+    };
+    let (low, high) = (simd.splat_f32s(bounds[0]), simd.splat_f32s(bounds[1]));
     let rows = task.rows.iter_mut().enumerate().skip(row);
     for ((row, out), sums) in rows.zip(sums.chunks_exact(tile_len)) {
         let at = task.first_row + row;
@@ -120,7 +127,7 @@ fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usiz
             product.activation.apply(out);
             continue;
         }
-        let (bias, is_relu) = (simd.splat_f32s(bias), product.activation == Activation::Relu);
+        let bias = simd.splat_f32s(bias);
         let column_bias = column_bias.map(|bias| S::as_simd_f32s(bias).0);
         let residual = residual.map(|residual| S::as_simd_f32s(residual).0);
         let vectors = S::as_mut_simd_f32s(out).0.iter_mut().zip(S::as_simd_f32s(sums).0);
@@ -132,12 +139,10 @@ fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usiz
             if let Some(residual) = residual {
                 x = simd.add_f32s(x, residual[v]);
             }
-            *out = match is_relu {
-                true => simd.select_f32s(simd.less_than_f32s(x, zero), zero, x),
-                false => x,
-            };
+            x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
+            *out = simd.select_f32s(simd.greater_than_f32s(x, high), high, x);
         }
-        if !is_relu {
+        if !is_done {
             product.activation.apply(out);
         }
     }
