@@ -1,55 +1,26 @@
 //! Benchmarks of matrix products: on tensor cores, and of what checks cost.
 
-use raddle::device::matrix::Swizzle;
-use raddle::device::tma::{L2Promotion, TensorElement, TensorMapError, TensorMapSpec};
 use raddle::prelude::*;
+use raddle_kernels::gemm::product;
 
 use crate::Outcome;
 use crate::kernels::checks::{self, gemm_f32, gemm_f32_unchecked};
-use crate::kernels::gemm::{
-    CLUSTER, SHARED_BYTES, STORE, THREADS, TILE_K, TILE_M, TILE_N, gemm_f16,
-};
 use crate::kernels::memory::noise;
 use crate::measure::{Bench, Unit, expect_close};
 
+/// `C = A * Bᵀ`.
 pub fn gemm(bench: &Bench) -> Outcome {
     let cubes = [4_096usize, 8_192, 16_384].map(|edge| (edge, edge, edge));
-    for (m, n, k) in bench.shapes(&cubes, &[(256, 512, 320)]) {
+    for (m, n, k) in bench.shapes(&cubes, &[(200, 264, 328)]) {
         let a = noise_elements(bench, 11, m * k)?;
         let b = noise_elements(bench, 12, n * k)?;
-        let mut c = bench.stream.zeros::<f16>(m * n)?;
-        // Each block of a cluster loads its share of B for all of them.
-        let (spec_a, spec_b) = (spec([m, k], TILE_M)?, spec([n, k], TILE_N / CLUSTER)?);
-        let (map_a, map_b) = (a.tensor(&spec_a)?, b.tensor(&spec_b)?);
-        let clusters = bench.multiprocessors.div_ceil(CLUSTER as u32);
-        let grid = Grid::new(clusters * CLUSTER as u32, THREADS)
-            .cluster(CLUSTER as u32)
-            .shared_bytes(SHARED_BYTES);
-        let time = {
-            let mut map_c = c.tensor_mut(&spec([m, n], STORE[0])?)?;
-            bench.time(20, || {
-                // SAFETY: the maps have the kernel's boxes, and the shape is a multiple
-                // of the tile.
-                let call =
-                    unsafe { gemm_f16(&map_a, &map_b, &mut map_c, m as u32, n as u32, k as u32) };
-                bench.stream.launch(grid, call)?;
-                Ok(())
-            })?
-        };
-        check(&a, &b, &c, (m, n, k))?;
+        let multiply = || product(&bench.stream, [m, n, k], a.as_slice(), b.as_slice());
+        let time = bench.time(20, || Ok(drop(multiply()?)))?;
+        check(&a, &b, &multiply()?, (m, n, k))?;
         let shape = if m == k { format!("f16 {m}^3") } else { format!("f16 {m}x{n}x{k}") };
         bench.report("gemm", &shape, time, 2.0 * m as f64 * n as f64 * k as f64, Unit::Tflops);
     }
     Ok(())
-}
-
-/// The map of a row-major matrix of which boxes of `rows` rows and one swizzle span are
-/// moved.
-fn spec([height, width]: [usize; 2], rows: usize) -> Result<TensorMapSpec, TensorMapError> {
-    let dims = [width as u64, height as u64];
-    TensorMapSpec::dense(TensorElement::F16, &dims, &[TILE_K as u32, rows as u32])
-        .and_then(|spec| spec.with_swizzle(Swizzle::Span128))
-        .map(|spec| spec.with_l2_promotion(L2Promotion::Bytes256))
 }
 
 fn noise_elements(bench: &Bench, seed: u64, len: usize) -> Outcome<Buffer<f16>> {

@@ -11,6 +11,7 @@ mod stem;
 
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
+use crate::gemm::{self, Ending};
 use crate::kernels::conv as device;
 use crate::kernels::conv::{Activation, GROUP_CHANNELS, Gather, Half, STEP, Shape};
 use crate::kernels::conv::{shifted, walking};
@@ -93,6 +94,7 @@ impl Window {
 }
 
 const OPERATION: &str = "convolution";
+const UNBOUNDED: [f32; 2] = [f32::NEG_INFINITY, f32::INFINITY];
 
 /// The weights of one input as a model has them.
 #[derive(Clone, Copy, Debug)]
@@ -222,10 +224,13 @@ pub enum Tile {
     C128P256,
     /// 64 channels and 256 pixels, by blocks that walk over tiles and keep the weights.
     Walking,
+    /// 256 channels and 128 pixels, by the kernel for large products: convolutions of
+    /// single pixels only.
+    Product,
 }
 
 impl Tile {
-    /// All of them.
+    /// All that are not for products alone.
     pub const ALL: [Self; 6] =
         [Self::C64P64, Self::C64P128, Self::C64P256, Self::C128P128, Self::C128P256, Self::Walking];
 
@@ -238,6 +243,7 @@ impl Tile {
             Self::C64P256 | Self::Walking => [64, 256],
             Self::C128P128 => [128, 128],
             Self::C128P256 => [128, 256],
+            Self::Product => [gemm::TILE[1], gemm::TILE[0]],
         }
     }
 
@@ -251,6 +257,7 @@ impl Tile {
             Self::C128P128 => tile_128x128::ROWS,
             Self::C128P256 => tile_128x256::ROWS,
             Self::Walking => walking::tile_64x256::ROWS,
+            Self::Product => 0,
         }
     }
 
@@ -258,7 +265,7 @@ impl Tile {
     fn residents(self) -> usize {
         match self {
             Self::C64P64 | Self::C64P128 => 2,
-            Self::C64P256 | Self::C128P128 | Self::C128P256 | Self::Walking => 1,
+            Self::C64P256 | Self::C128P128 | Self::C128P256 | Self::Walking | Self::Product => 1,
         }
     }
 }
@@ -279,6 +286,7 @@ impl std::fmt::Display for Choice {
         let [channels, pixels] = self.tile.size();
         let method = match (self.tile, self.is_shifted) {
             (Tile::Walking, _) => "walking",
+            (Tile::Product, _) => "product",
             (_, true) => "shifted",
             (_, false) => "gathered",
         };
@@ -351,8 +359,10 @@ impl Convolution {
     /// equal names.
     #[must_use]
     pub fn key(&self) -> String {
-        let Self { images, output, outputs, windows, activation: _, choice: _ } = self;
-        format!("{images} {output:?} {outputs} {windows:?}")
+        let Self { images, output, outputs, windows, activation, choice: _ } = self;
+        // Not all kernels have the functions that are more than bounds.
+        let function = if activation.bounds().is_some() { "" } else { " function" };
+        format!("{images} {output:?} {outputs} {windows:?}{function}")
     }
 
     /// The kernels that are worth a measurement on a device of so many multiprocessors.
@@ -362,6 +372,8 @@ impl Convolution {
                 [false, true].map(|is_shifted| Choice { tile, split, is_shifted })
             })
         });
+        let product = Choice { tile: Tile::Product, split: 1, is_shifted: false };
+        let choices = choices.chain([product]);
         choices.filter(move |choice| self.is_sensible(*choice, multiprocessors))
     }
 
@@ -373,6 +385,11 @@ impl Convolution {
         let tiles = self.outputs.div_ceil(channels) * all_pixels.div_ceil(pixels);
         let steps: usize = self.windows.iter().flatten().map(Window::steps).sum();
         if !self.can_be(choice) {
+            return false;
+        }
+        // Below that a cluster computes more zeros than pixels.
+        let is_small = all_pixels < 2 * gemm::TILE[0] || self.outputs < gemm::TILE[1];
+        if choice.tile == Tile::Product && is_small {
             return false;
         }
         // Blocks that have one tile each need not walk.
@@ -405,6 +422,13 @@ impl Convolution {
         is_same && has_slices && tile.size()[1] + 2 * around <= tile.rows()
     }
 
+    /// Whether each pixel of the output is made of the input's pixel at its place alone.
+    fn is_product(&self) -> bool {
+        let [Some(window), None] = self.windows else { return false };
+        let Window { size, filter, stride, padding, channels: _, dilation: _ } = window;
+        size == self.output && filter == [1, 1] && stride == [1, 1] && padding == [0, 0]
+    }
+
     /// Whether a kernel computes this convolution. Walking blocks have 64 channels, few taps,
     /// no shortcut, and all of `k` to themselves.
     fn can_be(&self, choice: Choice) -> bool {
@@ -415,7 +439,14 @@ impl Convolution {
             }
             _ => false,
         };
-        fits && (choice.tile != Tile::Walking || walks && choice.is_shifted && choice.split == 1)
+        match choice.tile {
+            Tile::Walking => fits && walks && choice.is_shifted && choice.split == 1,
+            Tile::Product => {
+                let has_bounds = self.activation.bounds().is_some();
+                self.is_product() && has_bounds && !choice.is_shifted && choice.split == 1
+            }
+            _ => fits,
+        }
     }
 
     /// Pixels that tiles are made of, the padding between included where it is computed.
@@ -579,7 +610,7 @@ fn expected_cycles(
 }
 
 /// An element type that the kernels exist for.
-pub trait Tiled: Half {
+pub trait Tiled: gemm::Element {
     #[doc(hidden)]
     fn launch(
         stream: &Stream,
@@ -633,6 +664,15 @@ macro_rules! tiled {
                     (Tile::C128P128, true) => launch!(shifted, shifted_128x128, tile_128x128),
                     (Tile::C128P256, true) => launch!(shifted, shifted_128x256, tile_128x256),
                     (Tile::Walking, _) => launch!(walking, walking_64x256, tile_64x256),
+                    (Tile::Product, _) => {
+                        let k = shape.inputs[0].channels as usize;
+                        let numbers = [shape.pixels as usize, shape.channels as usize, k];
+                        let bias = Some(bias.as_slice());
+                        let residual = (shape.has_residual != 0).then_some(residual);
+                        let bounds = shape.activation.bounds().unwrap_or(UNBOUNDED);
+                        let ending = Ending { bias, residual, bounds };
+                        gemm::packed(stream, numbers, input, packed.as_slice(), ending, out)?;
+                    }
                 }
                 Ok(())
             }

@@ -2,6 +2,7 @@
 //! function of the same name one level up.
 
 pub mod conv;
+pub mod gemm;
 pub mod image;
 pub mod movement;
 pub mod pointwise;

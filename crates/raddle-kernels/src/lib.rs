@@ -13,6 +13,7 @@
 pub mod conv;
 pub mod dense;
 mod error;
+pub mod gemm;
 pub mod image;
 pub(crate) mod kernels;
 

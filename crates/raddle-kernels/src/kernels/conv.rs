@@ -154,7 +154,7 @@ impl Activation {
 
     /// The bounds that the function keeps numbers within, if it does nothing else.
     #[inline(always)]
-    fn bounds(self) -> Option<[f32; 2]> {
+    pub(crate) fn bounds(self) -> Option<[f32; 2]> {
         match self.code {
             0 => Some([f32::NEG_INFINITY, f32::INFINITY]),
             1 => Some([self.a, self.b]),
@@ -192,7 +192,7 @@ impl Activation {
 
 /// `x` within bounds, without a branch; a NaN stays one.
 #[inline(always)]
-fn clamp(x: f32, min: f32, max: f32) -> f32 {
+pub(super) fn clamp(x: f32, min: f32, max: f32) -> f32 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
 }

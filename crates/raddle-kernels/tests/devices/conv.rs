@@ -253,3 +253,46 @@ fn blocks_that_walk_give_the_same_sums() {
     let point = Conv { filter: [1, 1], padding: [0, 0], outputs: 40, ..shape };
     check::<bf16>(&point, None, false, choice, Activation::SILU);
 }
+
+#[test]
+fn products_by_the_copy_engine_give_the_same_sums() {
+    // Two clusters' tiles below each other and two beside, none of them full, and more
+    // steps than the ring has stages; then with a residual.
+    let shape = Conv {
+        images: 3,
+        size: [9, 10],
+        output: [9, 10],
+        channels: [264, 260],
+        outputs: 262,
+        filter: [1, 1],
+        padding: [0, 0],
+        ..PLAIN
+    };
+    let choice = Some(Choice { tile: Tile::Product, split: 1, is_shifted: false });
+    check::<f16>(&shape, None, false, choice, Activation::RELU);
+    let shallow = Conv { channels: [72, 72], ..shape };
+    check::<f16>(&shallow, None, true, choice, Activation::RELU);
+    check::<bf16>(&shallow, None, false, choice, Activation::clip(-0.5, 2.0));
+}
+
+#[test]
+fn only_products_are_computed_as_such() {
+    let device = Device::cpu();
+    let stream = device.stream().unwrap();
+    let elements = vec![0.0; 256 * 64 * 9];
+    let wide = Window { size: [32; 2], filter: [3; 2], padding: [1; 2], ..Window::point(64) };
+    let pixels = Window { size: [32; 2], ..Window::point(64) };
+    for (window, is_product) in [(wide, false), (pixels, true)] {
+        let taps = window.filter[0] * window.filter[1];
+        let elements = &elements[..256 * 64 * taps];
+        let filters = Filters { elements, channels: 64, window };
+        let weights = Weights::<f16>::pack(&stream, 256, filters, None, None).unwrap();
+        let windows = [Some(window), None];
+        let of = |images, output| {
+            let identity = Activation::IDENTITY;
+            Convolution::new(&weights, windows, images, output, identity, 132).unwrap()
+        };
+        let is_there = |conv: Convolution| conv.candidates(132).any(|it| it.tile == Tile::Product);
+        assert_eq!(is_there(of(1, [32; 2])), is_product, "{window:?}");
+    }
+}
