@@ -55,7 +55,8 @@ pub struct Options {
     /// Where to run: cpu or gpu:N.
     #[arg(long)]
     device: Option<Device>,
-    /// Type to store and exchange floats in: f32, f16 or bf16.
+    /// Type to store and exchange floats in: f32, f16 or bf16; or tf32, which a GPU
+    /// multiplies f32 in, on its tensor cores.
     #[arg(long, default_value = "f32")]
     dtype: Precision,
     /// Repeat the run N times and print the times.
@@ -89,17 +90,29 @@ impl FromStr for Device {
 
 /// The type that floats are stored and exchanged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Precision(DType);
+pub struct Precision(raddle_models::Precision);
+
+impl Precision {
+    /// The type in memory.
+    fn dtype(self) -> DType {
+        match self.0 {
+            raddle_models::Precision::F32 | raddle_models::Precision::TF32 => DType::F32,
+            raddle_models::Precision::F16 => DType::F16,
+            raddle_models::Precision::BF16 => DType::BF16,
+        }
+    }
+}
 
 impl FromStr for Precision {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "f32" => Ok(Self(DType::F32)),
-            "f16" => Ok(Self(DType::F16)),
-            "bf16" => Ok(Self(DType::BF16)),
-            _ => Err("expected f32, f16 or bf16".into()),
+            "f32" => Ok(Self(raddle_models::Precision::F32)),
+            "tf32" => Ok(Self(raddle_models::Precision::TF32)),
+            "f16" => Ok(Self(raddle_models::Precision::F16)),
+            "bf16" => Ok(Self(raddle_models::Precision::BF16)),
+            _ => Err("expected f32, tf32, f16 or bf16".into()),
         }
     }
 }
@@ -156,7 +169,7 @@ pub fn run(options: &Options) -> Result<(), RunError> {
         Some(Device::Gpu(number)) => Loaded::on_gpu(options, number)?,
         _ => {
             println!("device  {}", describe_cpu(options.device));
-            Loaded::on_cpu(load(&options.model, options.seed)?, options.dtype.0)?
+            Loaded::on_cpu(load(&options.model, options.seed)?, options.dtype.dtype())?
         }
     };
     println!("model   {}, loaded in {}", options.model, seconds(start));
@@ -183,11 +196,7 @@ impl Loaded {
     }
 
     fn on_gpu(options: &Options, number: u32) -> Result<Self, RunError> {
-        let precision = match options.dtype.0 {
-            DType::F16 => raddle_models::Precision::F16,
-            DType::BF16 => raddle_models::Precision::BF16,
-            _ => raddle_models::Precision::F32,
-        };
+        let precision = options.dtype.0;
         // Opening a GPU takes longer than reading a model.
         let opening = std::thread::spawn(move || raddle::Device::cuda(number));
         let failed = |source| RunError::Load { model: options.model.clone(), source };

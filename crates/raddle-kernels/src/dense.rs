@@ -18,6 +18,7 @@ pub use crate::kernels::product::Product;
 pub use crate::kernels::reduce::{Order, Reduce, Reduction, Scan};
 pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
 pub use crate::kernels::window::{Channels, Pool, Pooling, SPACE_MAX, Sliding};
+pub use tiled::{Arithmetic, Finish};
 
 /// Elements of any type, in words.
 pub type Words = Buffer<u64>;
@@ -289,21 +290,28 @@ pub fn pool(
 }
 
 /// A convolution, or a transposed one, and how many launches it took: by tiles where it
-/// is one of `f32` over two dimensions and large enough.
+/// is one of `f32` over two dimensions and large enough ([`has_tiles`]).
 ///
 /// ## Errors
-/// What a launch refuses; [`Error::Length`] for operands that are too short for tiles.
+/// What a launch refuses; [`Error::Length`] for operands that are too short for tiles;
+/// [`Error::Shape`] for a finish that only tiles have where there are none.
 pub fn convolve(
     stream: &Stream,
     class: Class,
     scalar: Scalar,
     shape: Sliding,
     channels: Channels,
+    finish: Finish<'_>,
     [input, weights, bias]: [Slice<'_, u64>; 3],
 ) -> Result<(Words, usize)> {
     let shape = Sliding { scalar_out: scalar.code(), ..shape };
-    if let Some(out) = tiled::convolve(stream, &shape, &channels, [input, weights, bias])? {
-        return Ok((out, tiled::LAUNCHES));
+    if let Some(made) = tiled::convolve(stream, &shape, &channels, finish, [input, weights, bias])?
+    {
+        return Ok(made);
+    }
+    if !finish.is_plain() {
+        let why = "only tiles add residuals and keep bounds".to_owned();
+        return Err(Error::Shape { operation: "convolution", why });
     }
     let mut out = output(stream, scalar, shape.len)?;
     let grid = Grid::cover(out.len(), SMALL_BLOCK);
@@ -311,6 +319,12 @@ pub fn convolve(
         window::convolve::<W>(shape, channels, input, weights, bias, &mut out)
     });
     Ok((out, 1))
+}
+
+/// Whether [`convolve`] goes by tiles, which alone add residuals and keep bounds.
+#[must_use]
+pub fn has_tiles(stream: &Stream, scalar: Scalar, shape: Sliding, channels: Channels) -> bool {
+    tiled::has_tiles(stream, &Sliding { scalar_out: scalar.code(), ..shape }, &channels)
 }
 
 /// Products of matrices, and how many launches they took: by tiles where they are of
@@ -324,11 +338,12 @@ pub fn product(
     class: Class,
     (scalar, dims): (Scalar, Dims),
     product: Product,
+    arithmetic: Arithmetic,
     [left, right]: [Slice<'_, u64>; 2],
 ) -> Result<(Words, usize)> {
     let product = Product { scalar: scalar.code(), ..product };
-    if let Some(out) = tiled::product(stream, dims, &product, [left, right])? {
-        return Ok((out, tiled::LAUNCHES));
+    if let Some(made) = tiled::product(stream, dims, &product, arithmetic, [left, right])? {
+        return Ok(made);
     }
     let mut out = output(stream, scalar, dims.len)?;
     let grid = Grid::cover(out.len(), SMALL_BLOCK);

@@ -21,6 +21,10 @@ pub enum Precision {
     /// model whose operations have kernels.
     #[default]
     F32,
+    /// As [`F32`](Self::F32), but large products and convolutions of `f32` go through tensor
+    /// cores, which round factors to 10 bits of mantissa: a sum is off by at most 1e-3 of the
+    /// sum of its terms' sizes.
+    TF32,
     /// IEEE's 16 bits, for convolutional networks.
     F16,
     /// The upper half of an `f32`, for convolutional networks.
@@ -33,6 +37,7 @@ impl Precision {
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::TF32 => "tf32",
             Self::F16 => "f16",
             Self::BF16 => "bf16",
         }

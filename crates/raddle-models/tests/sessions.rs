@@ -278,6 +278,61 @@ fn shapes_from_long_inputs_are_refused() {
 }
 
 #[test]
+fn convolutions_in_f32_and_tf32_take_what_follows_along() {
+    const IMAGES: usize = 8;
+    let model = Model::from_graph(network()).unwrap();
+    let reference = model.on(&Device::cpu(), Options::default()).unwrap();
+    let expected = only(reference.run([("x", Value::Tensor(input(IMAGES)))]).unwrap());
+    let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+    for device in devices() {
+        for (precision, bound) in [(Precision::F32, 1e-5), (Precision::TF32, 3e-3)] {
+            let session = GpuSession::new(model.graph(), &device, precision).unwrap();
+            let found = only(session.run([("x", Value::Tensor(input(IMAGES)))]).unwrap());
+            assert_eq!(found.len(), expected.len());
+            for (found, expected) in found.iter().zip(&expected) {
+                let error = (found - expected).abs() / scale;
+                assert!(error <= bound, "{device} {precision:?}: {found}, expected {expected}");
+            }
+            // Every convolution here is large enough for tiles.
+            let report = session.prepare(&[vec![IMAGES, 3, 20, 24]]).unwrap();
+            let has = |op: &str| report.iter().any(|step| step.kernel.ends_with(op));
+            assert!(has("Conv") && !has("Add") && !has("Relu"), "{report:?}");
+        }
+    }
+}
+
+#[test]
+fn bounds_are_taken_along_and_values_that_others_read_are_not() {
+    let (mut b, x) = Builder::new(&[3, 20, 24]);
+    let bound = |b: &mut Builder, number: f32| {
+        let name = format!("b{}", b.graph.values.len());
+        b.graph.add_constant(name, Tensor::new(&[], vec![number]).unwrap())
+    };
+    let (low, high) = (bound(&mut b, -0.25), bound(&mut b, 0.5));
+    let y = b.conv(x, [16, 3, 3], 1);
+    let clipped = b.node("Clip", &[y, low, high], &[]);
+    // Both the sum before the function and the function's values are read.
+    let z = b.conv(clipped, [16, 16, 3], 1);
+    let w = b.node("Relu", &[z], &[]);
+    let sum = b.node("Add", &[z, w], &[]);
+    let graph = b.finish(sum);
+    let model = Model::from_graph(graph).unwrap();
+    let reference = model.on(&Device::cpu(), Options::default()).unwrap();
+    let expected = only(reference.run([("x", Value::Tensor(input(1)))]).unwrap());
+    for device in devices() {
+        let session = GpuSession::new(model.graph(), &device, Precision::F32).unwrap();
+        let found = only(session.run([("x", Value::Tensor(input(1)))]).unwrap());
+        for (found, expected) in found.iter().zip(&expected) {
+            let error = (found - expected).abs();
+            assert!(error <= 1e-5 * expected.abs().max(1.0), "{device}: {found}, not {expected}");
+        }
+        let report = session.prepare(&[vec![1, 3, 20, 24]]).unwrap();
+        let has = |op: &str| report.iter().any(|step| step.kernel.ends_with(op));
+        assert!(!has("Clip") && has("Relu") && has("Add"), "{report:?}");
+    }
+}
+
+#[test]
 fn siblings_share_weights_and_run_at_once() {
     let model = Model::from_graph(network()).unwrap();
     for (device, precision) in devices()

@@ -59,11 +59,12 @@ impl OnGpus {
     ) -> Result<Self, ModelError> {
         let precision = match config.parameters.get("precision").map(String::as_str) {
             None | Some("f32") => Precision::F32,
+            Some("tf32") => Precision::TF32,
             Some("f16") => Precision::F16,
             Some("bf16") => Precision::BF16,
             Some(other) => {
                 return Err(failed(format!(
-                    "parameter precision is {other:?}, expected f32, f16 or bf16"
+                    "parameter precision is {other:?}, expected f32, tf32, f16 or bf16"
                 )));
             }
         };
@@ -143,7 +144,8 @@ impl OnGpus {
     /// Bytes of weights by device, where the model's own are `bytes`.
     pub fn memory_bytes(&self, graph: &Graph) -> Vec<(String, u64)> {
         let bytes: u64 = graph.constants.iter().map(|(_, tensor)| bytes_of_weights(tensor)).sum();
-        let bytes = if self.precision == Precision::F32 { bytes } else { bytes / 2 };
+        let is_wide = matches!(self.precision, Precision::F32 | Precision::TF32);
+        let bytes = if is_wide { bytes } else { bytes / 2 };
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
         first.keys().map(|device| (device.clone(), bytes)).collect()
     }

@@ -4,7 +4,7 @@
 //! from, and an output's elements are the reply's bytes. Floats of pictures can come as 8-bit pixels or as
 //! JPEG and PNG files, if the model's configuration says so in `parameters`:
 //! `input_format` is `uint8` or `encoded`, `mean` and `std` are `R,G,B`. Another
-//! parameter, `precision`, is the type that a GPU computes in: `f32`, `f16` or `bf16`.
+//! parameter, `precision`, is the type that a GPU computes in: `f32`, `tf32`, `f16` or `bf16`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

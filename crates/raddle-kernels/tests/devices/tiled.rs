@@ -1,15 +1,29 @@
 //! Products and convolutions of `f32` that are large enough for tiles, against sums in
 //! double precision.
 
-use raddle_kernels::dense::{self, Channels, Class, Dims, Product, Scalar, Sliding, View};
+use raddle_kernels::dense::{
+    self, Arithmetic, Channels, Class, Dims, Finish, Product, Scalar, Sliding, View,
+};
 
 use crate::dense::{pack, unpack};
 use crate::{Random, devices};
 
-/// Elements of the test's inputs are at most one, and exact in half precision.
-fn bound(depth: usize) -> f64 {
-    depth as f64 * f64::from(f32::EPSILON)
+/// How far a sum may be off whose terms' sizes add up to `sizes`: the order of adding in
+/// `f32`, and what rounded factors make of it.
+fn bound(arithmetic: Arithmetic, depth: usize, sizes: f64) -> f64 {
+    let rounded = match arithmetic {
+        Arithmetic::F32 => 0.0,
+        Arithmetic::TF32 => 1.0 / 1024.0,
+    };
+    sizes * (rounded + (depth + 2) as f64 * f64::from(f32::EPSILON))
 }
+
+/// Elements that neither 16 bits nor tf32 hold exactly.
+fn elements(random: &mut Random, len: usize) -> Vec<f32> {
+    random.elements(len).into_iter().map(|x| x * 0.7654321).collect()
+}
+
+const ARITHMETICS: [Arithmetic; 2] = [Arithmetic::F32, Arithmetic::TF32];
 
 /// `[batch, m, k]`, the left one shared by all batches if `is_shared`, times `[batch, k, n]`,
 /// which lies turned if `is_turned`.
@@ -26,8 +40,8 @@ impl Case {
     fn check(&self) {
         let &Self { batch, m, k, n, is_shared, is_turned } = self;
         let mut random = Random(11);
-        let left = random.elements(if is_shared { 1 } else { batch } * m * k);
-        let right = random.elements(batch * k * n);
+        let left = elements(&mut random, if is_shared { 1 } else { batch } * m * k);
+        let right = elements(&mut random, batch * k * n);
         let left_batch = if is_shared { 0 } else { m * k };
         let [row, column] = if is_turned { [1, k] } else { [n, 1] };
         let view = |strides: [usize; 3]| View::new(Scalar::F32, 0, &strides.map(|n| n as i64));
@@ -39,28 +53,39 @@ impl Case {
             depth: k as u32,
             scalar: 0,
         };
-        for device in devices() {
+        let terms = |at: usize| {
+            let (batch, i, j) = (at / (m * n), at / n % m, at % n);
+            (0..k).map(move |p| {
+                (batch * left_batch + i * k + p, batch * k * n + p * row + j * column)
+            })
+        };
+        let term = |(x, y): (usize, usize)| f64::from(left[x]) * f64::from(right[y]);
+        for (device, arithmetic) in both() {
             let stream = device.stream().unwrap();
             let (a, b) =
                 (stream.upload(&pack(&left)).unwrap(), stream.upload(&pack(&right)).unwrap());
             let of = (Scalar::F32, Dims::new(&[batch, m, n]).unwrap());
             let operands = [a.as_slice(), b.as_slice()];
-            let (out, launches) =
-                dense::product(&stream, Class::F32, of, product, operands).unwrap();
-            assert_eq!(launches, 2, "by tiles");
+            let (out, _) =
+                dense::product(&stream, Class::F32, of, product, arithmetic, operands).unwrap();
             let found = unpack(&stream.to_vec(&out).unwrap(), batch * m * n);
             for (at, found) in found.into_iter().enumerate() {
-                let (batch, i, j) = (at / (m * n), at / n % m, at % n);
-                let term = |p: usize| {
-                    let x = left[batch * left_batch + i * k + p];
-                    f64::from(x) * f64::from(right[batch * k * n + p * row + j * column])
-                };
-                let expected: f64 = (0..k).map(term).sum();
+                let expected: f64 = terms(at).map(term).sum();
+                let sizes: f64 = terms(at).map(|it| term(it).abs()).sum();
                 let error = (f64::from(found) - expected).abs();
-                assert!(error <= bound(k), "{device} {at}: {found}, expected {expected}");
+                let bound = bound(arithmetic, k, sizes);
+                assert!(
+                    error <= bound,
+                    "{device} {arithmetic:?} {at}: {found}, expected {expected}"
+                );
             }
         }
     }
+}
+
+/// Each device with each arithmetic.
+fn both() -> impl Iterator<Item = (raddle::Device, Arithmetic)> {
+    devices().into_iter().flat_map(|device| ARITHMETICS.map(|it| (device.clone(), it)))
 }
 
 #[test]
@@ -73,6 +98,8 @@ fn products_by_tiles_are_right() {
     case([3, 20, 130, 67], true, false);
     case([2, 1, 300, 100], false, true);
     case([1, 130, 16, 17], false, false);
+    // Tiles of 128 rows, where a device has no more multiprocessors than there are of them.
+    case([16, 65, 16, 20], false, true);
 }
 
 /// A convolution of `[images, channels, size]` with `[outputs, channels / groups, taps]`.
@@ -94,15 +121,16 @@ impl Conv {
         (self.size[axis] + 2 * self.padding[axis] - reach) / self.stride[axis] + 1
     }
 
-    fn check(&self) {
+    fn check(&self, has_residual: bool) {
         let &Self { images, channels, outputs, groups, .. } = self;
         let [height, width] = [self.output(0), self.output(1)];
         let (inputs, own) = (channels / groups, outputs / groups);
         let taps = self.taps[0] * self.taps[1];
         let mut random = Random(5);
-        let x = random.elements(images * channels * self.size[0] * self.size[1]);
-        let w = random.elements(outputs * inputs * taps);
-        let bias = random.elements(outputs);
+        let x = elements(&mut random, images * channels * self.size[0] * self.size[1]);
+        let w = elements(&mut random, outputs * inputs * taps);
+        let bias = elements(&mut random, outputs);
+        let residual = elements(&mut random, images * outputs * height * width);
         let list =
             |pair: [usize; 2], rest: u32| [rest, rest, rest, rest, pair[0] as u32, pair[1] as u32];
         let padding = list(self.padding, 0).map(|n| n as i32);
@@ -128,20 +156,27 @@ impl Conv {
             has_bias: 1,
             weights,
         };
-        for device in devices() {
+        let scalar = Scalar::F32;
+        for (device, arithmetic) in both() {
             let stream = device.stream().unwrap();
-            let words = [&x, &w, &bias].map(|it| stream.upload(&pack(it)).unwrap());
+            let words = [&x, &w, &bias, &residual].map(|it| stream.upload(&pack(it)).unwrap());
             let operands = [words[0].as_slice(), words[1].as_slice(), words[2].as_slice()];
-            let scalar = Scalar::F32;
-            let (out, launches) =
-                dense::convolve(&stream, Class::F32, scalar, sliding, of, operands).unwrap();
-            assert_eq!(launches, 2, "by tiles");
+            assert!(dense::has_tiles(&stream, scalar, sliding, of));
+            let residual_on = has_residual.then(|| words[3].as_slice());
+            let finish = Finish { arithmetic, residual: residual_on, bounds: [0.0, 6.0] };
+            let (out, _) =
+                dense::convolve(&stream, Class::F32, scalar, sliding, of, finish, operands)
+                    .unwrap();
             let found = unpack(&stream.to_vec(&out).unwrap(), sliding.len as usize);
             for (at, found) in found.into_iter().enumerate() {
                 let (column, row) = (at % width, at / width % height);
                 let (output, image) =
                     (at / (height * width) % outputs, at / (height * width * outputs));
                 let mut expected = f64::from(bias[output]);
+                if has_residual {
+                    expected += f64::from(residual[at]);
+                }
+                let mut sizes = expected.abs() + 1.0;
                 for k in 0..inputs * taps {
                     let (channel, tap) = (output / own * inputs + k / taps, k % taps);
                     let y = row * self.stride[0] + tap / self.taps[1] * self.dilation[0];
@@ -154,12 +189,18 @@ impl Conv {
                     if y < self.size[0] && z < self.size[1] {
                         let plane = (image * channels + channel) * self.size[0];
                         let element = x[(plane + y) * self.size[1] + z];
-                        expected += f64::from(element) * f64::from(w[output * inputs * taps + k]);
+                        let term = f64::from(element) * f64::from(w[output * inputs * taps + k]);
+                        expected += term;
+                        sizes += term.abs();
                     }
                 }
+                let expected = expected.clamp(0.0, 6.0);
                 let error = (f64::from(found) - expected).abs();
-                let bound = bound(inputs * taps);
-                assert!(error <= bound, "{device} {at}: {found}, expected {expected}");
+                let bound = bound(arithmetic, inputs * taps, sizes);
+                assert!(
+                    error <= bound,
+                    "{device} {arithmetic:?} {at}: {found}, expected {expected}"
+                );
             }
         }
     }
@@ -178,10 +219,11 @@ fn convolutions_by_tiles_are_right() {
         padding: [1, 1],
         dilation: [1, 1],
     };
-    plain.check();
+    plain.check(false);
     Conv { channels: 3, outputs: 70, taps: [7, 5], stride: [2, 3], padding: [3, 2], ..plain }
-        .check();
+        .check(true);
     Conv { channels: 12, groups: 2, outputs: 18, dilation: [2, 3], padding: [0, 3], ..plain }
-        .check();
-    Conv { images: 1, channels: 130, outputs: 66, taps: [1, 1], padding: [0, 0], ..plain }.check();
+        .check(true);
+    Conv { images: 1, channels: 130, outputs: 66, taps: [1, 1], padding: [0, 0], ..plain }
+        .check(false);
 }

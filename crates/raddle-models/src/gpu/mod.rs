@@ -30,6 +30,7 @@ use std::time::{Duration, Instant};
 
 use raddle::device::{bf16, f16};
 use raddle::{Buffer, Device, Graph as Captured, Stream};
+use raddle_kernels::dense::Arithmetic;
 use raddle_tensor::graph::{Dim, Graph, ValueType};
 use raddle_tensor::{DType, Plan, Tensor, Value, passes};
 
@@ -46,7 +47,7 @@ pub use pinned::{Feed, Fetched, Phases, Piece, PixelTable, Ran};
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
 
 /// Those that keep every value's type and shape.
-const DENSE_PASSES: [&str; 1] = ["remove-dead"];
+const DENSE_PASSES: [&str; 2] = ["fold-batch-norm", "remove-dead"];
 
 /// A model on a GPU: its steps, its weights, and a program for each set of shapes.
 #[derive(Debug)]
@@ -126,8 +127,10 @@ impl GpuSession {
     /// [`Error::NotOnGpu`] for nodes without a kernel, [`Error::Precision`] for devices
     /// that do not compute in that type, a failure of the runtime.
     pub fn new(graph: &Graph, device: &Device, precision: Precision) -> Result<Self> {
-        if precision == Precision::F32 {
-            return Self::dense(graph, device);
+        match precision {
+            Precision::F32 => return Self::dense(graph, device, Arithmetic::F32),
+            Precision::TF32 => return Self::dense(graph, device, Arithmetic::TF32),
+            Precision::F16 | Precision::BF16 => {}
         }
         if device.compute_capability().is_some_and(|(major, _)| major != 9) {
             let (device, why) = (device.to_string(), "the kernels need compute capability 9.0");
@@ -141,7 +144,7 @@ impl GpuSession {
         let steps = plan::steps(&graph, &order)?;
         let weights = match precision {
             Precision::BF16 => Typed::BF16(Arc::default()),
-            Precision::F16 | Precision::F32 => Typed::F16(Arc::default()),
+            _ => Typed::F16(Arc::default()),
         };
         Self::of(graph, device, steps, weights)
     }
@@ -190,12 +193,12 @@ impl GpuSession {
     }
 
     /// Values in their own types.
-    fn dense(graph: &Graph, device: &Device) -> Result<Self> {
+    fn dense(graph: &Graph, device: &Device, arithmetic: Arithmetic) -> Result<Self> {
         let mut graph = graph.clone();
         for pass in passes::PASSES.iter().filter(|pass| DENSE_PASSES.contains(&pass.name)) {
             (pass.run)(&mut graph)?;
         }
-        let weights = Typed::Dense(DenseSession::new(&graph)?);
+        let weights = Typed::Dense(DenseSession::new(&graph, arithmetic)?);
         Self::of(graph, device, Vec::new(), weights)
     }
 

@@ -1,7 +1,7 @@
 //! A node that is being lowered: its operands and attributes, and who lowers it.
 
 use raddle_kernels::dense::{Function, RANK_MAX};
-use raddle_tensor::graph::{Node, ValueId};
+use raddle_tensor::graph::{Node, NodeId, ValueId};
 use raddle_tensor::{DType, OpContext, Tensor, shape};
 
 use super::value::{Dense, Kit};
@@ -45,6 +45,18 @@ impl<'l, 'a> Call<'l, 'a> {
             }
         }
         Err(Failure::why("there is no kernel for it"))
+    }
+
+    pub fn lowering(&self) -> &Lowering<'a> {
+        self.lowering
+    }
+
+    /// Leaves what a launch made to the last of the nodes that follow this one.
+    pub fn leave(&mut self, nodes: &[NodeId], dense: Dense) {
+        let [between @ .., last] = nodes else { return };
+        let ahead = &mut self.lowering.ahead;
+        ahead.extend(between.iter().map(|&id| (id, None)));
+        ahead.insert(*last, Some(dense));
     }
 
     pub fn kit(&mut self) -> &mut Kit<'a> {

@@ -10,6 +10,7 @@
 mod attention;
 mod call;
 mod elementwise;
+mod follow;
 mod indexed;
 mod movement;
 mod norms;
@@ -23,7 +24,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use raddle::{Graph as Captured, Stream};
-use raddle_kernels::dense::Words;
+use raddle_kernels::dense::{Arithmetic, Words};
 use raddle_tensor::graph::{Graph, Node, NodeId, ValueId};
 use raddle_tensor::{DType, Plan, Tensor, Value, evaluate};
 
@@ -119,6 +120,7 @@ struct Program {
 /// A model on a GPU, in the types that it has.
 pub struct DenseSession {
     order: Vec<NodeId>,
+    arithmetic: Arithmetic,
     /// Inputs whose elements launches depend on.
     listed: Mutex<BTreeSet<usize>>,
     /// Shared by siblings.
@@ -133,11 +135,12 @@ impl std::fmt::Debug for DenseSession {
 }
 
 impl DenseSession {
-    /// A session of a graph.
-    pub fn new(graph: &Graph) -> Result<Self> {
+    /// A session of a graph whose numbers of `f32` are multiplied in a way.
+    pub fn new(graph: &Graph, arithmetic: Arithmetic) -> Result<Self> {
         let order = Plan::new(graph.clone())?.order().collect();
         Ok(Self {
             order,
+            arithmetic,
             listed: Mutex::default(),
             constants: Arc::default(),
             programs: Mutex::default(),
@@ -148,6 +151,7 @@ impl DenseSession {
     pub fn sibling(&self) -> Self {
         Self {
             order: self.order.clone(),
+            arithmetic: self.arithmetic,
             listed: Mutex::new(lock(&self.listed).clone()),
             constants: Arc::clone(&self.constants),
             programs: Mutex::default(),
@@ -160,21 +164,15 @@ impl DenseSession {
         let mut program = lock(&program);
         for (words, tensor) in program.inputs.iter_mut().zip(inputs) {
             if let Some(words) = words {
-                let given = value::to_words(tensor).expect("inputs on the device have words");
                 let words = Arc::get_mut(words).expect("outputs do not hold inputs");
-                if !given.is_empty() {
-                    stream.write(words, &given)?;
-                }
+                value::write(stream, words, tensor)?;
             }
         }
         if let Some(captured) = &program.captured {
             captured.launch(stream)?;
         }
         let outputs = program.outputs.iter().map(|output| match output {
-            Output::Device(dense) => {
-                let words = stream.to_vec(&*dense.words)?;
-                value::from_words(&dense.shape, dense.dtype, &words)
-            }
+            Output::Device(dense) => value::read(stream, dense),
             Output::Host(tensor) => Ok(tensor.clone()),
             Output::Given(at, shape) => Ok(inputs[*at].clone().reshape(shape)?),
         });
@@ -286,14 +284,15 @@ impl DenseSession {
     ) -> Result<Program, (Option<NodeId>, Failure)> {
         let outside = |error: Failure| (None, error);
         let mut placed = Vec::new();
-        let mut kit = Kit { stream, setup: stream, uploads: Vec::new(), launches: 0 };
+        let arithmetic = self.arithmetic;
+        let mut kit = Kit { stream, setup: stream, uploads: Vec::new(), launches: 0, arithmetic };
         for (at, tensor) in inputs.iter().enumerate() {
             let is_here = !listed.contains(&at) && value::scalar(tensor.dtype()).is_some();
             placed.push(is_here.then(|| kit.upload(tensor)).transpose().map_err(outside)?);
         }
         kit.uploads.clear();
         let lowering = |stream: &Stream, setup: &Stream| {
-            let kit = Kit { stream, setup, uploads: Vec::new(), launches: 0 };
+            let kit = Kit { stream, setup, uploads: Vec::new(), launches: 0, arithmetic };
             Lowering::new(graph, kit, &self.constants).run(&self.order, inputs, &placed)
         };
         let first = lowering(stream, stream)?;
@@ -370,6 +369,10 @@ pub struct Lowering<'a> {
     values: HashMap<ValueId, Made>,
     constants: &'a Mutex<HashMap<ValueId, Dense>>,
     is_constant: BTreeSet<ValueId>,
+    /// Nodes that read a value; of an output of the graph, one more that is none.
+    readers: HashMap<ValueId, Vec<usize>>,
+    /// What launches made ahead of their turn: nothing for a value that only lay between.
+    ahead: HashMap<NodeId, Option<Dense>>,
 }
 
 impl<'a> Lowering<'a> {
@@ -377,7 +380,21 @@ impl<'a> Lowering<'a> {
         let known = graph.constants.iter();
         let values = known.map(|(id, tensor)| (*id, Made::Host(tensor.clone()))).collect();
         let is_constant = graph.constants.iter().map(|(id, _)| *id).collect();
-        Self { graph, kit, values, constants, is_constant }
+        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        for (at, node) in graph.nodes.iter().enumerate() {
+            node.reads().for_each(|id| readers.entry(id).or_default().push(at));
+        }
+        graph.outputs.iter().for_each(|id| readers.entry(*id).or_default().push(usize::MAX));
+        let ahead = HashMap::new();
+        Self { graph, kit, values, constants, is_constant, readers, ahead }
+    }
+
+    /// The node that alone reads a value which is no output.
+    fn only_reader(&self, value: ValueId) -> Option<(NodeId, &'a Node)> {
+        match self.readers.get(&value)?[..] {
+            [at] => Some((NodeId(at as u32), self.graph.nodes.get(at)?)),
+            _ => None,
+        }
     }
 
     fn run(
@@ -407,7 +424,10 @@ impl<'a> Lowering<'a> {
         for &id in order {
             let node = &graph.nodes[id.0 as usize];
             let before = self.kit.launches;
-            let made = self.node(node).map_err(|failure| (Some(id), failure))?;
+            let made = match self.ahead.remove(&id) {
+                Some(made) => made.map(Made::from).into_iter().collect(),
+                None => self.node(node).map_err(|failure| (Some(id), failure))?,
+            };
             for (output, made) in node.outputs.iter().zip(made) {
                 if let Some(output) = output {
                     self.values.insert(*output, made);

@@ -1,12 +1,13 @@
 //! Reductions, products, windows and indexing of dense values.
 
 use raddle_kernels::dense::{
-    self, Channels, Class, Dims, Indexing, Order, Pool, Product, Reduce, Reduction, SPACE_MAX,
-    Scan, Scatter, Sliding, Update, View,
+    self, Channels, Class, Dims, Finish, Indexing, Order, Pool, Product, Reduce, Reduction,
+    SPACE_MAX, Scan, Scatter, Sliding, Update, View,
 };
 use raddle_tensor::{DType, shape};
 
 use super::Failure;
+use super::follow::Follow;
 use super::value::{Dense, Kit, Strided, scalar, sum_class};
 
 impl Kit<'_> {
@@ -101,7 +102,8 @@ impl Kit<'_> {
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let operands = [left.dense.words.as_slice(), right.dense.words.as_slice()];
         let of = (to, Dims::new(&shape)?);
-        let (out, launches) = dense::product(self.stream, class, of, product, operands)?;
+        let (out, launches) =
+            dense::product(self.stream, class, of, product, self.arithmetic, operands)?;
         self.launches += launches - 1;
         Ok(self.launched(shape, dtype, out))
     }
@@ -256,22 +258,31 @@ impl Kit<'_> {
         Ok(self.launched(shape, dtype, out))
     }
 
+    /// A convolution, and whether its launch computed what follows.
     pub fn convolved(
         &mut self,
         [x, weights, bias]: [&Dense; 3],
         sliding: Sliding,
         channels: Channels,
         (shape, dtype): (Vec<usize>, DType),
-    ) -> Result<Dense, Failure> {
+        follow: Option<&Follow>,
+    ) -> Result<(Dense, bool), Failure> {
         let len = Dims::new(&[shape.iter().product()])?.len;
         let sliding = Sliding { scalar: x.scalar().code(), len, ..sliding };
         let channels = Channels { weights: weights.scalar().code(), ..channels };
         let operands = [x, weights, bias].map(|it| it.words.as_slice());
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
+        let has_tiles = dense::has_tiles(self.stream, to, sliding, channels);
+        let follow = follow.filter(|_| has_tiles);
+        let mut finish = Finish::plain(self.arithmetic);
+        if let Some(follow) = follow {
+            finish.bounds = follow.bounds;
+            finish.residual = follow.residual.as_ref().map(|it| it.words.as_slice());
+        }
         let (out, launches) =
-            dense::convolve(self.stream, x.class(), to, sliding, channels, operands)?;
+            dense::convolve(self.stream, x.class(), to, sliding, channels, finish, operands)?;
         self.launches += launches - 1;
-        Ok(self.launched(shape, dtype, out))
+        Ok((self.launched(shape, dtype, out), follow.is_some()))
     }
 }
 

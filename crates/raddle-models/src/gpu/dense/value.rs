@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use raddle::Stream;
-use raddle_kernels::dense::{self, Class, Dims, Function, Operation, Region, Scalar, View, Words};
+use raddle_kernels::dense::{
+    self, Arithmetic, Class, Dims, Function, Operation, Region, Scalar, View, Words,
+};
 use raddle_tensor::{DType, Data, Tensor, shape};
 
 use super::Failure;
@@ -117,8 +119,33 @@ pub fn to_words(tensor: &Tensor) -> Option<Vec<u64>> {
     })
 }
 
+/// Writes a tensor's elements to words that have been made for it.
+pub fn write(stream: &Stream, words: &mut Words, tensor: &Tensor) -> crate::Result<()> {
+    if tensor.is_empty() {
+        return Ok(());
+    }
+    if tensor.dtype() == DType::F32 {
+        // The words as they lie, without another copy on the host.
+        let target = words.as_slice_mut().reinterpret_mut::<f32>()?;
+        let elements = tensor.elements::<f32>()?;
+        stream.write(target.slice_mut(..elements.len())?, elements)?;
+        return Ok(());
+    }
+    let given = to_words(tensor).expect("inputs on the device have words");
+    Ok(stream.write(words, &given)?)
+}
+
+/// A value's elements on the host.
+pub fn read(stream: &Stream, dense: &Dense) -> crate::Result<Tensor> {
+    if dense.dtype == DType::F32 {
+        let elements = dense.words.as_slice().reinterpret::<f32>()?.slice(..dense.len())?;
+        return Ok(Tensor::new(&dense.shape, stream.to_vec(elements)?)?);
+    }
+    from_words(&dense.shape, dense.dtype, &stream.to_vec(&*dense.words)?)
+}
+
 /// The reverse of [`to_words`].
-pub fn from_words(shape: &[usize], dtype: DType, words: &[u64]) -> crate::Result<Tensor> {
+fn from_words(shape: &[usize], dtype: DType, words: &[u64]) -> crate::Result<Tensor> {
     let len = shape.iter().product::<usize>();
     let scalar = scalar(dtype).expect("only types with a kernel come onto the device");
     let bits = |at: usize| {
@@ -220,6 +247,8 @@ pub struct Kit<'a> {
     pub uploads: Vec<Arc<Words>>,
     /// Launches so far.
     pub launches: usize,
+    /// How numbers of `f32` are multiplied.
+    pub arithmetic: Arithmetic,
 }
 
 impl Kit<'_> {

@@ -74,8 +74,17 @@ impl Call<'_, '_> {
             weights: 0,
         };
         let operands = [x, w, bias.as_ref().unwrap_or(w)];
+        let follow = if dtype == DType::F32 { self.follow(&shape) } else { None };
         let of = (shape, dtype);
-        only(self.kit().convolved(operands, sliding(&window)?, channels, of)?)
+        let (made, has_followed) =
+            self.kit().convolved(operands, sliding(&window)?, channels, of, follow.as_ref())?;
+        match follow {
+            Some(follow) if has_followed => {
+                self.leave(&follow.nodes, made);
+                Ok(Some(Vec::new()))
+            }
+            _ => only(made),
+        }
     }
 
     fn conv_transpose(&mut self) -> Result<Option<Vec<Made>>, Failure> {
@@ -103,7 +112,7 @@ impl Call<'_, '_> {
         };
         let operands = [&x, &w, bias.as_ref().unwrap_or(&w)];
         let of = (shape, x.dtype);
-        only(self.kit().convolved(operands, sliding(&window)?, channels, of)?)
+        only(self.kit().convolved(operands, sliding(&window)?, channels, of, None)?.0)
     }
 
     /// The window of a transposed convolution; its output is what windows spread over.
