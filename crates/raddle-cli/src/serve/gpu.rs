@@ -89,7 +89,8 @@ impl OnGpus {
 
     /// Whether inputs are copied when they come: as they are, to sessions in 16 bits.
     pub fn is_staging(&self, pictures: Option<&Pictures>) -> bool {
-        self.precision != Precision::F32 && pictures.is_none_or(|it| !it.are_encoded())
+        let is_half = matches!(self.precision, Precision::F16 | Precision::BF16);
+        is_half && pictures.is_none_or(|it| !it.are_encoded())
     }
 
     /// Copies an input to where an instance wants it; `None` before there is one, or if
