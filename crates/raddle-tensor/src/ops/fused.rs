@@ -340,6 +340,14 @@ impl Padded {
                         let len = own.len().min(from.len());
                         own[..len].copy_from_slice(&from[..len]);
                     }
+                    2 => {
+                        // Pairs, which vector instructions can part.
+                        let (pairs, rest) = from.as_chunks::<2>();
+                        own.iter_mut().zip(pairs).for_each(|(x, from)| *x = from[0]);
+                        if let (Some(x), [last]) = (own.get_mut(pairs.len()), rest) {
+                            *x = *last;
+                        }
+                    }
                     _ => own
                         .iter_mut()
                         .zip(from.iter().step_by(step_x))

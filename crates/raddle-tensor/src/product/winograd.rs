@@ -244,8 +244,12 @@ impl<'a> Band<'a> {
                 let to = (left + skip) / STEP;
                 let Some(room) = self.wide.checked_sub(to) else { continue };
                 let line = (y % STEP * STEP + x) * self.phase_len() + y / STEP * self.wide + to;
-                let from = row.get(skip..).unwrap_or_default().iter().step_by(STEP);
-                plane[line..line + room].iter_mut().zip(from).for_each(|(x, from)| *x = *from);
+                let line = &mut plane[line..line + room];
+                let (from, rest) = row.get(skip..).unwrap_or_default().as_chunks::<STEP>();
+                line.iter_mut().zip(from).for_each(|(x, from)| *x = from[0]);
+                if let (Some(x), Some(last)) = (line.get_mut(from.len()), rest.first()) {
+                    *x = *last;
+                }
             }
         }
     }
