@@ -78,6 +78,16 @@ def linear():
         report("linear", shape, median_ms(lambda: torch.mm(a, b.t(), out=c), 20), 2 * m * n * k)
 
 
+def products_f32():
+    for name in ("f32", "tf32"):
+        torch.backends.cuda.matmul.allow_tf32 = name == "tf32"
+        for m, n, k in ((4096,) * 3, (64, 4096, 4096)):
+            a, b = torch.rand(m, k, device="cuda") * 2 - 1, torch.rand(k, n, device="cuda") * 2 - 1
+            c = torch.empty(m, n, device="cuda")
+            shape = f"{name} {m}^3" if m == k else f"{name} {m}x{n}x{k}"
+            report("products_f32", shape, median_ms(lambda: torch.mm(a, b, out=c), 20), 2 * m * n * k)
+
+
 def resnet18():
     """The faster of torch.compile and eager execution in a CUDA graph, channels last: the
     mean of 200 passes in a row after 50."""
@@ -97,6 +107,20 @@ def resnet18():
         report("resnet18", f"f16 batch {batch}", min(times), batch * 1e12)
 
 
+def resnet18_f32():
+    """Eager execution in a CUDA graph: the mean of 20 passes in a row, with tf32 and without."""
+    import torchvision
+
+    model = torchvision.models.resnet18(weights=None).eval().cuda()
+    for name in ("f32", "tf32"):
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = name == "tf32"
+        for batch in (1, 64):
+            x = torch.randn(batch, 3, 224, 224, device="cuda")
+            with torch.inference_mode():
+                ms = mean_ms(captured(lambda: model(x)), 20)
+            report("resnet18_f32", f"{name} batch {batch}", ms, batch * 1e12)
+
+
 def captured(work):
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -110,16 +134,16 @@ def captured(work):
     return graph.replay
 
 
-def mean_ms(work):
-    for _ in range(50):
+def mean_ms(work, count=200):
+    for _ in range(count // 4):
         work()
     start, end = torch.cuda.Event(True), torch.cuda.Event(True)
     start.record()
-    for _ in range(200):
+    for _ in range(count):
         work()
     end.record()
     end.synchronize()
-    return start.elapsed_time(end) / 200
+    return start.elapsed_time(end) / count
 
 
 def wanted(*names):
@@ -136,5 +160,9 @@ if wanted("gemm"):
     products()
 if wanted("linear"):
     linear()
+if wanted("products_f32"):
+    products_f32()
 if wanted("resnet18"):
     resnet18()
+if wanted("resnet18_f32"):
+    resnet18_f32()

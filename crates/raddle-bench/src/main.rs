@@ -31,7 +31,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 type Benchmark = fn(&Bench) -> Outcome;
 
 /// All benchmarks, by the names that the command line takes.
-const ALL: [(&str, Benchmark); 8] = [
+const ALL: [(&str, Benchmark); 9] = [
     ("add", memory::add),
     ("sum", memory::sum),
     ("transpose", memory::transpose),
@@ -39,12 +39,14 @@ const ALL: [(&str, Benchmark); 8] = [
     ("layer_norm", rows::layer_norm),
     ("gemm", gemm::gemm),
     ("linear", linear::linear),
+    ("products_f32", linear::products_f32),
     ("checks", gemm::checks),
 ];
 
 /// Benchmarks that the CPU device would take too long for; `raddle-models` tests what
 /// they run.
-const ON_GPU: [(&str, Benchmark); 1] = [("resnet18", models::resnet18)];
+const ON_GPU: [(&str, Benchmark); 2] =
+    [("resnet18", models::resnet18), ("resnet18_f32", models::resnet18_f32)];
 
 fn main() -> ExitCode {
     let all: Vec<_> = ALL.into_iter().chain(ON_GPU).collect();

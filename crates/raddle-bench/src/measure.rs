@@ -48,6 +48,8 @@ pub enum Unit {
     Tflops,
     /// Additions and multiplications of f32.
     TflopsF32,
+    /// Of f32 that tensor cores multiply as tf32.
+    TflopsTf32,
     /// Images of 224x224 pixels.
     ImagesPerS,
 }
@@ -56,7 +58,7 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::TbPerS => "TB/s",
-            Self::Tflops | Self::TflopsF32 => "TFLOP/s",
+            Self::Tflops | Self::TflopsF32 | Self::TflopsTf32 => "TFLOP/s",
             Self::ImagesPerS => "images/s",
         }
     }
@@ -69,6 +71,7 @@ impl Unit {
             Self::TbPerS if is("H100 80GB HBM3") => Some(3.35),
             Self::Tflops if is("H200") || is("H100 80GB HBM3") => Some(989.0),
             Self::TflopsF32 if is("H200") || is("H100 80GB HBM3") => Some(67.0),
+            Self::TflopsTf32 if is("H200") || is("H100 80GB HBM3") => Some(494.0),
             _ => None,
         }
     }

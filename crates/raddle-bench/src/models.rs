@@ -13,6 +13,8 @@ use crate::measure::{Bench, Time, Unit};
 /// Replays before a measurement, and in it.
 const WARM_UP: usize = 50;
 const REPLAYS: usize = 200;
+/// In 32 bits, where they take longer.
+const REPLAYS_F32: usize = 20;
 
 /// ResNet-18 with random weights in f16: the mean of replays in a row, the median of
 /// replays that the host waits for, and what each step takes on its own.
@@ -51,6 +53,30 @@ pub fn resnet18(bench: &Bench) -> Outcome {
     Ok(())
 }
 
+/// ResNet-18 with random weights in f32, and with f32 multiplied as tf32: the mean of
+/// replays in a row.
+pub fn resnet18_f32(bench: &Bench) -> Outcome {
+    let row = raddle_zoo::find("resnet18")?;
+    let model = Model::from_bytes(&row.build(raddle_zoo::Source::Seed(1))?)?;
+    for (name, precision) in [("f32", Precision::F32), ("tf32", Precision::TF32)] {
+        let session = GpuSession::new(model.graph(), bench.stream.device(), precision)?;
+        check(bench, &model, &session)?;
+        for images in [1usize, 64] {
+            let shapes = [vec![images, 3, 224, 224]];
+            session.time_back_to_back(&shapes, REPLAYS_F32)?;
+            let mean_ms = session.time_back_to_back(&shapes, REPLAYS_F32)? * 1e3;
+            let time = Time { median_ms: mean_ms, p95_ms: mean_ms };
+            eprintln!("resnet18 {name} batch {images}: {mean_ms:.4} ms in a row");
+            for step in session.prepare(&shapes)?.iter().filter(|_| images == 64) {
+                eprintln!("  {:40} {}", step.kernel, step.nodes);
+            }
+            let shape = format!("{name} batch {images}");
+            bench.report("resnet18_f32", &shape, time, images as f64 * 1e12, Unit::ImagesPerS);
+        }
+    }
+    Ok(())
+}
+
 /// Holds two images against the plan for the CPU.
 fn check(bench: &Bench, model: &Model, session: &GpuSession) -> Outcome {
     let len = 2 * 3 * 224 * 224;
@@ -68,7 +94,7 @@ fn check(bench: &Bench, model: &Model, session: &GpuSession) -> Outcome {
     let (expected, found) = (elements(&expected)?, elements(&found)?);
     let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
     let worst = expected.iter().zip(&found).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
-    eprintln!("resnet18 f16: off by {:.1e} of the largest output", worst / scale);
+    eprintln!("resnet18: off by {:.1e} of the largest output", worst / scale);
     if expected.len() != found.len() || worst / scale > 1e-2 || worst.is_nan() {
         return Err(format!("off by {} of {scale} on {}", worst, bench.stream.device()).into());
     }
