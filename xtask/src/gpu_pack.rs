@@ -2,16 +2,25 @@
 //! programs in `gpu-pack/`, with a script that runs them on a machine that has
 //! a GPU but no Rust.
 //!
+//! Kernels come with machine code for the GPUs of [`ARCHITECTURES`] where there is an
+//! assembler, so that the time of a first launch is not the driver's assembling;
+//! `RADDLE_CUBINS` names others, and empty none.
+//!
 //! The folder is ignored by git and stays below [`PACK_BYTES_MAX`]. Programs
 //! find their data below the repository, in whose root the script must lie.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use crate::ptx_check;
 use crate::workspace::{self, Program};
 use crate::{Error, Result};
 
 /// Largest size of the folder, so that it can be sent along with the tree.
 const PACK_BYTES_MAX: u64 = 64 << 20;
+
+/// GPUs that get machine code.
+const ARCHITECTURES: &str = "sm_90";
 
 /// Packages whose tests call rustc or cargo, which the machine with the GPU has
 /// not, or that have nothing to do with a GPU.
@@ -33,8 +42,11 @@ pub fn run(packages: &[&str]) -> Result {
         scope.push("--workspace");
     }
     scope.extend(packages.iter().flat_map(|package| ["--package", package]));
-    let tests = workspace::build(&[&["test", "--no-run"][..], &scope].concat())?.programs;
-    let programs = workspace::build(&[&["build", "--bins", "--examples"][..], &scope].concat())?;
+    let variables = machine_code();
+    let build =
+        |arguments: &[&str]| workspace::build_with(&[arguments, &scope].concat(), &variables);
+    let tests = build(&["test", "--no-run"])?.programs;
+    let programs = build(&["build", "--bins", "--examples"])?;
 
     let mut manifest =
         String::from("# kind\tname\tprogram\tfolder below the repository\targuments\n");
@@ -65,6 +77,22 @@ pub fn run(packages: &[&str]) -> Result {
         )));
     }
     Ok(())
+}
+
+/// What makes the build add machine code, unless the caller has said what to add.
+fn machine_code() -> Vec<(&'static str, OsString)> {
+    if std::env::var_os("RADDLE_CUBINS").is_some() {
+        return Vec::new();
+    }
+    match ptx_check::ptxas() {
+        Some(path) => {
+            vec![("RADDLE_CUBINS", ARCHITECTURES.into()), ("RADDLE_PTXAS", path.into())]
+        }
+        None => {
+            println!("gpu-pack: no ptxas, so the driver assembles all kernels");
+            Vec::new()
+        }
+    }
 }
 
 /// Whether a program is a test that needs neither compiler nor cargo.

@@ -99,7 +99,7 @@ fn images(package: Option<&str>) -> Result<Vec<Image>> {
 }
 
 /// The assembler: named by the user, or installed below `target/ptxas`.
-fn ptxas() -> Option<PathBuf> {
+pub fn ptxas() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("RADDLE_PTXAS") {
         return Some(path.into());
     }

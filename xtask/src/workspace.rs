@@ -4,6 +4,7 @@
 //! Everything is asked from cargo itself (`metadata`, `--message-format=json`),
 //! so stale files of earlier builds below `target/` are never looked at.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -130,7 +131,15 @@ pub struct Program {
 
 /// Runs a cargo build command (`build`, `test --no-run`, …) and reads what it made.
 pub fn build(arguments: &[&str]) -> Result<Built> {
-    let text = output(cargo().args(arguments).arg("--message-format=json-render-diagnostics"))?;
+    build_with(arguments, &[])
+}
+
+/// The same with some variables in cargo's environment.
+pub fn build_with(arguments: &[&str], variables: &[(&str, OsString)]) -> Result<Built> {
+    let mut cargo = cargo();
+    cargo.args(arguments).arg("--message-format=json-render-diagnostics");
+    cargo.envs(variables.iter().map(|(name, value)| (name, value)));
+    let text = output(&mut cargo)?;
     let mut built = Built::default();
     for line in text.lines().filter(|line| line.starts_with('{')) {
         let message: Value = serde_json::from_str(line)?;
