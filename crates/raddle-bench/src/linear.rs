@@ -53,7 +53,10 @@ pub fn products_f32(bench: &Bench) -> Outcome {
             let operands = || [a.as_slice(), b.as_slice()];
             let multiply =
                 || dense::product(&bench.stream, Class::F32, of, product, arithmetic, operands());
-            let time = bench.time(20, || Ok(drop(multiply()?)))?;
+            let time = bench.time(20, || {
+                multiply()?;
+                Ok(())
+            })?;
             let (out, _) = multiply()?;
             for i in 0..20usize {
                 let (row, column) = (i * 7_919 % m, i * 104_729 % n);
