@@ -221,6 +221,8 @@ pub enum Tile {
     C64P128,
     C64P256,
     C128P128,
+    C128P208,
+    C128P224,
     C128P256,
     /// 64 channels and 256 pixels, by blocks that walk over tiles and keep the weights.
     Walking,
@@ -231,8 +233,16 @@ pub enum Tile {
 
 impl Tile {
     /// All that are not for products alone.
-    pub const ALL: [Self; 6] =
-        [Self::C64P64, Self::C64P128, Self::C64P256, Self::C128P128, Self::C128P256, Self::Walking];
+    pub const ALL: [Self; 8] = [
+        Self::C64P64,
+        Self::C64P128,
+        Self::C64P256,
+        Self::C128P128,
+        Self::C128P208,
+        Self::C128P224,
+        Self::C128P256,
+        Self::Walking,
+    ];
 
     /// Channels and pixels.
     #[must_use]
@@ -242,6 +252,8 @@ impl Tile {
             Self::C64P128 => [64, 128],
             Self::C64P256 | Self::Walking => [64, 256],
             Self::C128P128 => [128, 128],
+            Self::C128P208 => [128, 208],
+            Self::C128P224 => [128, 224],
             Self::C128P256 => [128, 256],
             Self::Product => [gemm::TILE[1], gemm::TILE[0]],
         }
@@ -249,12 +261,15 @@ impl Tile {
 
     /// Positions that a tile of shifted pixels can have in shared memory.
     fn rows(self) -> usize {
-        use device::shifted::{tile_64x64, tile_64x128, tile_64x256, tile_128x128, tile_128x256};
+        use device::shifted::{tile_64x64, tile_64x128, tile_64x256};
+        use device::shifted::{tile_128x128, tile_128x208, tile_128x224, tile_128x256};
         match self {
             Self::C64P64 => tile_64x64::ROWS,
             Self::C64P128 => tile_64x128::ROWS,
             Self::C64P256 => tile_64x256::ROWS,
             Self::C128P128 => tile_128x128::ROWS,
+            Self::C128P208 => tile_128x208::ROWS,
+            Self::C128P224 => tile_128x224::ROWS,
             Self::C128P256 => tile_128x256::ROWS,
             Self::Walking => walking::tile_64x256::ROWS,
             Self::Product => 0,
@@ -265,7 +280,13 @@ impl Tile {
     fn residents(self) -> usize {
         match self {
             Self::C64P64 | Self::C64P128 => 2,
-            Self::C64P256 | Self::C128P128 | Self::C128P256 | Self::Walking | Self::Product => 1,
+            Self::C64P256
+            | Self::C128P128
+            | Self::C128P208
+            | Self::C128P224
+            | Self::C128P256
+            | Self::Walking
+            | Self::Product => 1,
         }
     }
 }
@@ -306,6 +327,7 @@ pub struct Convolution {
     outputs: usize,
     windows: [Option<Window>; 2],
     activation: Activation,
+    has_residual: bool,
     choice: Choice,
 }
 
@@ -340,7 +362,14 @@ impl Convolution {
         }
         let steps = windows.iter().flatten().map(Window::steps).sum();
         let choice = choose(pixels, weights.outputs, steps, multiprocessors);
-        Ok(Self { images, output, outputs: weights.outputs, windows, activation, choice })
+        let (outputs, has_residual) = (weights.outputs, false);
+        Ok(Self { images, output, outputs, windows, activation, has_residual, choice })
+    }
+
+    /// The same with a residual to add, or without: another kernel may be the fastest.
+    #[must_use]
+    pub fn with_residual(self, has_residual: bool) -> Self {
+        Self { has_residual, ..self }
     }
 
     /// The same with another kernel.
@@ -359,10 +388,11 @@ impl Convolution {
     /// equal names.
     #[must_use]
     pub fn key(&self) -> String {
-        let Self { images, output, outputs, windows, activation, choice: _ } = self;
+        let Self { images, output, outputs, windows, has_residual, activation, choice: _ } = self;
+        let residual = if *has_residual { " + residual" } else { "" };
         // Not all kernels have the functions that are more than bounds.
         let function = if activation.bounds().is_some() { "" } else { " function" };
-        format!("{images} {output:?} {outputs} {windows:?}{function}")
+        format!("{images} {output:?} {outputs} {windows:?}{residual}{function}")
     }
 
     /// The kernels that are worth a measurement on a device of so many multiprocessors.
@@ -390,6 +420,11 @@ impl Convolution {
         // Below that a cluster computes more zeros than pixels.
         let is_small = all_pixels < 2 * gemm::TILE[0] || self.outputs < gemm::TILE[1];
         if choice.tile == Tile::Product && is_small {
+            return false;
+        }
+        // Larger tiles than the smallest are for more pixels: here they could not fill the
+        // device even if four blocks shared each, and assembling a kernel takes long.
+        if choice.tile != Tile::C64P64 && 4 * tiles < multiprocessors {
             return false;
         }
         // Blocks that have one tile each need not walk.
@@ -430,7 +465,8 @@ impl Convolution {
     }
 
     /// Whether a kernel computes this convolution. Walking blocks have 64 channels, few taps,
-    /// no shortcut, and all of `k` to themselves.
+    /// no shortcut, and all of `k` to themselves; tiles of 224 pixels are for images whose
+    /// padding is computed.
     fn can_be(&self, choice: Choice) -> bool {
         let fits = !choice.is_shifted || self.can_be_shifted(choice.tile);
         let walks = match self.windows {
@@ -439,13 +475,14 @@ impl Convolution {
             }
             _ => false,
         };
-        match choice.tile {
-            Tile::Walking => fits && walks && choice.is_shifted && choice.split == 1,
+        fits && match choice.tile {
+            Tile::Walking => walks && choice.is_shifted && choice.split == 1,
+            Tile::C128P224 => choice.is_shifted,
             Tile::Product => {
                 let has_bounds = self.activation.bounds().is_some();
                 self.is_product() && has_bounds && !choice.is_shifted && choice.split == 1
             }
-            _ => fits,
+            _ => true,
         }
     }
 
@@ -572,7 +609,8 @@ pub struct Operands<'a, T: Half> {
 fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -> Choice {
     let plain = Choice { tile: Tile::C64P64, split: 1, is_shifted: false };
     let mut best = (f64::INFINITY, plain);
-    for tile in Tile::ALL.into_iter().filter(|&tile| tile != Tile::Walking) {
+    let is_gathered = |tile: &Tile| !matches!(tile, Tile::Walking | Tile::C128P224);
+    for tile in Tile::ALL.into_iter().filter(is_gathered) {
         for split in [1usize, 2, 4, 8] {
             if split > 1 && split > steps {
                 continue;
@@ -657,11 +695,14 @@ macro_rules! tiled {
                     (Tile::C64P128, false) => launch!(device, conv_64x128, tile_64x128),
                     (Tile::C64P256, false) => launch!(device, conv_64x256, tile_64x256),
                     (Tile::C128P128, false) => launch!(device, conv_128x128, tile_128x128),
+                    (Tile::C128P208, false) => launch!(device, conv_128x208, tile_128x208),
                     (Tile::C128P256, false) => launch!(device, conv_128x256, tile_128x256),
                     (Tile::C64P64, true) => launch!(shifted, shifted_64x64, tile_64x64),
                     (Tile::C64P128, true) => launch!(shifted, shifted_64x128, tile_64x128),
                     (Tile::C64P256, true) => launch!(shifted, shifted_64x256, tile_64x256),
                     (Tile::C128P128, true) => launch!(shifted, shifted_128x128, tile_128x128),
+                    (Tile::C128P208, true) => launch!(shifted, shifted_128x208, tile_128x208),
+                    (Tile::C128P224, _) => launch!(shifted, shifted_128x224, tile_128x224),
                     (Tile::C128P256, true) => launch!(shifted, shifted_128x256, tile_128x256),
                     (Tile::Walking, _) => launch!(walking, walking_64x256, tile_64x256),
                     (Tile::Product, _) => {

@@ -20,6 +20,7 @@
 //! each sums a part of `k`, and then adds up a part of the pixels in the order of the
 //! ranks, read from the others' shared memory. Results do not depend on timing.
 
+mod positions;
 mod result;
 pub mod shifted;
 pub mod stem;
@@ -34,7 +35,7 @@ use raddle::device::tma::bulk_copy_to_shared;
 use raddle::device::unroll::unroll;
 use raddle::prelude::*;
 
-use result::Tile;
+use result::{Ahead, FINISHED_TOGETHER, Tile};
 
 /// Elements of `k` in a step.
 pub const STEP: usize = 64;
@@ -178,15 +179,10 @@ impl Activation {
         }
     }
 
-    /// The function's values of eight numbers.
+    /// The values of eight numbers, for functions that are more than bounds.
     #[inline(always)]
-    #[must_use]
-    pub fn of_eight(self, mut x: [f32; 8]) -> [f32; 8] {
-        match self.bounds() {
-            Some([min, max]) => x.iter_mut().for_each(|x| *x = clamp(*x, min, max)),
-            None => x.iter_mut().for_each(|x| *x = Self::rare(self.code, self.a, self.b, *x)),
-        }
-        x
+    fn rare_of_eight(self, x: [f32; 8]) -> [f32; 8] {
+        x.map(|x| Self::rare(self.code, self.a, self.b, x))
     }
 }
 
@@ -301,6 +297,11 @@ tile! {
 tile! {
     /// Tiles of 128 channels and 128 pixels.
     conv_128x128, tile_128x128: 2 x 128, 4 stages
+}
+tile! {
+    /// Tiles of 128 channels and 208 pixels, which fill the multiprocessors of an H100
+    /// better where tiles are few.
+    conv_128x208, tile_128x208: 2 x 208, 5 stages
 }
 tile! {
     /// Tiles of 128 channels and 256 pixels.
@@ -418,25 +419,21 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
     allow_next_kernel();
     let group = thread_x() as usize / GROUP_THREADS;
     // SAFETY: each role does its part of the contract of the ring, written at `Job`.
-    unsafe {
+    let ahead = unsafe {
         if group == 0 {
-            job.produce::<GROUPS, R>();
+            job.produce::<GROUPS, R>(rank)
         } else {
-            job.consume::<GROUPS, R>(group - 1);
+            job.consume::<GROUPS, R>(group - 1, rank)
         }
-    }
+    };
     // Everybody's tile is staged.
     if split > 1 {
         cluster_barrier_unaligned();
     } else {
         barrier();
     }
-    let place = |at: usize| {
-        let pixel = job.first_pixel as usize + at;
-        (pixel < shape.pixels as usize).then_some(pixel)
-    };
     // SAFETY: the staged tiles stay until the barrier below.
-    unsafe { job.result.finish::<GROUPS, R>(rank, split, place) };
+    unsafe { job.result.finish::<GROUPS, R>(rank, split, ahead, |at| job.pixel(at)) };
     if split > 1 {
         // Only keeps the blocks: nobody reads what others wrote since.
         cluster_arrive_relaxed();
@@ -462,6 +459,24 @@ struct Job<'a, T, const STAGES: usize> {
 }
 
 impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
+    /// The output's pixel that one of the tile is.
+    #[inline(always)]
+    fn pixel(&self, at: usize) -> Option<usize> {
+        let pixel = self.first_pixel as usize + at;
+        (pixel < self.shape.pixels as usize).then_some(pixel)
+    }
+
+    /// What this thread needs when its sums are there. The kernel before has ended.
+    #[inline(always)]
+    unsafe fn ahead<const GROUPS: usize, const R: usize>(
+        &self,
+        rank: u32,
+    ) -> Ahead<FINISHED_TOGETHER> {
+        let split = self.shape.split.max(1);
+        // SAFETY: the caller's contract.
+        unsafe { self.result.ahead::<GROUPS, R>(rank, split, |at| self.pixel(at)) }
+    }
+
     #[inline(always)]
     fn stage<const GROUPS: usize, const R: usize>(&self, stage: usize) -> *mut u8 {
         self.ring.wrapping_add(stage * (GROUPS * WEIGHT_BYTES + 2 * R * STEP * 2))
@@ -517,7 +532,10 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// Fills stages as they become empty.
     #[inline(always)]
-    unsafe fn produce<const GROUPS: usize, const R: usize>(&self) {
+    unsafe fn produce<const GROUPS: usize, const R: usize>(
+        &self,
+        rank: u32,
+    ) -> Ahead<FINISHED_TOGETHER> {
         let [begin, end] = self.steps;
         let ahead = (end - begin).min(STAGES as u32);
         if thread_x() == 0 {
@@ -562,6 +580,8 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
             // The arrival is made when the copies have arrived; nobody waits here.
             copy_async_arrive(&self.full[stage]);
         }
+        // SAFETY: the kernel before has ended.
+        unsafe { self.ahead::<GROUPS, R>(rank) }
     }
 
     /// Reads where this thread's pixels of an input lie.
@@ -644,7 +664,18 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// Multiplies what the stages hold and stages the sums, `[pixel][channel]` in f32.
     #[inline(always)]
-    unsafe fn consume<const GROUPS: usize, const R: usize>(&self, group: usize) {
+    unsafe fn consume<const GROUPS: usize, const R: usize>(
+        &self,
+        group: usize,
+        rank: u32,
+    ) -> Ahead<FINISHED_TOGETHER> {
+        let bias = self.result.bias::<GROUPS>(group);
+        wait_for_previous_kernel();
+        let mut ahead = Ahead::nothing();
+        if result::holds_residuals(GROUPS, R) {
+            // SAFETY: the kernel before has ended.
+            ahead = unsafe { self.ahead::<GROUPS, R>(rank) };
+        }
         let mut acc = [0.0f32; R];
         let turns = self.steps[1] - self.steps[0];
         let is_first = (thread_x() as usize).is_multiple_of(GROUP_THREADS);
@@ -684,7 +715,12 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         // All have read their last stage: the ring is free.
         NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
         // SAFETY: the tile is this block's, and its threads come here together.
-        unsafe { self.result.stage::<GROUPS, R>(&mut acc, group, self.shape.split) };
-        wait_for_previous_kernel();
+        unsafe {
+            self.result.stage::<GROUPS, R>(&mut acc, bias, group, self.shape.split);
+            if !result::holds_residuals(GROUPS, R) {
+                ahead = self.ahead::<GROUPS, R>(rank);
+            }
+        }
+        ahead
     }
 }

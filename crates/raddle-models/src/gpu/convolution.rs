@@ -41,7 +41,9 @@ impl<'a, T: Half> Lowering<'a, T> {
     /// One launch for all terms of a sum.
     pub fn sum(&mut self, nodes: &[NodeId], sum: &Sum) -> Result<(Vec<usize>, Placed<T>)> {
         let node = self.graph_node(sum.terms[0]);
-        let terms = sum.terms.iter().map(|&id| self.term(id)).collect::<Result<Vec<_>>>()?;
+        let mut terms = sum.terms.iter().map(|&id| self.term(id)).collect::<Result<Vec<_>>>()?;
+        // The kernels that shift pixels want a shortcut's one tap behind the others.
+        terms.sort_by_key(|term| std::cmp::Reverse(term.window.filter[0] * term.window.filter[1]));
         let [first, rest @ ..] = &terms[..] else {
             return Err(refusal(self.graph, node, "it has no terms"));
         };
@@ -64,7 +66,8 @@ impl<'a, T: Half> Lowering<'a, T> {
         let windows = [Some(first.window), rest.first().map(|term| term.window)];
         let activation = sum.activation;
         let conv =
-            Convolution::new(&weights, windows, images, output, activation, multiprocessors)?;
+            Convolution::new(&weights, windows, images, output, activation, multiprocessors)?
+                .with_residual(residual.is_some());
         let operands = || Operands {
             input: first.input.elements.as_slice(),
             shortcut: rest.first().map(|term| term.input.elements.as_slice()),

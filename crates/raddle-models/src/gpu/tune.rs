@@ -208,7 +208,7 @@ mod tests {
         let weights = Weights::<f16>::pack(&stream, 128, filters, None, None).unwrap();
         let windows = [Some(window), None];
         let conv =
-            Convolution::new(&weights, windows, 1, [7; 2], Activation::IDENTITY, 132).unwrap();
+            Convolution::new(&weights, windows, 64, [7; 2], Activation::IDENTITY, 132).unwrap();
         let choices = Choices::default();
         choices.collect::<f16>(&device, conv);
         let wanted = lock(&choices.wanted).clone();

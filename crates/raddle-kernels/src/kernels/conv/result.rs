@@ -8,13 +8,14 @@
 //! the pixels in the order of the ranks.
 #![allow(clippy::needless_range_loop)] // indices that unrolling makes constants
 
+use raddle::device::hint::opaque;
 use raddle::device::matrix::stmatrix_x4_trans;
 use raddle::prelude::*;
 
 use super::{Activation, Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Shape, clamp};
 
 /// Pixels that a thread finishes at a time.
-const FINISHED_TOGETHER: usize = 4;
+pub const FINISHED_TOGETHER: usize = 4;
 /// Room between staged pixels, in numbers of f32 and of 16 bits, so that no bank is hit
 /// twice.
 const GAP: usize = 4;
@@ -42,6 +43,11 @@ pub struct Tile<'a, T> {
     pub row: u32,
 }
 
+/// Whether consumers of tiles of `2 * R` pixels have registers for residuals beside sums.
+pub const fn holds_residuals(groups: usize, registers: usize) -> bool {
+    groups == 1 || registers <= 112
+}
+
 impl<T: Half> Tile<'_, T> {
     /// Whether the activation has to wait until a tile is staged.
     #[inline(always)]
@@ -49,7 +55,18 @@ impl<T: Half> Tile<'_, T> {
         self.shape.has_residual != 0 || self.shape.activation.code > 1
     }
 
-    /// Stages what a consumer warpgroup has summed: 64 channels of `2 * R` pixels.
+    /// The bias of a consumer thread's channels, which it reads before it has sums: behind
+    /// them nothing would hide how long that takes.
+    #[inline(always)]
+    pub fn bias<const GROUPS: usize>(&self, group: usize) -> [f32; 2] {
+        let within = group * GROUP_CHANNELS + warp() as usize % 4 * 16 + lane() as usize / 4;
+        let bias = self.bias.wrapping_add(self.row as usize * GROUPS * GROUP_CHANNELS + within);
+        // SAFETY: the bias has all channels of all tiles.
+        unsafe { [bias.read(), bias.add(8).read()] }
+    }
+
+    /// Stages what a consumer warpgroup has summed: 64 channels of `2 * R` pixels. `bias` is
+    /// what [`bias`](Self::bias) gave.
     ///
     /// # Safety
     ///
@@ -58,13 +75,14 @@ impl<T: Half> Tile<'_, T> {
     pub unsafe fn stage<const GROUPS: usize, const R: usize>(
         &self,
         acc: &mut [f32; R],
+        bias: [f32; 2],
         group: usize,
         split: u32,
     ) {
         // SAFETY: the caller's contract.
         unsafe {
             if split == 1 {
-                self.stage_whole::<GROUPS, R>(acc, group);
+                self.stage_whole::<GROUPS, R>(acc, bias, group);
             } else {
                 self.stage_part::<GROUPS, R>(acc, group);
             }
@@ -77,13 +95,11 @@ impl<T: Half> Tile<'_, T> {
     unsafe fn stage_whole<const GROUPS: usize, const R: usize>(
         &self,
         acc: &mut [f32; R],
+        bias: [f32; 2],
         group: usize,
     ) {
         let (lane, warp) = (lane() as usize, warp() as usize % 4);
         let within = group * GROUP_CHANNELS + warp * 16;
-        let channel = self.row as usize * GROUPS * GROUP_CHANNELS + within + lane / 4;
-        // SAFETY: the bias has all channels of all tiles.
-        let bias = unsafe { [self.bias.add(channel).read(), self.bias.add(channel + 8).read()] };
         let activation = if self.is_late() { Activation::IDENTITY } else { self.shape.activation };
         // The functions that are more than bounds are late.
         let [min, max] = activation.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY]);
@@ -130,6 +146,23 @@ impl<T: Half> Tile<'_, T> {
         });
     }
 
+    /// What all threads of a block read ahead of their sums.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ahead_by`](Self::ahead_by).
+    #[inline(always)]
+    pub unsafe fn ahead<const GROUPS: usize, const R: usize>(
+        &self,
+        rank: u32,
+        split: u32,
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Ahead<FINISHED_TOGETHER> {
+        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R, [rank, split]);
+        // SAFETY: the caller's contract.
+        unsafe { self.ahead_by(&share, place) }
+    }
+
     /// Writes this block's share of the tile's pixels by all of its threads; `place` tells
     /// which pixel of the output one of the tile is, if any.
     ///
@@ -141,52 +174,99 @@ impl<T: Half> Tile<'_, T> {
         &self,
         rank: u32,
         split: u32,
+        ahead: Ahead<FINISHED_TOGETHER>,
         place: impl Fn(usize) -> Option<usize>,
     ) {
-        let threads = [thread_x() as usize, (GROUPS + 1) * GROUP_THREADS];
+        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R, [rank, split]);
         // SAFETY: the caller's contract.
-        unsafe { self.finish_by::<GROUPS, R, FINISHED_TOGETHER>(threads, [rank, split], place) }
+        unsafe { self.finish_by::<GROUPS, FINISHED_TOGETHER>(&share, ahead, place) }
     }
 
-    /// The same by some threads: this one's number among them, and how many they are. A
-    /// thread has the same eight channels of all its pixels, and finishes `TOGETHER` of them
-    /// at a time.
+    /// The residuals of a thread's first pixels, and the bias where the parts of a cluster
+    /// are added up.
+    ///
+    /// # Safety
+    ///
+    /// The residual is there: the kernel before has ended.
+    #[inline(always)]
+    pub unsafe fn ahead_by<const TOGETHER: usize>(
+        &self,
+        share: &Share,
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> Ahead<TOGETHER> {
+        let places = share.places::<T, TOGETHER>(self, share.first, place);
+        let mut bias = [0.0; 8];
+        if share.split > 1 {
+            // SAFETY: the bias has all channels of all tiles.
+            bias = unsafe { read_eight(self.bias.add(share.channel)) };
+        }
+        // SAFETY: the caller's contract.
+        Ahead { residuals: unsafe { self.residuals(&places) }, bias }
+    }
+
+    /// Writes a share of the tile's pixels by some threads, `TOGETHER` of each at a time.
     ///
     /// # Safety
     ///
     /// As for [`finish`](Self::finish).
     #[inline(always)]
-    pub unsafe fn finish_by<const GROUPS: usize, const R: usize, const TOGETHER: usize>(
+    pub unsafe fn finish_by<const GROUPS: usize, const TOGETHER: usize>(
         &self,
-        [thread, threads]: [usize; 2],
-        [rank, split]: [u32; 2],
+        share: &Share,
+        ahead: Ahead<TOGETHER>,
         place: impl Fn(usize) -> Option<usize>,
     ) {
-        let channels = GROUPS * GROUP_CHANNELS;
-        let (share, eighths) = (2 * R / split as usize, channels / 8);
-        let stride = threads / eighths;
-        let within = thread % eighths * 8;
-        let channel = self.row as usize * channels + within;
-        if channel >= self.shape.channels as usize {
+        if share.channel >= self.shape.channels as usize {
             return;
         }
-        let place = |at: usize| {
-            let pixel = if at < share { place(rank as usize * share + at) } else { None };
-            pixel.map(|pixel| pixel * self.shape.channels as usize + channel)
-        };
-        let mut first = thread / eighths;
-        while first < share {
-            let places = unrolled::<_, TOGETHER>(|i| place(first + i * stride));
-            // SAFETY: the places lie in the output; the caller's contract.
-            unsafe {
-                if split == 1 {
-                    self.finish_whole::<GROUPS, TOGETHER>(&places, [first, stride, within]);
-                } else {
-                    let first = first + rank as usize * share;
-                    self.finish_parts::<GROUPS, TOGETHER>(&places, [first, stride, within], split);
+        let activation = self.shape.activation;
+        // SAFETY: the caller's contract.
+        unsafe {
+            match activation.bounds() {
+                Some([min, max]) => {
+                    let of = |sums: [f32; 8]| unrolled(|k| clamp(sums[k], min, max));
+                    self.finish_with::<GROUPS, TOGETHER>(share, ahead, place, of);
+                }
+                // One pixel after the other: the code is long, and its calls take registers.
+                None => {
+                    let ahead = self.ahead_by::<1>(share, &place);
+                    let of = |sums| activation.rare_of_eight(sums);
+                    self.finish_with::<GROUPS, 1>(share, ahead, place, of);
                 }
             }
-            first += TOGETHER * stride;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn finish_with<const GROUPS: usize, const TOGETHER: usize>(
+        &self,
+        share: &Share,
+        ahead: Ahead<TOGETHER>,
+        place: impl Fn(usize) -> Option<usize>,
+        activation: impl Fn([f32; 8]) -> [f32; 8],
+    ) {
+        let Ahead { mut residuals, bias } = ahead;
+        let mut first = share.first;
+        while first < share.pixels {
+            let places = share.places::<T, TOGETHER>(self, first, &place);
+            let next = first + TOGETHER * share.stride;
+            // SAFETY: the places lie in the output; the caller's contract.
+            unsafe {
+                // Those of the next pixels are under way while these are written.
+                let mut following = residuals;
+                if next < share.pixels {
+                    following = self.residuals(&share.places::<T, TOGETHER>(self, next, &place));
+                }
+                if share.split == 1 {
+                    let given = (&residuals, &activation);
+                    self.finish_whole::<GROUPS, TOGETHER>(&places, given, share, first);
+                } else {
+                    let given = (&bias, &residuals, &activation);
+                    self.finish_parts::<GROUPS, TOGETHER>(&places, given, share, first);
+                }
+                residuals = following;
+            }
+            first = next;
         }
     }
 
@@ -194,84 +274,165 @@ impl<T: Half> Tile<'_, T> {
     unsafe fn finish_whole<const GROUPS: usize, const TOGETHER: usize>(
         &self,
         places: &[Option<usize>; TOGETHER],
-        [first, stride, within]: [usize; 3],
+        (residuals, activation): (&[U32x4; TOGETHER], &impl Fn([f32; 8]) -> [f32; 8]),
+        share: &Share,
+        first: usize,
     ) {
         let pitch = GROUPS * GROUP_CHANNELS + HALF_GAP;
-        let staged = self.staged.cast::<T>().wrapping_add(within);
+        let staged = self.staged.cast::<T>().wrapping_add(share.within);
         let is_late = self.is_late();
-        // SAFETY: the caller's contract.
-        let residuals = unsafe { self.residuals(places) };
-        for i in 0..TOGETHER {
-            let Some(place) = places[i] else { continue };
-            let staged = staged.wrapping_add((first + i * stride) * pitch).cast::<Eight<T>>();
+        unroll::<TOGETHER>(|i| {
+            let Some(place) = places[i] else { return };
+            let staged = staged.wrapping_add((first + i * share.stride) * pitch);
             // SAFETY: the tile is staged, and the output has the place.
             unsafe {
-                let mut result = staged.read();
+                let mut result = staged.cast::<Eight<T>>().read();
                 if is_late {
-                    let mut sums = [0.0; 8];
-                    for k in 0..8 {
-                        sums[k] = result.0[k].to_f32() + residuals[i].0[k].to_f32();
-                    }
-                    result = rounded(self.shape.activation.of_eight(sums));
+                    let residual = elements::<T>(residuals[i]);
+                    let sums = unrolled(|k| result.0[k].to_f32() + residual[k].to_f32());
+                    result = rounded(activation(sums));
                 }
                 self.out.add(place).cast::<Eight<T>>().write(result);
             }
-        }
+        });
     }
 
     #[inline(always)]
     unsafe fn finish_parts<const GROUPS: usize, const TOGETHER: usize>(
         &self,
         places: &[Option<usize>; TOGETHER],
-        [first, stride, within]: [usize; 3],
-        split: u32,
+        (bias, residuals, activation): (
+            &[f32; 8],
+            &[U32x4; TOGETHER],
+            &impl Fn([f32; 8]) -> [f32; 8],
+        ),
+        share: &Share,
+        first: usize,
     ) {
-        let channels = GROUPS * GROUP_CHANNELS;
-        let staged = self.staged.cast::<f32>().wrapping_add(within);
-        // SAFETY: the bias has all channels of all tiles; the caller's contract.
-        let (bias, residuals) = unsafe {
-            let channel = self.row as usize * channels + within;
-            (read_eight(self.bias.add(channel)), self.residuals(places))
-        };
+        let staged = self.staged.cast::<f32>().wrapping_add(share.within);
+        let first = first + share.rank as usize * share.pixels;
         for i in 0..TOGETHER {
             let Some(place) = places[i] else { continue };
-            let staged = staged.wrapping_add((first + i * stride) * (channels + GAP));
+            let at = (first + i * share.stride) * (GROUPS * GROUP_CHANNELS + GAP);
+            let staged = staged.wrapping_add(at);
             // SAFETY: the tiles of all blocks of the cluster are staged.
             let mut sums = unsafe {
-                match split {
-                    2 => add(&bias, &read_peers::<2>(staged)),
-                    4 => add(&bias, &read_peers::<4>(staged)),
-                    _ => add(&bias, &read_peers::<8>(staged)),
+                match share.split {
+                    2 => add(bias, &read_peers::<2>(staged)),
+                    4 => add(bias, &read_peers::<4>(staged)),
+                    _ => add(bias, &read_peers::<8>(staged)),
                 }
             };
+            let residual = elements::<T>(residuals[i]);
             for k in 0..8 {
-                sums[k] += residuals[i].0[k].to_f32();
+                sums[k] += residual[k].to_f32();
             }
-            let result = rounded(self.shape.activation.of_eight(sums));
+            let result = rounded(activation(sums));
             // SAFETY: the output has the place.
             unsafe { self.out.add(place).cast::<Eight<T>>().write(result) };
         }
     }
 
-    /// The residuals at some places, all under way before the first is used; zeros where
-    /// there are none.
+    /// The residuals at some places, all under way before the first is used, zeros if there are
+    /// none.
     #[inline(always)]
     unsafe fn residuals<const TOGETHER: usize>(
         &self,
         places: &[Option<usize>; TOGETHER],
-    ) -> [Eight<T>; TOGETHER] {
-        let mut residuals = [Eight([T::ZERO; 8]); TOGETHER];
-        if self.shape.has_residual != 0 {
-            for i in 0..TOGETHER {
-                if let Some(place) = places[i] {
-                    let residual = self.residual.wrapping_add(place).cast::<Eight<T>>();
-                    // SAFETY: the residual has the places of the output.
-                    residuals[i] = unsafe { residual.read() };
-                }
-            }
+    ) -> [U32x4; TOGETHER] {
+        if self.shape.has_residual == 0 {
+            return [U32x4::splat(0); TOGETHER];
         }
-        residuals
+        unrolled(|i| {
+            // Without a branch: where there is no place, nobody uses what is read.
+            let residual = self.residual.wrapping_add(places[i].unwrap_or(0));
+            // SAFETY: the residual has the places of the output, which is not empty.
+            unsafe { residual.cast::<U32x4>().read() }
+        })
     }
+}
+
+/// What a thread reads ahead of its sums.
+pub struct Ahead<const TOGETHER: usize> {
+    /// Those of its first pixels, two in each word: elements of 16 bits would each be held
+    /// in a register of 32.
+    residuals: [U32x4; TOGETHER],
+    /// Of its eight channels, if blocks share a tile.
+    bias: [f32; 8],
+}
+
+impl<const TOGETHER: usize> Ahead<TOGETHER> {
+    /// Nothing yet.
+    #[inline(always)]
+    pub fn nothing() -> Self {
+        Self { residuals: [U32x4::splat(0); TOGETHER], bias: [0.0; 8] }
+    }
+}
+
+/// The pixels of a tile that a thread finishes, eight channels of each: every `stride`th
+/// from `first` on among the block's.
+pub struct Share {
+    first: usize,
+    stride: usize,
+    /// Pixels of the block's share.
+    pixels: usize,
+    /// First of the eight channels, among the tile's and among all.
+    within: usize,
+    channel: usize,
+    /// Number of the block among those that share the tile, and how many they are.
+    rank: u32,
+    split: u32,
+}
+
+impl Share {
+    /// The share of this thread among `threads`, in a tile of `pixels` that blocks share.
+    #[inline(always)]
+    pub fn new<const GROUPS: usize>(
+        tile: &Tile<'_, impl Half>,
+        threads: usize,
+        pixels: usize,
+        [rank, split]: [u32; 2],
+    ) -> Self {
+        let (channels, thread) = (GROUPS * GROUP_CHANNELS, thread_x() as usize % threads);
+        let eighths = channels / 8;
+        let within = thread % eighths * 8;
+        Self {
+            first: thread / eighths,
+            stride: threads / eighths,
+            pixels: pixels / split as usize,
+            within,
+            channel: tile.row as usize * channels + within,
+            rank,
+            split,
+        }
+    }
+
+    /// Where the eight channels of some pixels lie in the output, for those that it has.
+    #[inline(always)]
+    fn places<T: Half, const TOGETHER: usize>(
+        &self,
+        tile: &Tile<'_, T>,
+        first: usize,
+        place: impl Fn(usize) -> Option<usize>,
+    ) -> [Option<usize>; TOGETHER] {
+        let channels = tile.shape.channels as usize;
+        unrolled::<_, TOGETHER>(|i| {
+            let at = first + i * self.stride;
+            let is_there = at < self.pixels && self.channel < channels;
+            let pixel = if is_there { place(self.rank as usize * self.pixels + at) } else { None };
+            pixel.map(|pixel| pixel * channels + self.channel)
+        })
+    }
+}
+
+/// The elements that four words hold.
+#[inline(always)]
+fn elements<T: Half>(words: U32x4) -> [T; 8] {
+    // Else the compiler would take words apart where they are read, and hold twice as many
+    // registers.
+    let words = opaque(words);
+    // SAFETY: a `Half` is a number of 16 bits, any of which are one.
+    unsafe { core::mem::transmute_copy(&words) }
 }
 
 #[inline(always)]

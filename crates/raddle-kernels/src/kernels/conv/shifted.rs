@@ -28,18 +28,12 @@ use raddle::device::mbarrier::Mbarrier;
 use raddle::device::tma::bulk_copy_to_shared;
 use raddle::prelude::*;
 
-use super::result::{self, Tile};
-use super::{Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Operands, STEP, Shape, WEIGHT_BYTES};
+use super::positions::{self, COPIERS, Positions};
+use super::result::{self, Ahead, FINISHED_TOGETHER, Tile};
+use super::{GROUP_CHANNELS, GROUP_THREADS, Half, Operands, STEP, Shape, WEIGHT_BYTES};
 
 /// Patches that are in shared memory at a time.
 const PATCHES: usize = 2;
-/// Threads that copy pixels.
-pub const COPIERS: usize = GROUP_THREADS - 32;
-/// Copies of a thread whose places are read together.
-const TOGETHER: usize = 4;
-/// A position without a pixel.
-pub const NOWHERE: u32 = u32::MAX;
-
 /// Declares the kernel of one tile shape: the module holds its numbers.
 macro_rules! tile {
     ($name:ident, $module:ident: $groups:literal x $positions:literal, $rows:literal rows, $stages:literal stages) => {
@@ -97,6 +91,8 @@ tile!(shifted_64x64, tile_64x64: 1 x 64, 192 rows, 7 stages);
 tile!(shifted_64x128, tile_64x128: 1 x 128, 256 rows, 5 stages);
 tile!(shifted_64x256, tile_64x256: 1 x 256, 384 rows, 8 stages);
 tile!(shifted_128x128, tile_128x128: 2 x 128, 256 rows, 6 stages);
+tile!(shifted_128x208, tile_128x208: 2 x 208, 328 rows, 8 stages);
+tile!(shifted_128x224, tile_128x224: 2 x 224, 344 rows, 8 stages);
 tile!(shifted_128x256, tile_128x256: 2 x 256, 384 rows, 6 stages);
 
 const fn ring_bytes(groups: usize, positions: usize, rows: usize, stages: usize) -> usize {
@@ -126,10 +122,12 @@ unsafe fn convolve<
     let mut empty = shared!([Mbarrier; STAGES]);
     let mut patch_full = shared!([Mbarrier; PATCHES]);
     let mut patch_empty = shared!([Mbarrier; PATCHES]);
+    let mut located = shared!([Mbarrier; 1]);
     let full = full.init_mbarriers(|_| 1);
     let empty = empty.init_mbarriers(|_| GROUPS as u32);
     let patch_full = patch_full.init_mbarriers(|_| COPIERS as u32);
     let patch_empty = patch_empty.init_mbarriers(|_| GROUPS as u32);
+    let located = located.init_mbarriers(|_| COPIERS as u32);
     // The first thread, which initialised them, also starts the copies that they count.
     fence_mbarrier_init();
     let (memory, _) = dynamic_shared::<u8>();
@@ -139,10 +137,7 @@ unsafe fn convolve<
     let (rank, tile) = (block_x() % split, block_x() / split);
     let channel_tiles = shape.channel_tiles.max(1);
     let (tile_row, tile_column) = (tile % channel_tiles, tile / channel_tiles);
-    let [first, second] = shape.inputs;
-    let steps = first.steps + second.steps;
-    let pitch = (first.size[1] + first.padding[1]) as u32;
-    let before = first.padding[0] as u32 * pitch + first.padding[1] as u32;
+    let steps = shape.inputs[0].steps + shape.inputs[1].steps;
     let job = Job {
         shape,
         operands,
@@ -158,42 +153,38 @@ unsafe fn convolve<
         empty,
         patch_full,
         patch_empty,
+        located: &located[0],
         ring,
         table,
         first_position: tile_column * (2 * R) as u32,
-        pitch,
-        before,
+        positions: Positions::new(shape),
         tile_row,
         steps: [steps * rank / split, steps * (rank + 1) / split],
     };
     allow_next_kernel();
     let (group, warp) = (thread_x() as usize / GROUP_THREADS, thread_x() / 32);
     // SAFETY: each role does its part of the contract written at `Job`.
-    unsafe {
+    let ahead = unsafe {
         if warp == 0 {
             if thread_x() == 0 {
                 job.copy_weights::<GROUPS, ROWS>();
             }
+            job.ahead::<GROUPS, R>(rank)
         } else if group == 0 {
             job.copy_patches::<R, ROWS>();
+            job.ahead::<GROUPS, R>(rank)
         } else {
-            job.consume::<GROUPS, R, ROWS>(group - 1);
+            job.consume::<GROUPS, R, ROWS>(group - 1, rank)
         }
-    }
-    wait_for_previous_kernel();
+    };
     // Everybody's tile is staged.
     if split > 1 {
         cluster_barrier_unaligned();
     } else {
         barrier();
     }
-    let place = |at: usize| {
-        // SAFETY: the table has the tile's positions.
-        let pixel = unsafe { job.table.add(job.before as usize + at).read() };
-        (pixel != NOWHERE).then_some(pixel as usize)
-    };
     // SAFETY: the staged tiles stay until the barrier below.
-    unsafe { job.result.finish::<GROUPS, R>(rank, split, place) };
+    unsafe { job.result.finish::<GROUPS, R>(rank, split, ahead, |at| job.pixel(at)) };
     if split > 1 {
         // Only keeps the blocks: nobody reads what others wrote since.
         cluster_arrive_relaxed();
@@ -212,15 +203,14 @@ struct Job<'a, T, const STAGES: usize> {
     empty: &'a [Mbarrier; STAGES],
     patch_full: &'a [Mbarrier; PATCHES],
     patch_empty: &'a [Mbarrier; PATCHES],
+    /// Where the copiers arrive when the table is written.
+    located: &'a Mbarrier,
     ring: *mut u8,
     /// The pixel of each position around the tile, then that of the shortcut's input for
     /// each position of the tile.
     table: *mut u32,
     first_position: u32,
-    /// Positions from a row to the next.
-    pitch: u32,
-    /// Positions around the tile that lie before it.
-    before: u32,
+    positions: Positions,
     tile_row: u32,
     /// First step and the one behind the last.
     steps: [u32; 2],
@@ -235,6 +225,26 @@ struct Slice {
 }
 
 impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
+    /// The output's pixel that a position of the tile is, once the table is written.
+    #[inline(always)]
+    fn pixel(&self, at: usize) -> Option<usize> {
+        // SAFETY: the table has the tile's positions.
+        unsafe { positions::pixel_in(self.table.add(self.positions.before as usize), at) }
+    }
+
+    /// What this thread needs when its sums are there.
+    #[inline(always)]
+    unsafe fn ahead<const GROUPS: usize, const R: usize>(
+        &self,
+        rank: u32,
+    ) -> Ahead<FINISHED_TOGETHER> {
+        self.located.suspend_parity(0);
+        wait_for_previous_kernel();
+        let split = self.shape.split.max(1);
+        // SAFETY: the kernel before has ended.
+        unsafe { self.result.ahead::<GROUPS, R>(rank, split, |at| self.pixel(at)) }
+    }
+
     #[inline(always)]
     fn patch<const ROWS: usize>(&self, number: u32) -> *mut u8 {
         self.ring.wrapping_add(number as usize % PATCHES * ROWS * STEP * 2)
@@ -293,27 +303,18 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
     /// Notes which pixel each position is.
     #[inline(always)]
     unsafe fn locate<const R: usize, const ROWS: usize>(&self) {
-        let [first, second] = self.shape.inputs;
-        let pitch = self.pitch.max(1);
-        let image_rows = ((first.size[0] + first.padding[0]) as u32).max(1);
-        let images = self.shape.pixels / self.shape.image_pixels.max(1);
+        let (positions, [_, second]) = (self.positions, self.shape.inputs);
         let copier = thread_x() as usize - 32;
-        for at in (copier..2 * R + 2 * self.before as usize).step_by(COPIERS) {
-            // Before the first position this wraps to images that there are not.
-            let position = (self.first_position + at as u32).wrapping_sub(self.before);
-            let (line, column) = (position / pitch, position % pitch);
-            let (image, row) = (line / image_rows, line % image_rows);
-            let row = row as i32 - first.padding[0];
-            let column = column as i32 - first.padding[1];
-            let is_there = image < images && row >= 0 && column >= 0;
-            let pixel = (image as i32 * first.size[0] + row) * first.size[1] + column;
+        for at in (copier..positions.around(2 * R)).step_by(COPIERS) {
+            let position = self.first_position + at as u32;
+            let spot = positions.spot(position.wrapping_sub(positions.before));
             // SAFETY: the table has room for the positions around a tile.
-            unsafe { self.table.add(at).write(if is_there { pixel as u32 } else { NOWHERE }) };
-            let within = (at as u32).wrapping_sub(self.before) as usize;
+            unsafe { self.table.add(at).write(positions.pixel(&spot)) };
+            let within = (at as u32).wrapping_sub(positions.before) as usize;
             if second.steps > 0 && within < 2 * R {
-                let line = image as i32 * second.size[0] + row * second.stride[0];
-                let pixel = line * second.size[1] + column * second.stride[1];
-                let pixel = if is_there { pixel as u32 } else { NOWHERE };
+                let line = spot.image * second.size[0] + spot.row * second.stride[0];
+                let pixel = line * second.size[1] + spot.column * second.stride[1];
+                let pixel = if spot.is_there { pixel as u32 } else { positions::NOWHERE };
                 // SAFETY: and for the shortcut's of the tile.
                 unsafe { self.table.add(ROWS + within).write(pixel) };
             }
@@ -325,6 +326,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
     unsafe fn copy_patches<const R: usize, const ROWS: usize>(&self) {
         // SAFETY: nobody uses the table before the barrier.
         unsafe { self.locate::<R, ROWS>() };
+        let _ = self.located.arrive();
         NamedBarrier::<1>.sync(COPIERS as u32);
         wait_for_previous_kernel();
         let [begin, end] = self.steps;
@@ -351,42 +353,27 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         let [first_source, second_source] = self.operands.inputs;
         let (rows, table, source, channels) = match slice.is_shortcut {
             true => (2 * R, self.table.wrapping_add(ROWS), second_source, second.channels),
-            false => (2 * R + 2 * self.before as usize, self.table, first_source, first.channels),
+            false => (self.positions.around(2 * R), self.table, first_source, first.channels),
         };
-        let copier = thread_x() as usize - 32;
-        let (lane, first_row) = (copier % 8, copier / 8);
-        let source = source.wrapping_add(slice.slice as usize * STEP + lane * 8);
+        let source = source.wrapping_add(slice.slice as usize * STEP);
         let patch = self.patch::<ROWS>(number);
-        const STRIDE: usize = COPIERS / 8;
-        let mut row = first_row;
-        while row < rows {
-            let mut pixels = [NOWHERE; TOGETHER];
-            for (i, pixel) in pixels.iter_mut().enumerate() {
-                let row = row + i * STRIDE;
-                if row < rows {
-                    // SAFETY: the table has the rows.
-                    *pixel = unsafe { table.add(row).read() };
-                }
-            }
-            for (i, &pixel) in pixels.iter().enumerate() {
-                let row = row + i * STRIDE;
-                let is_there = pixel != NOWHERE;
-                let element = if is_there { pixel as usize * channels as usize } else { 0 };
-                let target = patch.wrapping_add(row * 128 + (lane ^ (row % 8)) * 16);
-                if row < rows {
-                    let source = source.wrapping_add(element).cast::<Eight<T>>();
-                    let bytes = if is_there { 16 } else { 0 };
-                    // SAFETY: the pixel lies in the images, or nothing is read.
-                    unsafe { copy_async_or_zero(target.cast::<Eight<T>>(), source, bytes) };
-                }
-            }
-            row += TOGETHER * STRIDE;
-        }
+        // SAFETY: the caller's contract.
+        unsafe { positions::copy_rows(table, rows, source, channels, patch) };
     }
 
     /// Multiplies and stages the sums.
     #[inline(always)]
-    unsafe fn consume<const GROUPS: usize, const R: usize, const ROWS: usize>(&self, group: usize) {
+    unsafe fn consume<const GROUPS: usize, const R: usize, const ROWS: usize>(
+        &self,
+        group: usize,
+        rank: u32,
+    ) -> Ahead<FINISHED_TOGETHER> {
+        let bias = self.result.bias::<GROUPS>(group);
+        let mut ahead = Ahead::nothing();
+        if result::holds_residuals(GROUPS, R) {
+            // SAFETY: the caller's contract.
+            ahead = unsafe { self.ahead::<GROUPS, R>(rank) };
+        }
         let mut acc = [0.0f32; R];
         let [begin, end] = self.steps;
         let width = self.shape.inputs[0].filter_width;
@@ -394,7 +381,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         let mut slice = self.slice(begin);
         let (mut number, mut is_new, mut ends_patch) = (0, true, false);
         let mut column = slice.tap % width.max(1);
-        let mut shift = slice.tap / width.max(1) * self.pitch + column;
+        let mut shift = slice.tap / width.max(1) * self.positions.pitch + column;
         let layout = SharedLayout::dense(Swizzle::Span128);
         // SAFETY: the warpgroup's threads run this together; what is read is full.
         unsafe {
@@ -435,7 +422,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
                 self.advance(&mut slice);
                 (column, shift) = (column + 1, shift + 1);
                 if column == width {
-                    (column, shift) = (0, shift + self.pitch - width);
+                    (column, shift) = (0, shift + self.positions.pitch - width);
                 }
                 ends_patch = slice.slice != before.slice || slice.is_shortcut != before.is_shortcut;
                 is_new = ends_patch;
@@ -449,7 +436,13 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         // All have read their last: the memory is free.
         NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
         // SAFETY: the tile is this block's, and its threads come here together.
-        unsafe { self.result.stage::<GROUPS, R>(&mut acc, group, self.shape.split) };
+        unsafe {
+            self.result.stage::<GROUPS, R>(&mut acc, bias, group, self.shape.split);
+            if !result::holds_residuals(GROUPS, R) {
+                ahead = self.ahead::<GROUPS, R>(rank);
+            }
+        }
+        ahead
     }
 }
 

@@ -9,17 +9,17 @@
 //! written.
 
 use raddle::device::matrix::{
-    KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, wgmma, wgmma_commit, wgmma_fence,
-    wgmma_wait,
+    KMajor, MatrixDescriptor, Operand, SharedLayout, Swizzle, registers_decrease,
+    registers_increase, wgmma, wgmma_commit, wgmma_fence, wgmma_wait,
 };
 use raddle::device::mbarrier::Mbarrier;
 use raddle::device::tma::bulk_copy_to_shared;
 use raddle::device::unroll::unroll;
 use raddle::prelude::*;
 
-use super::result::{self, Tile};
-use super::shifted::{COPIERS, NOWHERE};
-use super::{Eight, GROUP_THREADS, Half, Operands, STEP, Shape, WEIGHT_BYTES};
+use super::positions::{self, COPIERS, Positions};
+use super::result::{self, Share, Tile};
+use super::{GROUP_CHANNELS, GROUP_THREADS, Half, Operands, STEP, Shape, WEIGHT_BYTES};
 use tile_64x256::{POSITIONS, ROWS, THREADS};
 
 /// The numbers of the kernel.
@@ -42,13 +42,11 @@ pub const TAPS_MAX: usize = 9;
 const R: usize = POSITIONS / 2;
 /// Tiles that are in shared memory at a time: one is summed, one written, one copied.
 const SLOTS: usize = 3;
-/// Pixels that a thread finishes at a time, so that few waits for the residual follow each
-/// other: sums hold no registers by then.
-const FINISHED_TOGETHER: usize = 8;
+/// Pixels of a thread: all of them at a time, since the residuals are read while the
+/// products run.
+const FINISHED_TOGETHER: usize = POSITIONS * GROUP_CHANNELS / 8 / GROUP_THREADS;
 /// Bytes of a tile with what is around it.
 const SLOT_BYTES: usize = ROWS * STEP * 2;
-/// Copies of a thread whose places are read together.
-const TOGETHER: usize = 4;
 
 const _: () = assert!(result::staged_bytes_whole(1, POSITIONS) <= SLOT_BYTES);
 
@@ -62,6 +60,8 @@ const _: () = assert!(result::staged_bytes_whole(1, POSITIONS) <= SLOT_BYTES);
 /// of [`tile_64x256`], and a multiple of `channel_tiles` blocks.
 #[kernel(block = THREADS, min_blocks = 1, arch = 90, instances(f16, bf16))]
 #[allow(clippy::too_many_arguments)]
+// Products in a function that is called would wait for each other.
+#[inline(always)]
 pub unsafe fn walking_64x256<T: Half>(
     shape: Shape,
     input: *const T,
@@ -86,10 +86,7 @@ pub unsafe fn walking_64x256<T: Half>(
     let memory = memory.wrapping_add(memory.align_offset(1024));
     let slots = memory.wrapping_add(TAPS_MAX * WEIGHT_BYTES);
     let channel_tiles = shape.channel_tiles.max(1);
-    let [first, _] = shape.inputs;
-    let pitch = (first.size[1] + first.padding[1]) as u32;
-    let image_rows = ((first.size[0] + first.padding[0]) as u32).max(1);
-    let images = shape.pixels / shape.image_pixels.max(1);
+    let ([first, _], positions) = (shape.inputs, Positions::new(&shape));
     let job = Job {
         shape: &shape,
         operands: Operands { inputs: [input, shortcut], weights, bias, residual, out },
@@ -101,28 +98,27 @@ pub unsafe fn walking_64x256<T: Half>(
         slots,
         tables: slots.wrapping_add(SLOTS * SLOT_BYTES).cast::<u32>(),
         filter: [first.filter_height, first.filter_width],
-        size: first.size,
-        padding: first.padding,
-        pitch,
-        image_rows,
-        images,
-        before: first.padding[0] as u32 * pitch + first.padding[1] as u32,
+        positions,
         tile_row: block_x() % channel_tiles,
         first_tile: block_x() / channel_tiles,
         walkers: (grid_dim_x() / channel_tiles).max(1),
-        tiles: (images * image_rows * pitch).div_ceil(POSITIONS as u32),
+        tiles: positions.count().div_ceil(POSITIONS as u32),
     };
     allow_next_kernel();
     let (group, warp) = (thread_x() as usize / GROUP_THREADS, thread_x() / 32);
     // SAFETY: each role does its part of the contract written at `Job`.
     unsafe {
-        if warp == 0 {
-            if thread_x() == 0 {
-                job.copy_weights();
+        if group == 0 {
+            // The three warpgroups ask for 40 + 2 * 232 registers of the 3 * 168 that the
+            // block begins with.
+            registers_decrease::<40>();
+            match warp {
+                0 if thread_x() == 0 => job.copy_weights(),
+                0 => {}
+                _ => job.copy_tiles(),
             }
-        } else if group == 0 {
-            job.copy_tiles();
         } else {
+            registers_increase::<232>();
             job.consume(group - 1);
         }
     }
@@ -144,17 +140,7 @@ struct Job<'a, T> {
     tables: *mut u32,
     /// Rows and columns of the filter.
     filter: [u32; 2],
-    /// Rows and columns of an image.
-    size: [i32; 2],
-    /// Zeros before rows and columns.
-    padding: [i32; 2],
-    /// Positions from a row to the next.
-    pitch: u32,
-    /// Rows of an image with the zeros before it.
-    image_rows: u32,
-    images: u32,
-    /// Positions around a tile that lie before it.
-    before: u32,
+    positions: Positions,
     tile_row: u32,
     /// This block's first tile, and how many further each next one is.
     first_tile: u32,
@@ -182,17 +168,18 @@ impl<T: Half> Job<'_, T> {
     #[inline(always)]
     unsafe fn copy_tiles(&self) {
         let copier = thread_x() as usize - 32;
-        let rows = POSITIONS + 2 * self.before as usize;
+        let (positions, [source, _]) = (self.positions, self.operands.inputs);
+        let rows = positions.around(POSITIONS);
         let (mut number, mut tile) = (0, self.first_tile);
         while tile < self.tiles {
             let slot = self.slot(number);
             let table = self.tables.wrapping_add(slot * ROWS);
             self.empty[slot].suspend_parity((number / SLOTS as u32 + 1) % 2);
             for at in (copier..rows).step_by(COPIERS) {
-                // Before the first position this wraps to images that there are not.
-                let position = (tile * POSITIONS as u32 + at as u32).wrapping_sub(self.before);
+                let position = tile * POSITIONS as u32 + at as u32;
+                let spot = positions.spot(position.wrapping_sub(positions.before));
                 // SAFETY: the table has room for the positions around a tile.
-                unsafe { table.add(at).write(self.pixel(position)) };
+                unsafe { table.add(at).write(positions.pixel(&spot)) };
             }
             NamedBarrier::<1>.sync(COPIERS as u32);
             if copier == 0 {
@@ -200,56 +187,11 @@ impl<T: Half> Job<'_, T> {
                 let _ = self.full[slot].arrive();
             }
             wait_for_previous_kernel();
+            let patch = self.slots.wrapping_add(slot * SLOT_BYTES);
             // SAFETY: the slot is empty, and the table has its rows.
-            unsafe { self.copy_tile(slot, table, rows) };
+            unsafe { positions::copy_rows(table, rows, source, STEP as u32, patch) };
             copy_async_arrive(&self.full[slot]);
             (number, tile) = (number + 1, tile + self.walkers);
-        }
-    }
-
-    /// The pixel of a position.
-    #[inline(always)]
-    fn pixel(&self, position: u32) -> u32 {
-        let (line, column) = (position / self.pitch.max(1), position % self.pitch.max(1));
-        let (image, row) = (line / self.image_rows, line % self.image_rows);
-        let row = row as i32 - self.padding[0];
-        let column = column as i32 - self.padding[1];
-        let is_there = image < self.images && row >= 0 && column >= 0;
-        let pixel = (image as i32 * self.size[0] + row) * self.size[1] + column;
-        if is_there { pixel as u32 } else { NOWHERE }
-    }
-
-    #[inline(always)]
-    unsafe fn copy_tile(&self, slot: usize, table: *const u32, rows: usize) {
-        let copier = thread_x() as usize - 32;
-        let (lane, first_row) = (copier % 8, copier / 8);
-        let [source, _] = self.operands.inputs;
-        let source = source.wrapping_add(lane * 8);
-        let patch = self.slots.wrapping_add(slot * SLOT_BYTES);
-        const STRIDE: usize = COPIERS / 8;
-        let mut row = first_row;
-        while row < rows {
-            let mut pixels = [NOWHERE; TOGETHER];
-            for (i, pixel) in pixels.iter_mut().enumerate() {
-                let row = row + i * STRIDE;
-                if row < rows {
-                    // SAFETY: the table has the rows.
-                    *pixel = unsafe { table.add(row).read() };
-                }
-            }
-            for (i, &pixel) in pixels.iter().enumerate() {
-                let row = row + i * STRIDE;
-                let is_there = pixel != NOWHERE;
-                let element = if is_there { pixel as usize * STEP } else { 0 };
-                let target = patch.wrapping_add(row * 128 + (lane ^ (row % 8)) * 16);
-                if row < rows {
-                    let source = source.wrapping_add(element).cast::<Eight<T>>();
-                    let bytes = if is_there { 16 } else { 0 };
-                    // SAFETY: the pixel lies in the images, or nothing is read.
-                    unsafe { copy_async_or_zero(target.cast::<Eight<T>>(), source, bytes) };
-                }
-            }
-            row += TOGETHER * STRIDE;
         }
     }
 
@@ -265,7 +207,17 @@ impl<T: Half> Job<'_, T> {
     /// Sums and writes every second tile.
     #[inline(always)]
     unsafe fn consume(&self, group: usize) {
-        let thread = thread_x() as usize % GROUP_THREADS;
+        let is_first = (thread_x() as usize).is_multiple_of(GROUP_THREADS);
+        let mut result = Tile {
+            shape: self.shape,
+            bias: self.operands.bias,
+            residual: self.operands.residual,
+            out: self.operands.out,
+            staged: self.slots,
+            row: self.tile_row,
+        };
+        let bias = result.bias::<1>(0);
+        let share = Share::new::<1>(&result, GROUP_THREADS, POSITIONS, [0, 1]);
         self.weighed.suspend_parity(0);
         wait_for_previous_kernel();
         let mut number = group as u32;
@@ -275,42 +227,33 @@ impl<T: Half> Job<'_, T> {
             self.full[slot].suspend_parity(number / SLOTS as u32 % 2);
             // Copies write by another path than the tensor cores read.
             fence_proxy_async_shared();
+            result.staged = self.slots.wrapping_add(slot * SLOT_BYTES);
+            let table = self.tables.wrapping_add(slot * ROWS + self.positions.before as usize);
+            // SAFETY: the table has the tile's positions.
+            let place = |at: usize| unsafe { positions::pixel_in(table, at) };
+            // SAFETY: the kernel before has ended.
+            let ahead = unsafe { result.ahead_by::<FINISHED_TOGETHER>(&share, place) };
             if number > 0 {
                 self.turns[group].suspend_parity((number - 1) / 2 % 2);
             }
-            let memory = self.slots.wrapping_add(slot * SLOT_BYTES);
             // Anew for each tile: else its registers would be held while the result is
             // written.
             let mut acc = [0.0f32; R];
             // SAFETY: the warpgroup's threads run this together; the slot is full.
             unsafe {
-                self.start(&mut acc, memory);
-                if thread == 0 {
+                self.start(&mut acc, result.staged);
+                if is_first {
                     let _ = self.turns[1 - group].arrive();
                 }
                 wgmma_wait::<0, _>(&mut acc);
             }
             // All have read the tile: its memory is free.
             Self::meet(group);
-            let result = Tile {
-                shape: self.shape,
-                bias: self.operands.bias,
-                residual: self.operands.residual,
-                out: self.operands.out,
-                staged: memory,
-                row: self.tile_row,
-            };
-            let table = self.tables.wrapping_add(slot * ROWS + self.before as usize);
-            let place = |at: usize| {
-                // SAFETY: the table has the tile's positions.
-                let pixel = unsafe { table.add(at).read() };
-                (pixel != NOWHERE).then_some(pixel as usize)
-            };
             // SAFETY: the tile is this warpgroup's, whose threads come here together.
             unsafe {
-                result.stage::<1, R>(&mut acc, 0, 1);
+                result.stage::<1, R>(&mut acc, bias, 0, 1);
                 Self::meet(group);
-                result.finish_by::<1, R, FINISHED_TOGETHER>([thread, GROUP_THREADS], [0, 1], place);
+                result.finish_by::<1, FINISHED_TOGETHER>(&share, ahead, place);
             }
             let _ = self.empty[slot].arrive();
             (number, tile) = (number + 2, tile + 2 * self.walkers);
@@ -327,7 +270,7 @@ impl<T: Half> Job<'_, T> {
             wgmma_fence(acc);
             for row in 0..self.filter[0] {
                 for column in 0..self.filter[1] {
-                    let shift = (row * self.pitch + column) as usize * 128;
+                    let shift = (row * self.positions.pitch + column) as usize * 128;
                     let left = Operand::<T, KMajor>::new(MatrixDescriptor::new(weights, layout));
                     let right = MatrixDescriptor::new(pixels.wrapping_add(shift), layout);
                     let right = Operand::<T, KMajor>::new(right);
