@@ -3,6 +3,7 @@
 
 pub mod conv;
 pub mod gemm;
+pub mod head;
 pub mod image;
 pub mod movement;
 pub mod pointwise;

@@ -86,6 +86,11 @@ impl Builder {
 
 /// A stem with pooling, three blocks, a mean and a product, for images of 20x24.
 fn network() -> Graph {
+    classifier(10)
+}
+
+/// The same with so many outputs.
+fn classifier(outputs: usize) -> Graph {
     let (mut b, x) = Builder::new(&[3, 20, 24]);
     let x = b.conv(x, [16, 3, 7], 2);
     let x = b.node("Relu", &[x], &[]);
@@ -100,7 +105,7 @@ fn network() -> Graph {
     let x = b.block(x, [32, 32], 1);
     let x = b.node("GlobalAveragePool", &[x], &[]);
     let x = b.node("Flatten", &[x], &[]);
-    let (weights, bias) = (b.weights(&[10, 32]), b.weights(&[10]));
+    let (weights, bias) = (b.weights(&[outputs, 32]), b.weights(&[outputs]));
     let x = b.node("Gemm", &[x, weights, bias], &[("transB", Attribute::Int(1))]);
     b.finish(x)
 }
@@ -185,6 +190,18 @@ fn additions_functions_and_shortcuts_have_no_launches_of_their_own() {
     assert_eq!(kernels, expected, "{report:#?}");
     let flops: f64 = report.iter().map(|step| step.flops).sum();
     assert!(flops > 0.0);
+}
+
+#[test]
+fn few_images_are_classified_by_one_launch() {
+    let graph = classifier(16);
+    let session = GpuSession::new(&graph, &Device::cpu(), Precision::F16).unwrap();
+    let last = |images: usize| {
+        let report = session.prepare(&[vec![images, 3, 20, 24]]).unwrap();
+        report.last().unwrap().kernel.split(' ').next().unwrap().to_owned()
+    };
+    assert_eq!((last(2).as_str(), last(3).as_str()), ("head", "to_channels_first"));
+    check(graph, &[1, 2, 3]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod conv;
 mod dense;
+mod head;
 mod image;
 mod reference;
 mod stem;

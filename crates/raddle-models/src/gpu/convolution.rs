@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use raddle_kernels::conv::{self, Convolution, Filters, Operands, Stem, StemWeights};
+use raddle_kernels::head::{self, HeadWeights};
 use raddle_tensor::graph::{Node, NodeId, ValueId};
 use raddle_tensor::ops::window::Window;
 use raddle_tensor::{OpContext, Tensor};
@@ -35,6 +36,15 @@ struct Conv<'a> {
     bias: Option<&'a [f32]>,
     /// Rows and columns of the output.
     output: [usize; 2],
+}
+
+/// A product with constant weights as the graph has it.
+struct Product<'a> {
+    /// `[outputs, depth]`.
+    weights: Cow<'a, [f32]>,
+    bias: Option<Cow<'a, [f32]>>,
+    outputs: usize,
+    depth: usize,
 }
 
 impl<'a, T: Half> Lowering<'a, T> {
@@ -156,6 +166,54 @@ impl<'a, T: Half> Lowering<'a, T> {
         Ok(Some((shape.to_vec(), Placed::Image(image))))
     }
 
+    /// The mean over pixels and the product behind it: one launch for few images, else one
+    /// for each part.
+    pub fn head(&mut self, step: &Step, sum: &Sum) -> Result<(Vec<usize>, Placed<T>)> {
+        if let Some(value) = self.head_at_once(step, sum)? {
+            return Ok(value);
+        }
+        let [before @ .., product] = &step.nodes[..] else {
+            return Err(refusal(self.graph, self.graph_node(sum.terms[0]), "it has no nodes"));
+        };
+        for &id in before {
+            let value = self.node(id)?;
+            if let Some(output) = self.graph_node(id).outputs.first().copied().flatten() {
+                self.values.insert(output, value);
+            }
+        }
+        self.sum(&[*product], sum)
+    }
+
+    fn head_at_once(&mut self, step: &Step, sum: &Sum) -> Result<Option<(Vec<usize>, Placed<T>)>> {
+        let (id, node) = (sum.terms[0], self.graph_node(sum.terms[0]));
+        let [first, ..] = &step.nodes[..] else { return Ok(None) };
+        let mean = self.graph_node(*first);
+        let input = self.operand(mean, 0)?;
+        let image = self.image(mean, input)?;
+        let ([images, channels, ..], pitch) = (image.shape, image.pitch);
+        let (weights, bias) = self.weights_of(node)?;
+        let Product { weights, bias, outputs, depth } = self.product(node, weights, bias)?;
+        let is_possible = HeadWeights::<T>::is_possible(outputs, pitch) && depth == channels;
+        if !is_possible || !head::is_worth_it(images) {
+            return Ok(None);
+        }
+        let setup = self.setup;
+        let pack =
+            || Ok(HeadWeights::pack(setup, [outputs, depth, pitch], &weights, bias.as_deref())?);
+        let packed = self.weights.head(id, pack)?;
+        let numbers = [images, image.pixels()];
+        let elements =
+            head::head(self.stream, numbers, &packed, image.elements.as_slice(), sum.activation)?;
+        self.report.push(StepReport {
+            nodes: self.names(&step.nodes),
+            kernel: format!("head [{images}, {outputs}]"),
+            flops: 2.0 * (images * outputs * depth) as f64,
+            seconds: None,
+        });
+        self.made.push(Some(elements));
+        Ok(Some((vec![images, outputs], Placed::Made(self.made.len() - 1))))
+    }
+
     fn graph_node(&self, id: NodeId) -> &'a Node {
         &self.graph.nodes[id.0 as usize]
     }
@@ -247,6 +305,24 @@ impl<'a, T: Half> Lowering<'a, T> {
         weights: &'a Tensor,
         bias: Option<&'a Tensor>,
     ) -> Result<Term<'a, T>> {
+        let Product { weights, bias, outputs, depth } = self.product(node, weights, bias)?;
+        let input = self.operand(node, 0)?;
+        let input = self.image(node, input)?;
+        if input.pixels() != 1 || input.shape[1] != depth {
+            let why = format!("its operand has shape {:?}, its weights {depth} rows", input.shape);
+            return Err(refusal(self.graph, node, why));
+        }
+        let window = conv::Window::point(input.pitch);
+        Ok(Term { input, window, weights, channels: depth, outputs, bias, output: [1, 1] })
+    }
+
+    /// The numbers of a product with constant weights.
+    fn product(
+        &self,
+        node: &'a Node,
+        weights: &'a Tensor,
+        bias: Option<&'a Tensor>,
+    ) -> Result<Product<'a>> {
         let at_node = |error| self.graph.at(node, error);
         let ctx = OpContext::of_attributes(node);
         let alpha = ctx.float("alpha", 1.0).map_err(at_node)?;
@@ -255,7 +331,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         let elements = weights.elements::<f32>().map_err(at_node)?;
         let [rows, columns] = [weights.shape()[0], weights.shape()[1]];
         let (outputs, depth) = if is_transposed { (rows, columns) } else { (columns, rows) };
-        let scaled: Cow<'a, [f32]> = match (is_transposed, alpha == 1.0) {
+        let weights: Cow<'a, [f32]> = match (is_transposed, alpha == 1.0) {
             (true, true) => Cow::Borrowed(elements),
             (true, false) => elements.iter().map(|x| alpha * x).collect(),
             (false, _) => (0..outputs * depth)
@@ -274,14 +350,7 @@ impl<'a, T: Half> Lowering<'a, T> {
                 Some((0..outputs).map(|output| beta * at(output)).collect())
             }
         };
-        let input = self.operand(node, 0)?;
-        let input = self.image(node, input)?;
-        if input.pixels() != 1 || input.shape[1] != depth {
-            let why = format!("its operand has shape {:?}, its weights {depth} rows", input.shape);
-            return Err(refusal(self.graph, node, why));
-        }
-        let window = conv::Window::point(input.pitch);
-        Ok(Term { input, window, weights: scaled, channels: depth, outputs, bias, output: [1, 1] })
+        Ok(Product { weights, bias, outputs, depth })
     }
 }
 

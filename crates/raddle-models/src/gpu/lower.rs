@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use raddle::{Buffer, Device, Stream};
 use raddle_kernels::conv;
+use raddle_kernels::head::HeadWeights;
 use raddle_kernels::image::{self, Pool, PoolOf};
 use raddle_tensor::graph::{Graph, Node, NodeId, ValueId};
 use raddle_tensor::ops::window::Window;
@@ -22,6 +23,8 @@ pub struct Weights<T: Half> {
     packed: Mutex<HashMap<Packed, Arc<conv::Weights<T>>>>,
     /// Those of first layers, by the convolution's node.
     stems: Mutex<HashMap<NodeId, Arc<conv::StemWeights<T>>>>,
+    /// Those of classifiers' ends, by the product's node.
+    heads: Mutex<HashMap<NodeId, Arc<HeadWeights<T>>>>,
     /// Kernels that were measured.
     pub(super) choices: Choices,
 }
@@ -31,8 +34,8 @@ type Packed = (NodeId, Vec<(usize, [usize; 2])>);
 
 impl<T: Half> Default for Weights<T> {
     fn default() -> Self {
-        let (packed, stems) = (Mutex::default(), Mutex::default());
-        Self { packed, stems, choices: Choices::default() }
+        let (packed, stems, heads) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { packed, stems, heads, choices: Choices::default() }
     }
 }
 
@@ -66,6 +69,21 @@ impl<T: Half> Weights<T> {
         stems.insert(key, weights.clone());
         Ok(weights)
     }
+
+    /// The packed weights of a classifier's end.
+    pub fn head(
+        &self,
+        key: NodeId,
+        pack: impl FnOnce() -> Result<HeadWeights<T>>,
+    ) -> Result<Arc<HeadWeights<T>>> {
+        let mut heads = lock(&self.heads);
+        if let Some(weights) = heads.get(&key) {
+            return Ok(weights.clone());
+        }
+        let weights = Arc::new(pack()?);
+        heads.insert(key, weights.clone());
+        Ok(weights)
+    }
 }
 
 /// A value while steps run.
@@ -75,6 +93,8 @@ pub enum Placed<T: Half> {
     Given(usize),
     /// On the device.
     Image(Image<T>),
+    /// An output in the model's own order and type already: a number among those.
+    Made(usize),
 }
 
 /// What running the steps gave.
@@ -107,6 +127,8 @@ pub struct Lowering<'a, T: Half> {
     pub values: HashMap<ValueId, (Vec<usize>, Placed<T>)>,
     pub constants: HashMap<ValueId, &'a Tensor>,
     pub inputs: &'a [Buffer<f32>],
+    /// Outputs that need no conversion.
+    pub made: Vec<Option<Buffer<f32>>>,
     pub report: Vec<StepReport>,
 }
 
@@ -120,8 +142,21 @@ impl<'a, T: Half> Lowering<'a, T> {
         mode: Mode,
     ) -> Self {
         let constants = graph.constants.iter().map(|(id, tensor)| (*id, tensor)).collect();
-        let (values, report) = (HashMap::new(), Vec::new());
-        Self { graph, device, stream, setup, weights, mode, values, constants, inputs: &[], report }
+        let (values, made, report) = (HashMap::new(), Vec::new(), Vec::new());
+        let inputs = &[];
+        Self {
+            graph,
+            device,
+            stream,
+            setup,
+            weights,
+            mode,
+            values,
+            constants,
+            inputs,
+            made,
+            report,
+        }
     }
 
     /// Runs all steps; values go at their last use.
@@ -151,7 +186,8 @@ impl<'a, T: Half> Lowering<'a, T> {
             let value = match &step.work {
                 Work::Sum(sum) => self.sum(&step.nodes, sum)?,
                 Work::Stem(sum) => self.stem(step, sum)?,
-                Work::Node => self.node(step)?,
+                Work::Head(sum) => self.head(step, sum)?,
+                Work::Node => self.node(step.nodes[0])?,
             };
             self.values.insert(step.output, value);
             self.values.retain(|id, _| last_use.get(id).is_some_and(|&last| last > at));
@@ -161,8 +197,9 @@ impl<'a, T: Half> Lowering<'a, T> {
         Ok(Lowered { outputs, report: self.report })
     }
 
-    fn node(&mut self, step: &Step) -> Result<(Vec<usize>, Placed<T>)> {
-        let node = &self.graph.nodes[step.nodes[0].0 as usize];
+    /// A node on its own.
+    pub fn node(&mut self, id: NodeId) -> Result<(Vec<usize>, Placed<T>)> {
+        let node = &self.graph.nodes[id.0 as usize];
         match node.op.name {
             _ if !node.op.domain.is_empty() => Err(refusal(self.graph, node, NO_KERNEL)),
             "MaxPool" | "AveragePool" => self.pool(node),
@@ -196,6 +233,7 @@ impl<'a, T: Half> Lowering<'a, T> {
                 self.values.insert(id, (shape, Placed::Image(image.clone())));
                 Ok(image)
             }
+            Placed::Made(_) => Err(refusal(self.graph, node, "its operand is an output only")),
         }
     }
 
@@ -228,6 +266,13 @@ impl<'a, T: Half> Lowering<'a, T> {
         };
         let image = match placed {
             Placed::Image(image) => image,
+            &Placed::Made(at) => match self.made.get_mut(at).and_then(Option::take) {
+                Some(elements) => return Ok((shape.clone(), elements)),
+                None => {
+                    let why = format!("output {} is listed twice", self.graph.name_of(id));
+                    return Err(raddle_tensor::Error::Invalid(why).into());
+                }
+            },
             Placed::Given(at) => {
                 // An input that is an output as well.
                 let mut copy = self.stream.zeros::<f32>(self.inputs[*at].len())?;

@@ -29,6 +29,9 @@ pub enum Work {
     Sum(Sum),
     /// A convolution of the model's input, and the pooling behind it, its last node.
     Stem(Sum),
+    /// The mean over pixels, its first node, and a product with constant weights, its last
+    /// one, that makes an output of the model.
+    Head(Sum),
     /// A node on its own.
     Node,
 }
@@ -91,6 +94,13 @@ pub fn steps(graph: &Graph, order: &[NodeId]) -> Result<Vec<Step>> {
         if let Some((nodes, sum)) = stem(graph, &links, &known, at) {
             nodes.iter().for_each(|id| is_taken[id.0 as usize] = true);
             steps.push(Step { nodes, work: Work::Stem(sum), output });
+            continue;
+        }
+        if let Some(nodes) = head(graph, &links, &known, at) {
+            nodes.iter().for_each(|id| is_taken[id.0 as usize] = true);
+            let terms = vec![node_id(at)];
+            let sum = Sum { terms, residual: None, activation: Activation::IDENTITY };
+            steps.push(Step { nodes, work: Work::Head(sum), output });
             continue;
         }
         // Backwards: a function, an addition, then what has weights.
@@ -160,6 +170,35 @@ fn stem(
     let mut nodes = vec![node_id(conv), node_id(before), node_id(at)];
     nodes.dedup();
     Some((nodes, Sum { terms: vec![node_id(conv)], residual: None, activation }))
+}
+
+/// The nodes from the mean over pixels to a product that makes an output of the model, with
+/// nothing but `Flatten` between.
+fn head(
+    graph: &Graph,
+    links: &Links,
+    known: &HashMap<ValueId, &Tensor>,
+    at: usize,
+) -> Option<Vec<NodeId>> {
+    let node = &graph.nodes[at];
+    let output = node.outputs.first().copied().flatten()?;
+    let is_output = links.readers[output.index()] == [usize::MAX];
+    if is(node, "Conv") || !has_weights(node, known) || !is_output {
+        return None;
+    }
+    let mut nodes = vec![node_id(at)];
+    let mut value = node.inputs.first().copied().flatten()?;
+    loop {
+        let before = producer(links, value)?;
+        nodes.push(node_id(before));
+        let node = &graph.nodes[before];
+        let is_flat = matches!(node.attribute("axis"), None | Some(Attribute::Int(1)));
+        if !is(node, "Flatten") || !is_flat {
+            nodes.reverse();
+            return (is(node, "GlobalAveragePool") && nodes.len() > 2).then_some(nodes);
+        }
+        value = node.inputs.first().copied().flatten()?;
+    }
 }
 
 /// The nodes with weights whose sum a node is, and what else is added.
