@@ -3,7 +3,8 @@
 //!
 //! Operands that ONNX fixes to `f32` (sizes of `Resize`, scales of quantisation)
 //! stay as they are; a node that then has operands of two types is an error of
-//! its own when the model runs.
+//! its own when the model runs. So do weights in Winograd's form, whose rounding the
+//! transform of the result would magnify.
 
 use std::collections::BTreeSet;
 
@@ -65,9 +66,14 @@ fn fixed_operands(node: &Node) -> Vec<ValueId> {
         "Upsample" | "QuantizeLinear" | "DequantizeLinear" => &[1],
         "QLinearConv" | "QLinearMatMul" => &[1, 4, 6],
         "NonMaxSuppression" => &[0, 1, 3, 4],
+        "PackedConv" if is_winograd(node) => &[1],
         _ => &[],
     };
     fixed.iter().filter_map(|&at| node.inputs.get(at).copied().flatten()).collect()
+}
+
+fn is_winograd(node: &Node) -> bool {
+    matches!(node.attribute("form"), Some(Attribute::String(form)) if form == "winograd")
 }
 
 fn convert_attribute(

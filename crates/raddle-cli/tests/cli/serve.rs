@@ -345,5 +345,5 @@ fn models_are_served_with_the_kernels_for_gpus() {
     assert!(code == 1 && text.contains("instance_group asks for a GPU"), "{text}");
     std::fs::write(models.join("half/config.pbtxt"), half.replace("f16", "f8")).unwrap();
     let (code, text, _) = check("simulator");
-    assert!(code == 1 && text.contains("precision is \"f8\", expected f32, f16"), "{text}");
+    assert!(code == 1 && text.contains("precision is \"f8\", expected f32, tf32, f16"), "{text}");
 }

@@ -56,8 +56,8 @@ pub const ROWS: &[Op] = &[
 /// makes it.
 fn packed_matmul(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let (x, w, bias) = (ctx.tensor(0)?, ctx.tensor(1)?, ctx.optional_tensor(2)?);
-    if x.dtype() != DType::F32 {
-        return Err(unsupported(0, x.dtype(), w.dtype().name()));
+    if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+        return Err(unsupported(0, x.dtype(), "float, float16 or bfloat16"));
     }
     let number = |name: &str| ctx.int(name, 0).map(|n| usize::try_from(n).unwrap_or(0));
     let (depth, columns) = (number("depth")?, number("columns")?);
@@ -77,20 +77,22 @@ fn packed_matmul(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let shape = [outer, &[columns]].concat();
     let rows = outer.iter().product();
     let mut out = spare::take(element_count(&shape, x.dtype())?);
-    let packed = product::pack_now(x.elements()?, rows, depth);
+    let (elements, lines) = (f32::widen(x)?, f32::widen(w)?);
+    let bias = bias.map(f32::widen).transpose()?;
+    let packed = product::pack_now(&elements, rows, depth);
     let product = Product {
         packed: &packed,
         rows,
-        right: Right::Packed { lines: w.elements()?, depth },
+        right: Right::Packed { lines: &lines, depth },
         grid: Grid { wide: columns, width: columns, height: 1 },
         bias: None,
-        column_bias: bias.map(Tensor::elements).transpose()?,
+        column_bias: bias.as_deref(),
         residual: None,
         activation: Activation::Identity,
     };
     product::run(vec![(product, &mut out)]);
     spare::keep_elements(packed);
-    one(Tensor::new(&shape, out))
+    one(Tensor::computed(&shape, x.dtype(), out))
 }
 
 /// The activation that a node asks for.
