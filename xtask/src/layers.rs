@@ -22,7 +22,7 @@ pub const LAYERS: [Layer; 16] = [
     Layer { name: "raddle-bench", lines_max: 6_000, may_be_unsafe: true },
     // Above the 3,000 of the first design: `run` and `inspect` hold a picture
     // pipeline and a graph layout, which no other crate needs.
-    Layer { name: "raddle-cli", lines_max: 5_850, may_be_unsafe: false },
+    Layer { name: "raddle-cli", lines_max: 5_900, may_be_unsafe: false },
     Layer { name: "raddle-models", lines_max: 8_000, may_be_unsafe: false },
     // Above the 6,000 of the first design: both encodings of the protocol are written
     // and read here, gRPC's framing included, for the client and load generator too.
