@@ -5,7 +5,8 @@
 //! still read its shared memory: end with a cluster barrier, as
 //! [`Shared::fill_cluster`] does.
 //!
-//! *Source*: PTX ISA, "barrier.cluster", "mapa", "getctarank" (sm_90, PTX 7.8).
+//! *Source*: PTX ISA, "barrier.cluster", "mapa", "getctarank" (sm_90, PTX 7.8),
+//! "st.async" (sm_90, PTX 8.1).
 
 use core::marker::PhantomData;
 #[cfg(not(raddle_device))]
@@ -13,16 +14,21 @@ use core::panic::Location;
 
 use crate::bits::AnyBits;
 use crate::index::cluster_blocks;
+use crate::mbarrier::Mbarrier;
 use crate::shared::Shared;
 
 intrinsics! {
-    CLUSTERS, "Parallel Synchronization and Communication Instructions: barrier.cluster; mapa";
+    CLUSTERS, "Parallel Synchronization and Communication Instructions: barrier.cluster; mapa; st.async";
     fn cluster_arrive_aligned() = "raddle.asm.c.v:~{memory}:barrier.cluster.arrive.aligned;", sm 90, ptx 78;
     fn cluster_wait_aligned() = "raddle.asm.c.v:~{memory}:barrier.cluster.wait.aligned;", sm 90, ptx 78;
     fn cluster_arrive_any() = "raddle.asm.c.v:~{memory}:barrier.cluster.arrive;", sm 90, ptx 78;
     fn cluster_wait_any() = "raddle.asm.c.v:~{memory}:barrier.cluster.wait;", sm 90, ptx 78;
     fn cluster_arrive_relaxed_aligned() = "raddle.asm.c.v:~{memory}:barrier.cluster.arrive.relaxed.aligned;", sm 90, ptx 80;
     fn mapa_generic(address: u64, rank: u32) -> u64 = "raddle.asm:=l,l,r:mapa.u64 $0, $1, $2;", sm 90, ptx 78;
+    fn mapa_shared(address: u32, rank: u32) -> u32 = "raddle.asm:=r,r,r:mapa.shared::cluster.u32 $0, $1, $2;", sm 90, ptx 78;
+    fn store_async_4(target: u32, value: u32, barrier: u32) = "raddle.asm.v:r,r,r,~{memory}:st.async.shared::cluster.mbarrier::complete_tx::bytes.b32 [$0], $1, [$2];", sm 90, ptx 81;
+    fn store_async_8(target: u32, value: u64, barrier: u32) = "raddle.asm.v:r,l,r,~{memory}:st.async.shared::cluster.mbarrier::complete_tx::bytes.b64 [$0], $1, [$2];", sm 90, ptx 81;
+    fn store_async_16(target: u32, value: *const [u32; 4], barrier: u32) = "raddle.asm.v:r,r*4,r,~{memory}:st.async.shared::cluster.mbarrier::complete_tx::bytes.v4.b32 [$0], {$1, $2, $3, $4}, [$5];", sm 90, ptx 81;
 }
 
 /// Waits for all threads of the cluster; what they wrote before is visible
@@ -78,7 +84,21 @@ pub fn cluster_wait() {
         cluster_wait_aligned();
     }
     #[cfg(not(raddle_device))]
-    crate::host::engine().cluster_barrier(Location::caller());
+    crate::host::engine().cluster_barrier(true, Location::caller());
+}
+
+/// [`cluster_wait`] for code in which the lanes of a warp may have parted ways, or which
+/// threads reach in different places (PTX `barrier.cluster.wait`, not aligned, sm_90).
+#[inline(always)]
+#[cfg_attr(not(raddle_device), track_caller)]
+pub fn cluster_wait_unaligned() {
+    #[cfg(raddle_device)]
+    // SAFETY: the instruction only waits.
+    unsafe {
+        cluster_wait_any();
+    }
+    #[cfg(not(raddle_device))]
+    crate::host::engine().cluster_barrier(false, Location::caller());
 }
 
 /// [`cluster_barrier`] for code in which the lanes of a warp may have parted
@@ -97,7 +117,7 @@ pub fn cluster_barrier_unaligned() {
         cluster_wait_any();
     }
     #[cfg(not(raddle_device))]
-    crate::host::engine().cluster_barrier(Location::caller());
+    crate::host::engine().cluster_barrier(false, Location::caller());
 }
 
 /// The address, in the shared memory of the block of rank `rank`, of the same
@@ -120,6 +140,43 @@ pub unsafe fn cluster_map<T>(pointer: *mut T, rank: u32) -> *mut T {
     #[cfg(not(raddle_device))]
     {
         crate::host::engine().cluster_map(pointer.cast(), rank).cast()
+    }
+}
+
+/// Starts storing `value` at `target` in the shared memory of the block of rank `rank`,
+/// whose barrier in the same place as `barrier` counts the value's bytes when it is there
+/// (PTX `st.async`, sm_90). The value has 4, 8 or 16 bytes; nothing waits.
+///
+/// # Safety
+///
+/// `target` points into this block's shared memory, as the other block's is laid out, at a
+/// multiple of the value's size. `rank` is below the number of blocks of the cluster; that
+/// block has initialised its barrier and does not end meanwhile, and nobody accesses the
+/// place until the barrier's phase has completed.
+#[inline(always)]
+#[cfg_attr(not(raddle_device), track_caller)]
+pub unsafe fn store_async<T: AnyBits>(target: *mut T, rank: u32, value: T, barrier: &Mbarrier) {
+    const { assert!(matches!(size_of::<T>(), 4 | 8 | 16), "a value of 4, 8 or 16 bytes") };
+    #[cfg(raddle_device)]
+    // SAFETY: the caller's contract; a value of a size is read as words of that size.
+    unsafe {
+        let target = mapa_shared(crate::shared::shared_address(target), rank);
+        let barrier = mapa_shared(barrier.address(), rank);
+        let words = &raw const value;
+        match size_of::<T>() {
+            4 => store_async_4(target, words.cast::<u32>().read_unaligned(), barrier),
+            8 => store_async_8(target, words.cast::<u64>().read_unaligned(), barrier),
+            _ => {
+                let words = words.cast::<[u32; 4]>().read_unaligned();
+                store_async_16(target, &raw const words, barrier);
+            }
+        }
+    }
+    #[cfg(not(raddle_device))]
+    // SAFETY: the caller's contract.
+    unsafe {
+        cluster_map(target, rank).write(value);
+        barrier.peer(rank).complete_tx(size_of::<T>() as u32);
     }
 }
 

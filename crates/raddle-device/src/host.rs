@@ -76,8 +76,9 @@ pub trait Engine {
     /// `mapa`: the address in the block of rank `rank` of this cluster that
     /// corresponds to `address` in the caller's shared memory.
     fn cluster_map(&self, address: *mut u8, rank: u32) -> *mut u8;
-    /// `barrier.cluster.arrive` followed by `.wait`.
-    fn cluster_barrier(&self, at: &'static Location<'static>);
+    /// `barrier.cluster.arrive` followed by `.wait`; `is_one_place` if all threads must
+    /// come from one place in the source, as `.aligned` demands of each warp.
+    fn cluster_barrier(&self, is_one_place: bool, at: &'static Location<'static>);
     /// Device `print!`.
     fn print(&self, text: &str);
     /// Whether kernels take the way of Hopper's own instructions.

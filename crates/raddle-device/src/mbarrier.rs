@@ -433,7 +433,7 @@ impl Mbarrier {
     /// As [`arrive_remote`](Self::arrive_remote).
     #[cfg(not(raddle_device))]
     #[track_caller]
-    unsafe fn peer(&self, rank: u32) -> &Self {
+    pub(crate) unsafe fn peer(&self, rank: u32) -> &Self {
         // SAFETY: the barrier lies in shared memory; by the caller's contract.
         let peer = unsafe { crate::cluster::cluster_map(self.state.get(), rank) };
         // SAFETY: same layout, alive by the caller's contract.

@@ -112,15 +112,14 @@ impl Engine for Cluster {
         mapped.unwrap_or_else(|reason| self.fail_shared(reason))
     }
 
-    fn cluster_barrier(&self, at: Site) {
+    fn cluster_barrier(&self, is_one_place: bool, at: Site) {
         if is_unwinding() {
             return;
         }
         let thread = self.running.get();
         self.slots[thread].wait.set(Wait::ClusterBarrier { at });
         let (weight, threads, vote) = (1, None, None);
-        let arrival =
-            Arrival { thread, weight, threads, is_one_place: true, vote, waits: true, at };
+        let arrival = Arrival { thread, weight, threads, is_one_place, vote, waits: true, at };
         let arrived = {
             let state = &mut *self.state.borrow_mut();
             let live = Live { set: &state.live, count: state.live_count };

@@ -252,7 +252,7 @@ impl Engine for PlainState {
         mapped.unwrap_or_else(|reason| self.fail_shared(reason))
     }
 
-    fn cluster_barrier(&self, at: Site) {
+    fn cluster_barrier(&self, _: bool, at: Site) {
         self.fail_wait("a cluster barrier", at)
     }
 

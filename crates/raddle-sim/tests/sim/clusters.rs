@@ -10,7 +10,7 @@ use crate::harness::*;
 
 #[track_caller]
 fn cluster_sync() {
-    host::engine().cluster_barrier(Location::caller());
+    host::engine().cluster_barrier(true, Location::caller());
 }
 
 /// `word` as it stands in block `rank` of the cluster.

@@ -144,6 +144,40 @@ pub unsafe fn bulk(input: &[u32], output: *mut u32, bytes: u32) {
     cluster_barrier();
 }
 
+/// Each of four blocks stores numbers of 4, 8 and 16 bytes into the next one's memory, and
+/// gives back what came: for each thread seven words.
+#[kernel(block = 32, cluster = 4, arch = 90)]
+pub fn stores_to_next(input: &[u32], mut out: PerThread<[u32; 7]>) {
+    let mut barriers = shared!([Mbarrier; 1]);
+    let barriers = barriers.init_cluster_mbarriers(|_| 1);
+    let fours = shared!([u32; 32]).as_ptr().cast::<u32>();
+    let eights = shared!([u64; 32]).as_ptr().cast::<u64>();
+    let sixteens = shared!([U32x4; 32]).as_ptr().cast::<[u32; 4]>();
+    let (lane, next) = (thread_x() as usize, (cluster_rank() + 1) % 4);
+    if lane == 0 {
+        let _ = barriers[0].arrive_expect_tx(32 * 28);
+    }
+    for (i, out) in out.iter_mut() {
+        let word = |k: usize| input[i * 7 + k];
+        let eight = u64::from(word(1)) | u64::from(word(2)) << 32;
+        let sixteen = [word(3), word(4), word(5), word(6)];
+        // SAFETY: the next block's barrier is there, it waits for what comes before it
+        // ends, and each thread has its own places.
+        unsafe {
+            store_async(fours.add(lane), next, word(0), &barriers[0]);
+            store_async(eights.add(lane), next, eight, &barriers[0]);
+            store_async(sixteens.add(lane), next, sixteen, &barriers[0]);
+        }
+        barriers[0].suspend_parity_cluster(0);
+        // SAFETY: all has come.
+        unsafe {
+            let (four, eight) = (fours.add(lane).read(), eights.add(lane).read());
+            let [a, b, c, d] = sixteens.add(lane).read();
+            *out = [four, eight as u32, (eight >> 32) as u32, a, b, c, d];
+        }
+    }
+}
+
 /// As the loads above, but gives back the window itself; the rank as a number.
 #[kernel(block = 64, arch = 90)]
 pub fn load_window(map: &TensorMap, at: [i32; 5], rank: u32, bytes: u32, mut out: PerThread<u32>) {

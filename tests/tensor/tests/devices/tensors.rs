@@ -167,6 +167,27 @@ fn multicast_reaches_both_blocks() {
 }
 
 #[test]
+fn stores_reach_the_next_block() {
+    on_each_device(HOPPER, |stream: &Stream| {
+        let (blocks, words) = (8, 32 * 7);
+        let input: Vec<u32> = (0..blocks * words).map(|i| (i * 2_654_435_761) as u32).collect();
+        // Block `b` of a cluster of four gets what the one before it has.
+        let expected: Vec<u32> = (0..blocks)
+            .flat_map(|block| {
+                let from = block / 4 * 4 + (block + 3) % 4;
+                input[from * words..][..words].to_vec()
+            })
+            .collect();
+        let input = stream.upload(&input).unwrap();
+        let mut output = stream.zeros::<[u32; 7]>(blocks * 32).unwrap();
+        let call = stores_to_next(&input, &mut output);
+        stream.launch(Grid::new(blocks as u32, 32), call).unwrap();
+        let output: Vec<u32> = output.to_vec().unwrap().into_iter().flatten().collect();
+        assert_same(&output, &expected, "stores to the next block");
+    });
+}
+
+#[test]
 fn bulk_copies_travel() {
     let words: Vec<u32> = (0..512).map(|i| i ^ 0x5a5a).collect();
     let expected: Vec<u32> = words[256..].iter().chain(&words[..256]).copied().collect();
