@@ -10,7 +10,7 @@ use crate::names::{demangle, stable_symbol};
 use crate::retarget::format::{self, Formatting};
 use crate::retarget::recursion::{self, Calls};
 use crate::retarget::{KernelEntry, Meta};
-use crate::retarget::{cold, shared, waits};
+use crate::retarget::{cold, products, shared, waits};
 
 /// What to compile a kernel for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,6 +202,7 @@ fn optimise<'c>(
     if cold::free_variables(&module, machine) {
         machine.run_passes(&module, "default<O3>,globaldce")?;
     }
+    products::inline(&module, machine, &kernel.name.entry)?;
     let synchronizes = waits || waits::in_loops(&module);
     let entry = module.function(&kernel.name.entry).expect("the kernel is kept");
     let calls = Calls::below(&module, entry);

@@ -47,6 +47,27 @@ pub fn scales_tiles(factor: f32, mut y: PerBlockTile<f32, 16, 64, 4>) {
     }
 }
 
+#[inline(never)]
+fn commits_twice() {
+    commits();
+    commits();
+}
+
+#[inline(never)]
+fn commits() {
+    // SAFETY: nothing is under way.
+    unsafe { raddle::device::matrix::wgmma_commit() };
+}
+
+#[kernel(block = 128, arch = 90)]
+pub fn multiplies(mut y: PerThread<u32>) {
+    commits_twice();
+    for (_, y) in y.iter_mut() {
+        commits_twice();
+        *y += 1;
+    }
+}
+
 /// Has all of the 48 KiB that static shared memory can be, and may panic.
 #[kernel]
 pub fn fills_shared_memory(x: &[u32], mut y: PerThread<u32>) {
@@ -221,7 +242,7 @@ fn main() {
         return;
     }
     let here = compile("here", KERNELS);
-    let tests: [(&str, Test); 16] = [
+    let tests: [(&str, Test); 17] = [
         ("the_same_source_gives_the_same_bytes_anywhere", same_bytes_anywhere),
         ("products_and_sums_are_rounded_apart", rounded_apart),
         ("a_stated_block_shape_is_in_the_ptx_and_folded", stated_shape),
@@ -236,6 +257,7 @@ fn main() {
         ("recursion_is_marked", recursion_is_marked),
         ("addresses_of_recursive_functions_are_taken", recursion_is_taken),
         ("a_barrier_stays_one_barrier", one_barrier),
+        ("asynchronous_products_stand_in_the_kernel", products_in_kernel),
         ("what_a_gpu_cannot_do_is_an_error_with_its_place", offence_has_a_place),
         ("hot_loops_of_safe_kernels_are_those_of_unsafe_ones", safety_costs_nothing),
     ];
@@ -324,7 +346,7 @@ fn read(folder: &Path) -> Output {
 
 fn same_bytes_anywhere(here: &Output) {
     let there = compile("some/other/place", KERNELS);
-    assert_eq!(here.images.len(), 19);
+    assert_eq!(here.images.len(), 20);
     for (file, text) in &here.images {
         assert_eq!(Some(text), there.images.get(file), "{file} differs");
         let machine = env!("CARGO_TARGET_TMPDIR");
@@ -468,6 +490,12 @@ fn recursion_is_taken(here: &Output) {
 fn one_barrier(here: &Output) {
     let ptx = here.ptx("kernels::branches_around_a_barrier");
     assert_eq!(ptx.matches("bar.sync").count() + ptx.matches("barrier.sync").count(), 1);
+}
+
+fn products_in_kernel(here: &Output) {
+    let ptx = here.ptx("kernels::multiplies");
+    assert_eq!(ptx.matches("wgmma.commit_group").count(), 4, "{ptx}");
+    assert!(!ptx.contains("call"), "{ptx}");
 }
 
 fn offence_has_a_place(here: &Output) {

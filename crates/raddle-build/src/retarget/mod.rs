@@ -13,6 +13,7 @@ pub mod format;
 mod kernel;
 mod math;
 mod panic;
+pub mod products;
 pub mod recursion;
 pub mod shared;
 pub mod waits;
