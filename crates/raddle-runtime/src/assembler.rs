@@ -3,9 +3,10 @@
 //! The driver's linker gives the cubin that the cache keeps, but it compiles for calls
 //! from other modules: it then ignores `setmaxnreg` and waits after each `wgmma`.
 //! Images with these are assembled whole. The driver does that when it is given the
-//! PTX, and keeps the result in a cache of its own that is slower to load from; an
-//! assembler that the user names does it for our cache. Machine code that the build
-//! put beside the PTX (`RADDLE_CUBINS`) is assembled whole too, and needs no cache.
+//! PTX, and keeps the result in a cache of its own that is slower to load from; what can
+//! be found there goes to ours ([`driver_cache`]). An assembler that the user names does
+//! it for our cache. Machine code that the build put beside the PTX (`RADDLE_CUBINS`) is
+//! assembled whole too, and needs no cache.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,11 +18,14 @@ use raddle_device::kernel::Image;
 
 use crate::cache::Key;
 use crate::cuda::CudaDevice;
+use crate::driver_cache;
 use crate::error::{Error, Result};
 use crate::kernels::choose_cubin;
 
 /// The assembler of the user's choice.
 const VARIABLE: &str = "RADDLE_PTXAS";
+/// The driver as an assembler of whole images, in the names of what is kept.
+const DRIVER: &str = "the driver, whole";
 
 /// Loads an image: what the build assembled, from the cache of cubins, or assembled
 /// now and kept there.
@@ -37,13 +41,24 @@ pub(crate) fn load_module(
     {
         return Ok(module);
     }
-    let identity = program.as_ref().map_or("", |program| &program.identity);
     let by_driver = program.is_none() && is_whole(image.ptx);
+    let identity = match &program {
+        Some(program) => &program.identity,
+        None if by_driver => DRIVER,
+        None => "",
+    };
     let place = cuda.cache.key(image.ptx, identity).zip(cuda.cache.drafts());
-    let Some((key, drafts)) = place.filter(|_| !by_driver) else {
+    let Some((key, drafts)) = place else {
         return Ok(Module::from_ptx(context, image.ptx)?);
     };
     if let Some(module) = from_cache(cuda, &key)? {
+        return Ok(module);
+    }
+    if by_driver {
+        let module = Module::from_ptx(context, image.ptx)?;
+        if let Some(cubin) = driver_cache::find(image.ptx, image.entry, cuda.capability()) {
+            cuda.cache.write(&key, &cubin);
+        }
         return Ok(module);
     }
     let cubin = match program {

@@ -41,6 +41,7 @@ pub mod call;
 mod completion;
 mod cuda;
 mod device;
+mod driver_cache;
 mod error;
 mod event;
 mod fault;
