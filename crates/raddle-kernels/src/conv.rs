@@ -10,6 +10,7 @@
 mod stem;
 
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
+use rayon::prelude::*;
 
 use crate::gemm::{self, Ending};
 use crate::kernels::conv as device;
@@ -143,14 +144,18 @@ impl<T: Half> Weights<T> {
                 return Err(Error::Length { operation: OPERATION, what, expected, found });
             }
         }
-        let mut packed = Vec::new();
-        for block in 0..blocks {
+        let steps: usize = parts.iter().map(|part| part.window.steps()).sum();
+        let mut packed = vec![T::ZERO; blocks * steps * STEP_LEN];
+        packed.par_chunks_mut(STEP_LEN).enumerate().for_each(|(at, piece)| {
+            let (block, mut step) = (at / steps, at % steps);
             for part in &parts {
-                for step in 0..part.window.steps() {
-                    pack_step(part, outputs, block, step, &mut packed);
+                let own = part.window.steps();
+                if step < own {
+                    return pack_step(part, outputs, block, step, piece);
                 }
+                step -= own;
             }
-        }
+        });
         let mut padded = vec![0f32; blocks * GROUP_CHANNELS];
         if let Some(bias) = bias {
             if bias.len() != outputs {
@@ -180,17 +185,19 @@ impl<T: Half> Weights<T> {
     }
 }
 
-/// Appends 64 rows of 64 elements of `k`, swizzled as the tensor cores read them.
+/// Elements of 64 channels' weights in a step.
+const STEP_LEN: usize = GROUP_CHANNELS * STEP;
+
+/// Fills in 64 rows of 64 elements of `k`, swizzled as the tensor cores read them, where
+/// there are such; `packed` has zeros.
 fn pack_step<T: Half>(
     part: &Filters<'_>,
     outputs: usize,
     block: usize,
     step: usize,
-    packed: &mut Vec<T>,
+    packed: &mut [T],
 ) {
     let taps = part.window.filter[0] * part.window.filter[1];
-    let start = packed.len();
-    packed.resize(start + GROUP_CHANNELS * STEP, T::ZERO);
     for row in 0..GROUP_CHANNELS {
         let output = block * GROUP_CHANNELS + row;
         if output >= outputs {
@@ -207,11 +214,14 @@ fn pack_step<T: Half>(
             if tap < taps && channel < part.channels {
                 let element = part.elements[(output * part.channels + channel) * taps + tap];
                 let chunk = (k / 8) ^ (row % 8);
-                packed[start + row * STEP + chunk * 8 + k % 8] = T::from_f32(element);
+                packed[row * STEP + chunk * 8 + k % 8] = T::from_f32(element);
             }
         }
     }
 }
+
+/// Blocks that share a tile.
+const SPLITS: [usize; 5] = [1, 2, 4, 8, device::parts::SPLIT_MAX];
 
 /// A tile shape of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,6 +286,14 @@ impl Tile {
         }
     }
 
+    /// Whether the blocks of a cluster may share a tile.
+    #[must_use]
+    pub fn can_split(self) -> bool {
+        let [channels, pixels] = self.size();
+        let groups = channels / GROUP_CHANNELS;
+        !matches!(self, Self::Walking | Self::Product) && device::parts::can_split(groups, pixels)
+    }
+
     /// Blocks that a multiprocessor holds at a time.
     fn residents(self) -> usize {
         match self {
@@ -296,7 +314,7 @@ impl Tile {
 pub struct Choice {
     /// The tile shape.
     pub tile: Tile,
-    /// Blocks that share a tile: 1, 2, 4 or 8.
+    /// Blocks that share a tile: 1, 2, 4, 8 or 16.
     pub split: usize,
     /// Whether taps shift one copy of the pixels instead of copying them anew.
     pub is_shifted: bool,
@@ -398,7 +416,7 @@ impl Convolution {
     /// The kernels that are worth a measurement on a device of so many multiprocessors.
     pub fn candidates(&self, multiprocessors: usize) -> impl Iterator<Item = Choice> {
         let choices = Tile::ALL.into_iter().flat_map(|tile| {
-            [1, 2, 4, 8].into_iter().flat_map(move |split| {
+            SPLITS.into_iter().flat_map(move |split| {
                 [false, true].map(|is_shifted| Choice { tile, split, is_shifted })
             })
         });
@@ -475,6 +493,7 @@ impl Convolution {
             }
             _ => false,
         };
+        let fits = fits && (choice.split == 1 || choice.tile.can_split());
         fits && match choice.tile {
             Tile::Walking => walks && choice.is_shifted && choice.split == 1,
             Tile::C128P224 => choice.is_shifted,
@@ -579,6 +598,13 @@ impl Convolution {
     }
 }
 
+/// Positions of a tile with those around, where taps shift pixels.
+fn positions_around(shape: &Shape, tile: Tile) -> usize {
+    let Gather { size, padding, .. } = shape.inputs[0];
+    let before = padding[0] * (size[1] + padding[1]) + padding[1];
+    tile.size()[1] + 2 * before as usize
+}
+
 /// The kernels have instructions that only one generation of GPUs has.
 fn check_device(stream: &Stream) -> Result<()> {
     let device = stream.device();
@@ -611,8 +637,8 @@ fn choose(pixels: usize, outputs: usize, steps: usize, multiprocessors: usize) -
     let mut best = (f64::INFINITY, plain);
     let is_gathered = |tile: &Tile| !matches!(tile, Tile::Walking | Tile::C128P224);
     for tile in Tile::ALL.into_iter().filter(is_gathered) {
-        for split in [1usize, 2, 4, 8] {
-            if split > 1 && split > steps {
+        for split in SPLITS {
+            if split > 1 && (split > steps || !tile.can_split()) {
                 continue;
             }
             let time = expected_cycles(tile, split, pixels, outputs, steps, multiprocessors);
@@ -675,12 +701,14 @@ macro_rules! tiled {
                 // Operands that there are none of are never read.
                 let (shortcut, residual) = (shortcut.unwrap_or(input), residual.unwrap_or(input));
                 let (packed, bias) = (&weights.packed, &weights.bias);
+                let is_split = choice.split > 1;
+                let around = positions_around(&shape, choice.tile);
                 macro_rules! launch {
-                    ($module:ident, $name:ident, $tile:ident) => {{
+                    ($module:ident, $name:ident, $tile:ident, $shared_bytes:expr) => {{
                         let mut grid = Grid::new(blocks, $module::$tile::THREADS)
-                            .shared_bytes($module::$tile::SHARED_BYTES)
+                            .shared_bytes($shared_bytes)
                             .programmatic();
-                        if choice.split > 1 {
+                        if is_split {
                             grid = grid.cluster(choice.split as u32);
                         }
                         // SAFETY: lengths are checked against the shape.
@@ -690,21 +718,34 @@ macro_rules! tiled {
                         stream.launch(grid, call)?;
                     }};
                 }
+                macro_rules! gathered {
+                    ($name:ident, $tile:ident) => {
+                        launch!(device, $name, $tile, device::$tile::shared_bytes(is_split))
+                    };
+                }
+                macro_rules! shifted {
+                    ($name:ident, $tile:ident) => {
+                        launch!(shifted, $name, $tile, shifted::$tile::shared_bytes(around, is_split))
+                    };
+                }
                 match (choice.tile, choice.is_shifted) {
-                    (Tile::C64P64, false) => launch!(device, conv_64x64, tile_64x64),
-                    (Tile::C64P128, false) => launch!(device, conv_64x128, tile_64x128),
-                    (Tile::C64P256, false) => launch!(device, conv_64x256, tile_64x256),
-                    (Tile::C128P128, false) => launch!(device, conv_128x128, tile_128x128),
-                    (Tile::C128P208, false) => launch!(device, conv_128x208, tile_128x208),
-                    (Tile::C128P256, false) => launch!(device, conv_128x256, tile_128x256),
-                    (Tile::C64P64, true) => launch!(shifted, shifted_64x64, tile_64x64),
-                    (Tile::C64P128, true) => launch!(shifted, shifted_64x128, tile_64x128),
-                    (Tile::C64P256, true) => launch!(shifted, shifted_64x256, tile_64x256),
-                    (Tile::C128P128, true) => launch!(shifted, shifted_128x128, tile_128x128),
-                    (Tile::C128P208, true) => launch!(shifted, shifted_128x208, tile_128x208),
-                    (Tile::C128P224, _) => launch!(shifted, shifted_128x224, tile_128x224),
-                    (Tile::C128P256, true) => launch!(shifted, shifted_128x256, tile_128x256),
-                    (Tile::Walking, _) => launch!(walking, walking_64x256, tile_64x256),
+                    (Tile::C64P64, false) => gathered!(conv_64x64, tile_64x64),
+                    (Tile::C64P128, false) => gathered!(conv_64x128, tile_64x128),
+                    (Tile::C64P256, false) => gathered!(conv_64x256, tile_64x256),
+                    (Tile::C128P128, false) => gathered!(conv_128x128, tile_128x128),
+                    (Tile::C128P208, false) => gathered!(conv_128x208, tile_128x208),
+                    (Tile::C128P256, false) => gathered!(conv_128x256, tile_128x256),
+                    (Tile::C64P64, true) => shifted!(shifted_64x64, tile_64x64),
+                    (Tile::C64P128, true) => shifted!(shifted_64x128, tile_64x128),
+                    (Tile::C64P256, true) => shifted!(shifted_64x256, tile_64x256),
+                    (Tile::C128P128, true) => shifted!(shifted_128x128, tile_128x128),
+                    (Tile::C128P208, true) => shifted!(shifted_128x208, tile_128x208),
+                    (Tile::C128P224, _) => shifted!(shifted_128x224, tile_128x224),
+                    (Tile::C128P256, true) => shifted!(shifted_128x256, tile_128x256),
+                    (Tile::Walking, _) => {
+                        let bytes = walking::tile_64x256::SHARED_BYTES;
+                        launch!(walking, walking_64x256, tile_64x256, bytes)
+                    },
                     (Tile::Product, _) => {
                         let k = shape.inputs[0].channels as usize;
                         let numbers = [shape.pixels as usize, shape.channels as usize, k];

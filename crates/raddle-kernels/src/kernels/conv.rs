@@ -18,8 +18,10 @@
 //!
 //! Where tiles are fewer than multiprocessors the blocks of a cluster share one tile:
 //! each sums a part of `k`, and then adds up a part of the pixels in the order of the
-//! ranks, read from the others' shared memory. Results do not depend on timing.
+//! ranks, which the others send to its shared memory. Results do not depend on timing.
 
+mod ending;
+pub mod parts;
 mod positions;
 mod result;
 pub mod shifted;
@@ -35,7 +37,8 @@ use raddle::device::tma::bulk_copy_to_shared;
 use raddle::device::unroll::unroll;
 use raddle::prelude::*;
 
-use result::{Ahead, FINISHED_TOGETHER, Tile};
+use ending::{Ahead, Ending};
+use result::Tile;
 
 /// Elements of `k` in a step.
 pub const STEP: usize = 64;
@@ -250,7 +253,12 @@ macro_rules! tile {
             /// Threads of a block.
             pub const THREADS: u32 = 128 * (GROUPS as u32 + 1);
             /// Dynamic shared memory of a launch.
-            pub const SHARED_BYTES: usize = super::shared_bytes(GROUPS, PIXELS, STAGES);
+            #[must_use]
+            pub const fn shared_bytes(is_split: bool) -> usize {
+                let received =
+                    if is_split { super::parts::received_bytes(GROUPS, PIXELS) } else { 0 };
+                super::shared_bytes(GROUPS, PIXELS, STAGES) + received
+            }
         }
 
         $(#[$doc])*
@@ -259,7 +267,8 @@ macro_rules! tile {
         ///
         /// `shape` describes what lies at the pointers; the launch has the threads
         /// and shared memory of the module of this kernel, a grid of
-        /// `channel_tiles * pixel tiles * split` blocks in clusters of `split`.
+        /// `channel_tiles * pixel tiles * split` blocks in clusters of `split`, which is a
+        /// power of two and more than 1 only where [`parts::can_split`] allows it.
         #[kernel(block = $module::THREADS, min_blocks = 1, arch = 90, instances(f16, bf16))]
         #[allow(clippy::too_many_arguments)]
         pub unsafe fn $name<T: Half>(
@@ -284,7 +293,7 @@ macro_rules! tile {
 
 tile! {
     /// Tiles of 64 channels and 64 pixels.
-    conv_64x64, tile_64x64: 1 x 64, 6 stages
+    conv_64x64, tile_64x64: 1 x 64, 5 stages
 }
 tile! {
     /// Tiles of 64 channels and 128 pixels.
@@ -308,8 +317,8 @@ tile! {
     conv_128x256, tile_128x256: 2 x 256, 4 stages
 }
 
-/// Shared memory of a tile: the ring, which the staged result takes over, and the table
-/// of pixels.
+/// Shared memory of a tile that is not shared: the ring, which the staged result takes
+/// over, and the table of pixels. Parts of a shared tile arrive behind it.
 const fn shared_bytes(groups: usize, pixels: usize, stages: usize) -> usize {
     let ring = stages * (groups * WEIGHT_BYTES + pixels * STEP * 2);
     let staged = result::staged_bytes(groups, pixels);
@@ -384,14 +393,17 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
 ) {
     let mut full = shared!([Mbarrier; STAGES]);
     let mut empty = shared!([Mbarrier; STAGES]);
+    let mut arrived = shared!([Mbarrier; 1]);
     // The producers, and the first of them once more for the bytes of weights.
     let full = full.init_mbarriers(|_| GROUP_THREADS as u32 + 1);
     let empty = empty.init_mbarriers(|_| GROUPS as u32);
+    let arrived = arrived.init_mbarriers(|_| 1);
     // The first thread, which initialised them, also starts the copies that they count.
     fence_mbarrier_init();
     let (memory, _) = dynamic_shared::<u8>();
     let ring = memory.wrapping_add(memory.align_offset(1024));
-    let places = ring.wrapping_add(shared_bytes(GROUPS, 2 * R, STAGES) - 1024 - 2 * 2 * R * 8);
+    let received = ring.wrapping_add(shared_bytes(GROUPS, 2 * R, STAGES) - 1024);
+    let places = received.wrapping_sub(2 * 2 * R * size_of::<Place>());
     let split = shape.split.max(1);
     let (rank, tile) = (block_x() % split, block_x() / split);
     let channel_tiles = shape.channel_tiles.max(1);
@@ -400,13 +412,19 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
     let job = Job {
         shape,
         operands,
-        result: Tile {
-            shape,
-            bias: operands.bias,
-            residual: operands.residual,
-            out: operands.out,
-            staged: ring,
-            row: tile_row,
+        ending: Ending {
+            tile: Tile {
+                shape,
+                bias: operands.bias,
+                residual: operands.residual,
+                out: operands.out,
+                staged: ring,
+                row: tile_row,
+            },
+            received,
+            arrived: &arrived[0],
+            rank,
+            split,
         },
         full,
         empty,
@@ -416,38 +434,24 @@ unsafe fn convolve<T: Half, const GROUPS: usize, const R: usize, const STAGES: u
         tile_row,
         steps: [steps * rank / split, steps * (rank + 1) / split],
     };
+    job.ending.begin::<GROUPS, R>();
     allow_next_kernel();
     let group = thread_x() as usize / GROUP_THREADS;
     // SAFETY: each role does its part of the contract of the ring, written at `Job`.
     let ahead = unsafe {
-        if group == 0 {
-            job.produce::<GROUPS, R>(rank)
-        } else {
-            job.consume::<GROUPS, R>(group - 1, rank)
-        }
+        if group == 0 { job.produce::<GROUPS, R>() } else { job.consume::<GROUPS, R>(group - 1) }
     };
-    // Everybody's tile is staged.
-    if split > 1 {
-        cluster_barrier_unaligned();
-    } else {
-        barrier();
-    }
-    // SAFETY: the staged tiles stay until the barrier below.
-    unsafe { job.result.finish::<GROUPS, R>(rank, split, ahead, |at| job.pixel(at)) };
-    if split > 1 {
-        // Only keeps the blocks: nobody reads what others wrote since.
-        cluster_arrive_relaxed();
-        cluster_wait();
-    }
+    // SAFETY: both roles are done.
+    unsafe { job.ending.finish::<GROUPS, R>(ahead, |at| job.pixel(at)) };
 }
 
 /// One block's work. A stage belongs to the producers from the consumers' arrival at
 /// `empty` until all have arrived at `full`; after the last step the ring is the
-/// consumers', who stage their result there.
+/// consumers', who may stage their result there.
 struct Job<'a, T, const STAGES: usize> {
     shape: &'a Shape,
     operands: Operands<T>,
-    result: Tile<'a, T>,
+    ending: Ending<'a, T>,
     full: &'a [Mbarrier; STAGES],
     empty: &'a [Mbarrier; STAGES],
     ring: *mut u8,
@@ -468,13 +472,9 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// What this thread needs when its sums are there. The kernel before has ended.
     #[inline(always)]
-    unsafe fn ahead<const GROUPS: usize, const R: usize>(
-        &self,
-        rank: u32,
-    ) -> Ahead<FINISHED_TOGETHER> {
-        let split = self.shape.split.max(1);
+    unsafe fn ahead<const GROUPS: usize, const R: usize>(&self) -> Ahead<T> {
         // SAFETY: the caller's contract.
-        unsafe { self.result.ahead::<GROUPS, R>(rank, split, |at| self.pixel(at)) }
+        unsafe { self.ending.ahead::<GROUPS, R>(|at| self.pixel(at)) }
     }
 
     #[inline(always)]
@@ -532,10 +532,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// Fills stages as they become empty.
     #[inline(always)]
-    unsafe fn produce<const GROUPS: usize, const R: usize>(
-        &self,
-        rank: u32,
-    ) -> Ahead<FINISHED_TOGETHER> {
+    unsafe fn produce<const GROUPS: usize, const R: usize>(&self) -> Ahead<T> {
         let [begin, end] = self.steps;
         let ahead = (end - begin).min(STAGES as u32);
         if thread_x() == 0 {
@@ -581,7 +578,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
             copy_async_arrive(&self.full[stage]);
         }
         // SAFETY: the kernel before has ended.
-        unsafe { self.ahead::<GROUPS, R>(rank) }
+        unsafe { self.ahead::<GROUPS, R>() }
     }
 
     /// Reads where this thread's pixels of an input lie.
@@ -662,19 +659,15 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
         });
     }
 
-    /// Multiplies what the stages hold and stages the sums, `[pixel][channel]` in f32.
+    /// Multiplies what the stages hold and hands the sums over.
     #[inline(always)]
-    unsafe fn consume<const GROUPS: usize, const R: usize>(
-        &self,
-        group: usize,
-        rank: u32,
-    ) -> Ahead<FINISHED_TOGETHER> {
-        let bias = self.result.bias::<GROUPS>(group);
+    unsafe fn consume<const GROUPS: usize, const R: usize>(&self, group: usize) -> Ahead<T> {
+        let bias = self.ending.tile.bias::<GROUPS>(group);
         wait_for_previous_kernel();
         let mut ahead = Ahead::nothing();
         if result::holds_residuals(GROUPS, R) {
             // SAFETY: the kernel before has ended.
-            ahead = unsafe { self.ahead::<GROUPS, R>(rank) };
+            ahead = unsafe { self.ahead::<GROUPS, R>() };
         }
         let mut acc = [0.0f32; R];
         let turns = self.steps[1] - self.steps[0];
@@ -712,13 +705,11 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
             }
             wgmma_wait::<0, _>(&mut acc);
         }
-        // All have read their last stage: the ring is free.
-        NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
-        // SAFETY: the tile is this block's, and its threads come here together.
+        // SAFETY: the ring is the consumers', and their threads come here together.
         unsafe {
-            self.result.stage::<GROUPS, R>(&mut acc, bias, group, self.shape.split);
+            self.ending.hand_over::<GROUPS, R>(&mut acc, bias, group);
             if !result::holds_residuals(GROUPS, R) {
-                ahead = self.ahead::<GROUPS, R>(rank);
+                ahead = self.ahead::<GROUPS, R>();
             }
         }
         ahead

@@ -91,7 +91,10 @@ impl Choices {
         let mut best = (f64::INFINITY, conv.choice());
         for choice in conv.candidates(multiprocessors) {
             let candidate = conv.with_choice(choice);
-            drop(candidate.run(stream, operands())?);
+            // A part of a GPU may have no room for so many blocks of a cluster.
+            if candidate.run(stream, operands()).is_err() && choice != conv.choice() {
+                continue;
+            }
             let launches = repeated(stream, |stream| candidate.run(stream, operands()).map(drop))?;
             for _ in 0..SAMPLES {
                 let (done, ms) = stream.time(|| launches.launch(stream).map(drop))?;

@@ -3,9 +3,8 @@
 //!
 //! A tile that one block has summed is staged in 16 bits, `[pixel][channel]`, by
 //! transposing stores; bias and activation are applied before, unless a residual comes
-//! in between: that is added to the rounded sum in f32, and rounded once more. Parts of
-//! a tile that a cluster shares are staged in f32, and each block adds up its share of
-//! the pixels in the order of the ranks.
+//! in between: that is added to the rounded sum in f32, and rounded once more. Tiles that
+//! a cluster shares end in the [module beside](super::parts).
 #![allow(clippy::needless_range_loop)] // indices that unrolling makes constants
 
 use raddle::device::hint::opaque;
@@ -16,19 +15,12 @@ use super::{Activation, Eight, GROUP_CHANNELS, GROUP_THREADS, Half, Shape, clamp
 
 /// Pixels that a thread finishes at a time.
 pub const FINISHED_TOGETHER: usize = 4;
-/// Room between staged pixels, in numbers of f32 and of 16 bits, so that no bank is hit
-/// twice.
-const GAP: usize = 4;
-const HALF_GAP: usize = 8;
+/// Room between staged pixels, in numbers of 16 bits, so that no bank is hit twice.
+const GAP: usize = 8;
 
-/// Bytes of a staged tile, whichever way it is staged.
+/// Bytes of a staged tile.
 pub const fn staged_bytes(groups: usize, pixels: usize) -> usize {
-    pixels * (groups * GROUP_CHANNELS + GAP) * 4
-}
-
-/// Bytes of a staged tile that one block has summed.
-pub const fn staged_bytes_whole(groups: usize, pixels: usize) -> usize {
-    pixels * (groups * GROUP_CHANNELS + HALF_GAP) * 2
+    pixels * (groups * GROUP_CHANNELS + GAP) * 2
 }
 
 /// A tile's operands and the memory where it is staged.
@@ -71,28 +63,11 @@ impl<T: Half> Tile<'_, T> {
     /// # Safety
     ///
     /// The threads of all consumers come here together, and nobody uses the memory.
-    #[inline(always)]
-    pub unsafe fn stage<const GROUPS: usize, const R: usize>(
-        &self,
-        acc: &mut [f32; R],
-        bias: [f32; 2],
-        group: usize,
-        split: u32,
-    ) {
-        // SAFETY: the caller's contract.
-        unsafe {
-            if split == 1 {
-                self.stage_whole::<GROUPS, R>(acc, bias, group);
-            } else {
-                self.stage_part::<GROUPS, R>(acc, group);
-            }
-        }
-    }
-
+    ///
     /// Element `4 * j + i` of the accumulator lies in channel `lane / 4 + i / 2 * 8` of
     /// the warp's 16 and pixel `8 * j + lane % 4 * 2 + i % 2`.
     #[inline(always)]
-    unsafe fn stage_whole<const GROUPS: usize, const R: usize>(
+    pub unsafe fn stage<const GROUPS: usize, const R: usize>(
         &self,
         acc: &mut [f32; R],
         bias: [f32; 2],
@@ -106,7 +81,7 @@ impl<T: Half> Tile<'_, T> {
         let finished = |sum: f32, row: usize| clamp(sum + bias[row], min, max);
         // `stmatrix` takes the address of row `r` of matrix `m` from lane `8 * m + r`:
         // two matrices of 8 channels for 8 pixels, then two for the next 8.
-        let pitch = GROUPS * GROUP_CHANNELS + HALF_GAP;
+        let pitch = GROUPS * GROUP_CHANNELS + GAP;
         let pixel = lane / 16 * 8 + lane % 8;
         let target = pixel * pitch + within + lane / 8 % 2 * 8;
         let target = self.staged.cast::<T>().wrapping_add(target);
@@ -122,30 +97,6 @@ impl<T: Half> Tile<'_, T> {
         });
     }
 
-    #[inline(always)]
-    unsafe fn stage_part<const GROUPS: usize, const R: usize>(
-        &self,
-        acc: &mut [f32; R],
-        group: usize,
-    ) {
-        let lane = lane() as usize;
-        let channel = group * GROUP_CHANNELS + warp() as usize % 4 * 16 + lane / 4;
-        let pitch = GROUPS * GROUP_CHANNELS + GAP;
-        let staged = self.staged.cast::<f32>().wrapping_add(lane % 4 * 2 * pitch + channel);
-        unroll::<32>(|j| {
-            if 4 * j < R {
-                // SAFETY: the staged tile has all of them.
-                unsafe {
-                    let staged = staged.add(j * 8 * pitch);
-                    staged.write(acc[4 * j]);
-                    staged.add(pitch).write(acc[4 * j + 1]);
-                    staged.add(8).write(acc[4 * j + 2]);
-                    staged.add(pitch + 8).write(acc[4 * j + 3]);
-                }
-            }
-        });
-    }
-
     /// What all threads of a block read ahead of their sums.
     ///
     /// # Safety
@@ -154,36 +105,31 @@ impl<T: Half> Tile<'_, T> {
     #[inline(always)]
     pub unsafe fn ahead<const GROUPS: usize, const R: usize>(
         &self,
-        rank: u32,
-        split: u32,
         place: impl Fn(usize) -> Option<usize>,
     ) -> Ahead<FINISHED_TOGETHER> {
-        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R, [rank, split]);
+        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R);
         // SAFETY: the caller's contract.
         unsafe { self.ahead_by(&share, place) }
     }
 
-    /// Writes this block's share of the tile's pixels by all of its threads; `place` tells
-    /// which pixel of the output one of the tile is, if any.
+    /// Writes the tile's pixels by all threads of the block; `place` tells which pixel of the
+    /// output one of the tile is, if any.
     ///
     /// # Safety
     ///
-    /// The tiles of all blocks of the cluster are staged and stay meanwhile.
+    /// The tile is staged and stays meanwhile.
     #[inline(always)]
     pub unsafe fn finish<const GROUPS: usize, const R: usize>(
         &self,
-        rank: u32,
-        split: u32,
         ahead: Ahead<FINISHED_TOGETHER>,
         place: impl Fn(usize) -> Option<usize>,
     ) {
-        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R, [rank, split]);
+        let share = Share::new::<GROUPS>(self, (GROUPS + 1) * GROUP_THREADS, 2 * R);
         // SAFETY: the caller's contract.
         unsafe { self.finish_by::<GROUPS, FINISHED_TOGETHER>(&share, ahead, place) }
     }
 
-    /// The residuals of a thread's first pixels, and the bias where the parts of a cluster
-    /// are added up.
+    /// The residuals of a thread's first pixels.
     ///
     /// # Safety
     ///
@@ -195,13 +141,8 @@ impl<T: Half> Tile<'_, T> {
         place: impl Fn(usize) -> Option<usize>,
     ) -> Ahead<TOGETHER> {
         let places = share.places::<T, TOGETHER>(self, share.first, place);
-        let mut bias = [0.0; 8];
-        if share.split > 1 {
-            // SAFETY: the bias has all channels of all tiles.
-            bias = unsafe { read_eight(self.bias.add(share.channel)) };
-        }
         // SAFETY: the caller's contract.
-        Ahead { residuals: unsafe { self.residuals(&places) }, bias }
+        Ahead { residuals: unsafe { self.residuals(&places) } }
     }
 
     /// Writes a share of the tile's pixels by some threads, `TOGETHER` of each at a time.
@@ -245,7 +186,7 @@ impl<T: Half> Tile<'_, T> {
         place: impl Fn(usize) -> Option<usize>,
         activation: impl Fn([f32; 8]) -> [f32; 8],
     ) {
-        let Ahead { mut residuals, bias } = ahead;
+        let Ahead { mut residuals } = ahead;
         let mut first = share.first;
         while first < share.pixels {
             let places = share.places::<T, TOGETHER>(self, first, &place);
@@ -257,13 +198,8 @@ impl<T: Half> Tile<'_, T> {
                 if next < share.pixels {
                     following = self.residuals(&share.places::<T, TOGETHER>(self, next, &place));
                 }
-                if share.split == 1 {
-                    let given = (&residuals, &activation);
-                    self.finish_whole::<GROUPS, TOGETHER>(&places, given, share, first);
-                } else {
-                    let given = (&bias, &residuals, &activation);
-                    self.finish_parts::<GROUPS, TOGETHER>(&places, given, share, first);
-                }
+                let given = (&residuals, &activation);
+                self.finish_some::<GROUPS, TOGETHER>(&places, given, share, first);
                 residuals = following;
             }
             first = next;
@@ -271,14 +207,14 @@ impl<T: Half> Tile<'_, T> {
     }
 
     #[inline(always)]
-    unsafe fn finish_whole<const GROUPS: usize, const TOGETHER: usize>(
+    unsafe fn finish_some<const GROUPS: usize, const TOGETHER: usize>(
         &self,
         places: &[Option<usize>; TOGETHER],
         (residuals, activation): (&[U32x4; TOGETHER], &impl Fn([f32; 8]) -> [f32; 8]),
         share: &Share,
         first: usize,
     ) {
-        let pitch = GROUPS * GROUP_CHANNELS + HALF_GAP;
+        let pitch = GROUPS * GROUP_CHANNELS + GAP;
         let staged = self.staged.cast::<T>().wrapping_add(share.within);
         let is_late = self.is_late();
         unroll::<TOGETHER>(|i| {
@@ -295,42 +231,6 @@ impl<T: Half> Tile<'_, T> {
                 self.out.add(place).cast::<Eight<T>>().write(result);
             }
         });
-    }
-
-    #[inline(always)]
-    unsafe fn finish_parts<const GROUPS: usize, const TOGETHER: usize>(
-        &self,
-        places: &[Option<usize>; TOGETHER],
-        (bias, residuals, activation): (
-            &[f32; 8],
-            &[U32x4; TOGETHER],
-            &impl Fn([f32; 8]) -> [f32; 8],
-        ),
-        share: &Share,
-        first: usize,
-    ) {
-        let staged = self.staged.cast::<f32>().wrapping_add(share.within);
-        let first = first + share.rank as usize * share.pixels;
-        for i in 0..TOGETHER {
-            let Some(place) = places[i] else { continue };
-            let at = (first + i * share.stride) * (GROUPS * GROUP_CHANNELS + GAP);
-            let staged = staged.wrapping_add(at);
-            // SAFETY: the tiles of all blocks of the cluster are staged.
-            let mut sums = unsafe {
-                match share.split {
-                    2 => add(bias, &read_peers::<2>(staged)),
-                    4 => add(bias, &read_peers::<4>(staged)),
-                    _ => add(bias, &read_peers::<8>(staged)),
-                }
-            };
-            let residual = elements::<T>(residuals[i]);
-            for k in 0..8 {
-                sums[k] += residual[k].to_f32();
-            }
-            let result = rounded(activation(sums));
-            // SAFETY: the output has the place.
-            unsafe { self.out.add(place).cast::<Eight<T>>().write(result) };
-        }
     }
 
     /// The residuals at some places, all under way before the first is used, zeros if there are
@@ -357,41 +257,35 @@ pub struct Ahead<const TOGETHER: usize> {
     /// Those of its first pixels, two in each word: elements of 16 bits would each be held
     /// in a register of 32.
     residuals: [U32x4; TOGETHER],
-    /// Of its eight channels, if blocks share a tile.
-    bias: [f32; 8],
 }
 
 impl<const TOGETHER: usize> Ahead<TOGETHER> {
     /// Nothing yet.
     #[inline(always)]
     pub fn nothing() -> Self {
-        Self { residuals: [U32x4::splat(0); TOGETHER], bias: [0.0; 8] }
+        Self { residuals: [U32x4::splat(0); TOGETHER] }
     }
 }
 
 /// The pixels of a tile that a thread finishes, eight channels of each: every `stride`th
-/// from `first` on among the block's.
+/// from `first` on.
 pub struct Share {
     first: usize,
     stride: usize,
-    /// Pixels of the block's share.
+    /// Pixels of the tile.
     pixels: usize,
     /// First of the eight channels, among the tile's and among all.
     within: usize,
     channel: usize,
-    /// Number of the block among those that share the tile, and how many they are.
-    rank: u32,
-    split: u32,
 }
 
 impl Share {
-    /// The share of this thread among `threads`, in a tile of `pixels` that blocks share.
+    /// The share of this thread among `threads`, in a tile of `pixels`.
     #[inline(always)]
     pub fn new<const GROUPS: usize>(
         tile: &Tile<'_, impl Half>,
         threads: usize,
         pixels: usize,
-        [rank, split]: [u32; 2],
     ) -> Self {
         let (channels, thread) = (GROUPS * GROUP_CHANNELS, thread_x() as usize % threads);
         let eighths = channels / 8;
@@ -399,11 +293,9 @@ impl Share {
         Self {
             first: thread / eighths,
             stride: threads / eighths,
-            pixels: pixels / split as usize,
+            pixels,
             within,
             channel: tile.row as usize * channels + within,
-            rank,
-            split,
         }
     }
 
@@ -419,7 +311,7 @@ impl Share {
         unrolled::<_, TOGETHER>(|i| {
             let at = first + i * self.stride;
             let is_there = at < self.pixels && self.channel < channels;
-            let pixel = if is_there { place(self.rank as usize * self.pixels + at) } else { None };
+            let pixel = if is_there { place(at) } else { None };
             pixel.map(|pixel| pixel * channels + self.channel)
         })
     }
@@ -442,45 +334,4 @@ fn rounded<T: Half>(sums: [f32; 8]) -> Eight<T> {
         result.0[k] = T::from_f32(sums[k]);
     }
     result
-}
-
-/// The same eight numbers in all blocks of a cluster, all under way before the first is
-/// used.
-///
-/// # Safety
-///
-/// They are there.
-#[inline(always)]
-unsafe fn read_peers<const PEERS: usize>(staged: *mut f32) -> [[f32; 8]; PEERS] {
-    let mut parts = [[0.0; 8]; PEERS];
-    for (peer, part) in parts.iter_mut().enumerate() {
-        // SAFETY: the caller's contract.
-        *part = unsafe { read_eight(cluster_map(staged, peer as u32)) };
-    }
-    parts
-}
-
-/// Sums in the order of the parts.
-#[inline(always)]
-fn add<const PEERS: usize>(bias: &[f32; 8], parts: &[[f32; 8]; PEERS]) -> [f32; 8] {
-    let mut sums = *bias;
-    for part in parts {
-        for k in 0..8 {
-            sums[k] += part[k];
-        }
-    }
-    sums
-}
-
-/// Reads eight numbers at a multiple of 16 bytes.
-///
-/// # Safety
-///
-/// They are there.
-#[inline(always)]
-unsafe fn read_eight(at: *const f32) -> [f32; 8] {
-    let at = at.cast::<F32x4>();
-    // SAFETY: the caller's contract.
-    let (low, high) = unsafe { (at.read(), at.add(1).read()) };
-    [low[0], low[1], low[2], low[3], high[0], high[1], high[2], high[3]]
 }

@@ -28,8 +28,10 @@ use raddle::device::mbarrier::Mbarrier;
 use raddle::device::tma::bulk_copy_to_shared;
 use raddle::prelude::*;
 
+use super::ending::{Ahead, Ending};
+use super::parts;
 use super::positions::{self, COPIERS, Positions};
-use super::result::{self, Ahead, FINISHED_TOGETHER, Tile};
+use super::result::{self, Tile};
 use super::{GROUP_CHANNELS, GROUP_THREADS, Half, Operands, STEP, Shape, WEIGHT_BYTES};
 
 /// Patches that are in shared memory at a time.
@@ -49,8 +51,22 @@ macro_rules! tile {
             pub const STAGES: usize = $stages;
             /// Threads of a block.
             pub const THREADS: u32 = 128 * (GROUPS as u32 + 1);
-            /// Dynamic shared memory of a launch.
-            pub const SHARED_BYTES: usize = super::shared_bytes(GROUPS, POSITIONS, ROWS, STAGES);
+            /// Dynamic shared memory of a launch whose tiles have so many positions with
+            /// those around, `ROWS` at most.
+            #[must_use]
+            pub const fn shared_bytes(around: usize, is_split: bool) -> usize {
+                let received =
+                    if is_split { super::parts::received_bytes(GROUPS, POSITIONS) } else { 0 };
+                super::weight_bytes(GROUPS, POSITIONS, STAGES)
+                    + super::PATCHES * super::patch_bytes(around)
+                    + received
+                    + (ROWS + POSITIONS) * 4
+                    + 1024
+            }
+
+            const _: () = assert!(
+                shared_bytes(ROWS, super::parts::can_split(GROUPS, POSITIONS)) <= 227 * 1024
+            );
         }
 
         /// The convolution in tiles of these channels and positions.
@@ -95,16 +111,16 @@ tile!(shifted_128x208, tile_128x208: 2 x 208, 328 rows, 8 stages);
 tile!(shifted_128x224, tile_128x224: 2 x 224, 344 rows, 8 stages);
 tile!(shifted_128x256, tile_128x256: 2 x 256, 384 rows, 6 stages);
 
-const fn ring_bytes(groups: usize, positions: usize, rows: usize, stages: usize) -> usize {
-    let ring = PATCHES * rows * STEP * 2 + stages * groups * WEIGHT_BYTES;
-    let staged = result::staged_bytes(groups, positions);
-    if ring > staged { ring } else { staged }
+/// The weights in shared memory, whose place the staged result takes.
+const fn weight_bytes(groups: usize, positions: usize, stages: usize) -> usize {
+    let bytes = stages * groups * WEIGHT_BYTES;
+    assert!(result::staged_bytes(groups, positions) <= bytes);
+    bytes
 }
 
-/// Shared memory of a tile: patches and weights, which the staged result takes over, and
-/// the tables of both inputs' pixels.
-const fn shared_bytes(groups: usize, positions: usize, rows: usize, stages: usize) -> usize {
-    ring_bytes(groups, positions, rows, stages) + (rows + positions) * 4 + 1024
+/// A patch of so many rows, in whole spans of the swizzle.
+const fn patch_bytes(around: usize) -> usize {
+    around.next_multiple_of(8) * STEP * 2
 }
 
 #[inline(always)]
@@ -123,17 +139,24 @@ unsafe fn convolve<
     let mut patch_full = shared!([Mbarrier; PATCHES]);
     let mut patch_empty = shared!([Mbarrier; PATCHES]);
     let mut located = shared!([Mbarrier; 1]);
+    let mut arrived = shared!([Mbarrier; 1]);
     let full = full.init_mbarriers(|_| 1);
     let empty = empty.init_mbarriers(|_| GROUPS as u32);
     let patch_full = patch_full.init_mbarriers(|_| COPIERS as u32);
     let patch_empty = patch_empty.init_mbarriers(|_| GROUPS as u32);
     let located = located.init_mbarriers(|_| COPIERS as u32);
+    let arrived = arrived.init_mbarriers(|_| 1);
     // The first thread, which initialised them, also starts the copies that they count.
     fence_mbarrier_init();
     let (memory, _) = dynamic_shared::<u8>();
-    let ring = memory.wrapping_add(memory.align_offset(1024));
-    let table = ring.wrapping_add(ring_bytes(GROUPS, 2 * R, ROWS, STAGES)).cast::<u32>();
+    let weights = memory.wrapping_add(memory.align_offset(1024));
+    let patches = weights.wrapping_add(const { weight_bytes(GROUPS, 2 * R, STAGES) });
+    let positions = Positions::new(shape);
+    let patch_bytes = patch_bytes(positions.around(2 * R));
     let split = shape.split.max(1);
+    let received = patches.wrapping_add(PATCHES * patch_bytes);
+    let received_bytes = if split > 1 { parts::received_bytes(GROUPS, 2 * R) } else { 0 };
+    let table = received.wrapping_add(received_bytes).cast::<u32>();
     let (rank, tile) = (block_x() % split, block_x() / split);
     let channel_tiles = shape.channel_tiles.max(1);
     let (tile_row, tile_column) = (tile % channel_tiles, tile / channel_tiles);
@@ -141,71 +164,72 @@ unsafe fn convolve<
     let job = Job {
         shape,
         operands,
-        result: Tile {
-            shape,
-            bias: operands.bias,
-            residual: operands.residual,
-            out: operands.out,
-            staged: ring,
-            row: tile_row,
+        ending: Ending {
+            tile: Tile {
+                shape,
+                bias: operands.bias,
+                residual: operands.residual,
+                out: operands.out,
+                staged: weights,
+                row: tile_row,
+            },
+            received,
+            arrived: &arrived[0],
+            rank,
+            split,
         },
         full,
         empty,
         patch_full,
         patch_empty,
         located: &located[0],
-        ring,
+        weights,
+        patches,
+        patch_bytes,
         table,
         first_position: tile_column * (2 * R) as u32,
-        positions: Positions::new(shape),
+        positions,
         tile_row,
         steps: [steps * rank / split, steps * (rank + 1) / split],
     };
+    job.ending.begin::<GROUPS, R>();
     allow_next_kernel();
     let (group, warp) = (thread_x() as usize / GROUP_THREADS, thread_x() / 32);
     // SAFETY: each role does its part of the contract written at `Job`.
     let ahead = unsafe {
         if warp == 0 {
             if thread_x() == 0 {
-                job.copy_weights::<GROUPS, ROWS>();
+                job.copy_weights::<GROUPS>();
             }
-            job.ahead::<GROUPS, R>(rank)
+            job.ahead::<GROUPS, R>()
         } else if group == 0 {
             job.copy_patches::<R, ROWS>();
-            job.ahead::<GROUPS, R>(rank)
+            job.ahead::<GROUPS, R>()
         } else {
-            job.consume::<GROUPS, R, ROWS>(group - 1, rank)
+            job.consume::<GROUPS, R>(group - 1)
         }
     };
-    // Everybody's tile is staged.
-    if split > 1 {
-        cluster_barrier_unaligned();
-    } else {
-        barrier();
-    }
-    // SAFETY: the staged tiles stay until the barrier below.
-    unsafe { job.result.finish::<GROUPS, R>(rank, split, ahead, |at| job.pixel(at)) };
-    if split > 1 {
-        // Only keeps the blocks: nobody reads what others wrote since.
-        cluster_arrive_relaxed();
-        cluster_wait();
-    }
+    // SAFETY: all roles are done.
+    unsafe { job.ending.finish::<GROUPS, R>(ahead, |at| job.pixel(at)) };
 }
 
 /// One block's work. A stage of weights belongs to the first thread, and a patch to the
 /// copiers, from the consumers' arrival at its empty barrier until theirs at its full
-/// one; after the last step all is the consumers', who stage their result there.
+/// one; after the last step all is the consumers', who may stage their result there.
 struct Job<'a, T, const STAGES: usize> {
     shape: &'a Shape,
     operands: Operands<T>,
-    result: Tile<'a, T>,
+    ending: Ending<'a, T>,
     full: &'a [Mbarrier; STAGES],
     empty: &'a [Mbarrier; STAGES],
     patch_full: &'a [Mbarrier; PATCHES],
     patch_empty: &'a [Mbarrier; PATCHES],
     /// Where the copiers arrive when the table is written.
     located: &'a Mbarrier,
-    ring: *mut u8,
+    /// A ring of stages, then the patches.
+    weights: *mut u8,
+    patches: *mut u8,
+    patch_bytes: usize,
     /// The pixel of each position around the tile, then that of the shortcut's input for
     /// each position of the tile.
     table: *mut u32,
@@ -234,25 +258,21 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// What this thread needs when its sums are there.
     #[inline(always)]
-    unsafe fn ahead<const GROUPS: usize, const R: usize>(
-        &self,
-        rank: u32,
-    ) -> Ahead<FINISHED_TOGETHER> {
+    unsafe fn ahead<const GROUPS: usize, const R: usize>(&self) -> Ahead<T> {
         self.located.suspend_parity(0);
         wait_for_previous_kernel();
-        let split = self.shape.split.max(1);
         // SAFETY: the kernel before has ended.
-        unsafe { self.result.ahead::<GROUPS, R>(rank, split, |at| self.pixel(at)) }
+        unsafe { self.ending.ahead::<GROUPS, R>(|at| self.pixel(at)) }
     }
 
     #[inline(always)]
-    fn patch<const ROWS: usize>(&self, number: u32) -> *mut u8 {
-        self.ring.wrapping_add(number as usize % PATCHES * ROWS * STEP * 2)
+    fn patch(&self, number: u32) -> *mut u8 {
+        self.patches.wrapping_add(number as usize % PATCHES * self.patch_bytes)
     }
 
     #[inline(always)]
-    fn weights<const GROUPS: usize, const ROWS: usize>(&self, stage: usize) -> *mut u8 {
-        self.ring.wrapping_add(PATCHES * ROWS * STEP * 2 + stage * GROUPS * WEIGHT_BYTES)
+    fn stage<const GROUPS: usize>(&self, stage: usize) -> *mut u8 {
+        self.weights.wrapping_add(stage * GROUPS * WEIGHT_BYTES)
     }
 
     #[inline(always)]
@@ -280,7 +300,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
 
     /// Copies the weights of all steps; they are constants and wait for no kernel.
     #[inline(always)]
-    unsafe fn copy_weights<const GROUPS: usize, const ROWS: usize>(&self) {
+    unsafe fn copy_weights<const GROUPS: usize>(&self) {
         let [begin, end] = self.steps;
         let all = self.shape.inputs[0].steps + self.shape.inputs[1].steps;
         for step in begin..end {
@@ -293,7 +313,7 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
                 let block = (self.tile_row * GROUPS as u32 + group as u32) * all + step;
                 let source =
                     self.operands.weights.wrapping_add(block as usize * (WEIGHT_BYTES / 2));
-                let target = self.weights::<GROUPS, ROWS>(stage).wrapping_add(group * WEIGHT_BYTES);
+                let target = self.stage::<GROUPS>(stage).wrapping_add(group * WEIGHT_BYTES);
                 // SAFETY: the stage is empty, and the packed weights have this piece.
                 unsafe { bulk_copy_to_shared(target, source.cast(), WEIGHT_BYTES as u32, barrier) };
             }
@@ -356,23 +376,19 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
             false => (self.positions.around(2 * R), self.table, first_source, first.channels),
         };
         let source = source.wrapping_add(slice.slice as usize * STEP);
-        let patch = self.patch::<ROWS>(number);
+        let patch = self.patch(number);
         // SAFETY: the caller's contract.
         unsafe { positions::copy_rows(table, rows, source, channels, patch) };
     }
 
-    /// Multiplies and stages the sums.
+    /// Multiplies and hands the sums over.
     #[inline(always)]
-    unsafe fn consume<const GROUPS: usize, const R: usize, const ROWS: usize>(
-        &self,
-        group: usize,
-        rank: u32,
-    ) -> Ahead<FINISHED_TOGETHER> {
-        let bias = self.result.bias::<GROUPS>(group);
+    unsafe fn consume<const GROUPS: usize, const R: usize>(&self, group: usize) -> Ahead<T> {
+        let bias = self.ending.tile.bias::<GROUPS>(group);
         let mut ahead = Ahead::nothing();
         if result::holds_residuals(GROUPS, R) {
             // SAFETY: the caller's contract.
-            ahead = unsafe { self.ahead::<GROUPS, R>(rank) };
+            ahead = unsafe { self.ahead::<GROUPS, R>() };
         }
         let mut acc = [0.0f32; R];
         let [begin, end] = self.steps;
@@ -395,12 +411,12 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
                     fence_proxy_async_shared();
                 }
                 self.full[stage].suspend_parity(turn / STAGES as u32 % 2);
-                let weights = self.weights::<GROUPS, ROWS>(stage);
+                let weights = self.stage::<GROUPS>(stage);
                 let weights =
                     MatrixDescriptor::new(weights.wrapping_add(group * WEIGHT_BYTES), layout);
                 let weights = Operand::<T, KMajor>::new(weights);
                 let shift_bytes = if slice.is_shortcut { 0 } else { shift as usize * 128 };
-                let pixels = self.patch::<ROWS>(number).wrapping_add(shift_bytes);
+                let pixels = self.patch(number).wrapping_add(shift_bytes);
                 let pixels = MatrixDescriptor::new(pixels, layout);
                 let pixels = Operand::<T, KMajor>::new(pixels);
                 wgmma_fence_running();
@@ -433,13 +449,11 @@ impl<T: Half, const STAGES: usize> Job<'_, T, STAGES> {
             }
             wgmma_wait::<0, _>(&mut acc);
         }
-        // All have read their last: the memory is free.
-        NamedBarrier::<2>.sync((GROUPS * GROUP_THREADS) as u32);
-        // SAFETY: the tile is this block's, and its threads come here together.
+        // SAFETY: the memory is the consumers', and their threads come here together.
         unsafe {
-            self.result.stage::<GROUPS, R>(&mut acc, bias, group, self.shape.split);
+            self.ending.hand_over::<GROUPS, R>(&mut acc, bias, group);
             if !result::holds_residuals(GROUPS, R) {
-                ahead = self.ahead::<GROUPS, R>(rank);
+                ahead = self.ahead::<GROUPS, R>();
             }
         }
         ahead
