@@ -45,8 +45,11 @@ const ALL: [(&str, Benchmark); 9] = [
 
 /// Benchmarks that the CPU device would take too long for; `raddle-models` tests what
 /// they run.
-const ON_GPU: [(&str, Benchmark); 2] =
-    [("resnet18", models::resnet18), ("resnet18_f32", models::resnet18_f32)];
+const ON_GPU: [(&str, Benchmark); 3] = [
+    ("resnet18", models::resnet18),
+    ("resnet18_f32", models::resnet18_f32),
+    ("resnet18_memory", models::resnet18_memory),
+];
 
 fn main() -> ExitCode {
     let all: Vec<_> = ALL.into_iter().chain(ON_GPU).collect();
