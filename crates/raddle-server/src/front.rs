@@ -8,7 +8,9 @@ mod body;
 mod compress;
 mod grpc;
 mod http;
+mod http1;
 mod listen;
+mod pieces;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,6 +27,9 @@ use crate::protocol::{InferReply, InferRequest};
 use crate::server::{Context, Server};
 use crate::tls::Identity;
 use crate::trace::{Begun, Tracer};
+
+use body::{Reader, RequestBody};
+use pieces::Pieces;
 
 pub use body::{Held, ReplyBody};
 pub use listen::{Bound, Listeners};
@@ -49,6 +54,8 @@ pub struct Front {
     bound: OnceLock<Bound>,
     /// What the status page draws.
     pub history: History,
+    /// Memory that large bodies land in.
+    pub pieces: Arc<Pieces>,
 }
 
 /// Which service a listener offers.
@@ -84,6 +91,7 @@ impl Front {
             clients: Mutex::default(),
             bound: OnceLock::new(),
             history: History::default(),
+            pieces: Arc::default(),
         }))
     }
 
@@ -93,20 +101,19 @@ impl Front {
         bound.map_or_else(Vec::new, |it| vec![it.http.port(), it.grpc.port()])
     }
 
-    /// Answers a request.
+    /// Answers a request of HTTP/2.
     async fn handle(
         self: Arc<Self>,
-        service: Service,
         peer: IpAddr,
         request: Request<Incoming>,
     ) -> Response<ReplyBody> {
         let kind = request.headers().get(hyper::header::CONTENT_TYPE);
-        let is_grpc = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-        if is_grpc && service == Service::Grpc {
-            grpc::handle(self, peer, request).await
-        } else {
-            http::handle(self, service, peer, request).await
+        if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+            return grpc::handle(self, peer, request).await;
         }
+        let (head, body) = request.into_parts();
+        let body = RequestBody::Http2(Reader::new(&self, body, false));
+        http::handle(self, Service::Grpc, peer, head, body).await
     }
 
     /// Whether a request may come in.

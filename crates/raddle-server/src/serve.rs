@@ -70,6 +70,7 @@ impl Running {
             .map(|tracer| tokio::spawn(async move { trace::keep_sending(&tracer).await }));
         every(SAMPLE_EVERY, &stopped, Arc::clone(&front), |front| {
             front.history.sample(&front.server);
+            front.pieces.trim();
         });
         Ok(Self { server, front, bound, stop, serving, sending })
     }

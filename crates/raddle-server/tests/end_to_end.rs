@@ -2,6 +2,8 @@
 
 #[path = "end_to_end/canaries.rs"]
 mod canaries;
+#[path = "end_to_end/connections.rs"]
+mod connections;
 #[path = "end_to_end/deployment.rs"]
 mod deployment;
 #[path = "end_to_end/hostile.rs"]

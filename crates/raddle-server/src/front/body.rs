@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::Front;
+use super::http1::Wire;
 use crate::error::{Error, Result};
 use crate::tensor::Rope;
 
@@ -56,7 +57,40 @@ impl Drop for Held {
     }
 }
 
-/// An incoming body, read piece by piece.
+/// The body of a request that is not gRPC.
+pub enum RequestBody<'a> {
+    /// From a connection of HTTP/1.1.
+    Http1(&'a mut Wire),
+    /// From a stream of HTTP/2.
+    Http2(Reader),
+}
+
+impl RequestBody<'_> {
+    /// Reads everything; with what it holds of the memory limit.
+    ///
+    /// ## Errors
+    /// See [`Wire::body`].
+    pub async fn all(&mut self, front: &Arc<Front>) -> Result<(Rope, Held)> {
+        match self {
+            Self::Http1(wire) => wire.body(front).await,
+            Self::Http2(reader) => reader.all().await,
+        }
+    }
+
+    /// Does `work`, which answers the request, unless the client gives up meanwhile.
+    ///
+    /// ## Errors
+    /// [`Error::Cancelled`], and those of the work.
+    pub async fn unless_gone<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        match self {
+            Self::Http1(wire) => wire.unless_gone(work).await,
+            // Whoever reads the streams drops the future of one that is reset.
+            Self::Http2(_) => work.await,
+        }
+    }
+}
+
+/// An incoming body of HTTP/2, read piece by piece.
 pub struct Reader {
     body: Incoming,
     /// What was read and not asked for yet.
@@ -107,12 +141,13 @@ impl Reader {
     }
 
     /// Reads everything; with what it holds of the memory limit.
-    pub async fn all(mut self, expected: Option<u64>) -> Result<(Rope, Held)> {
-        if let Some(expected) = expected.filter(|&expected| expected > self.limit) {
+    pub async fn all(&mut self) -> Result<(Rope, Held)> {
+        if let Some(expected) = self.body.size_hint().exact().filter(|&it| it > self.limit) {
             return Err(self.too_large(expected));
         }
         while self.fill().await? {}
-        Ok((self.rest, self.held))
+        let held = Held::new(&self.held.front);
+        Ok((std::mem::take(&mut self.rest), std::mem::replace(&mut self.held, held)))
     }
 
     /// Reads a message of gRPC: whether it is compressed, and its bytes; `None` at

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::body::Incoming;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
     RETRY_AFTER,
 };
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::body::{Held, Reader, ReplyBody};
+use super::body::{Held, ReplyBody, RequestBody};
 use super::compress::Encoding;
 use super::{Front, Service};
 use crate::canary::Verdict;
@@ -28,17 +27,23 @@ use crate::server::Context;
 use crate::tensor::Rope;
 use crate::{log, metrics, page};
 
+/// Most parts of a path: no route has as many.
+const PARTS_MAX: usize = 8;
 /// Header that says how long the JSON before binary tensors is.
-const HEAD_LENGTH: &str = "inference-header-content-length";
+const HEAD_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
+
+/// Headers that say which version a request wants.
+static CANARY: HeaderName = HeaderName::from_static("x-raddle-canary");
+static ROUTE_KEY: HeaderName = HeaderName::from_static("x-raddle-route-key");
 
 /// Answers a request.
 pub async fn handle(
     front: Arc<Front>,
     service: Service,
     peer: IpAddr,
-    request: Request<Incoming>,
+    head: Parts,
+    body: RequestBody<'_>,
 ) -> Response<ReplyBody> {
-    let (head, body) = request.into_parts();
     let call = Call { front, service, peer, head };
     let answered = call.answer(body).await;
     answered.unwrap_or_else(|error| failed(&error))
@@ -46,13 +51,13 @@ pub async fn handle(
 
 /// What headers say about a request's way.
 pub fn context(headers: &HeaderMap) -> Context {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let canary = match text("x-raddle-canary") {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let canary = match text(&CANARY) {
         Some("always") => Some(true),
         Some("never") => Some(false),
         _ => None,
     };
-    let key = text("x-raddle-route-key").map(|key| {
+    let key = text(&ROUTE_KEY).map(|key| {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
         hasher.finish()
@@ -103,12 +108,19 @@ struct Call {
 }
 
 impl Call {
-    async fn answer(self, body: Incoming) -> Result<Response<ReplyBody>> {
-        let path = self.head.uri.path().to_owned();
-        let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    async fn answer(self, body: RequestBody<'_>) -> Result<Response<ReplyBody>> {
+        let uri = self.head.uri.clone();
+        let path = uri.path();
+        let mut parts = [""; PARTS_MAX];
+        let mut count = 0;
+        for part in path.split('/').filter(|part| !part.is_empty()) {
+            *parts.get_mut(count).ok_or_else(|| unknown_path(path))? = part;
+            count += 1;
+        }
+        let parts = &parts[..count];
         let is_get = matches!(self.head.method, Method::GET | Method::HEAD);
         let server = &self.front.server;
-        match (self.service, parts.as_slice()) {
+        match (self.service, parts) {
             // Whoever watches the server needs no token for this.
             (_, ["v2", "health", "live"]) if is_get => {
                 return Ok(json_reply(&json!({ "live": true })));
@@ -122,11 +134,11 @@ impl Call {
                 return Ok(reply);
             }
             (Service::Metrics, ["metrics"]) if is_get => return Ok(metrics::reply(&self.front)),
-            (Service::Metrics, _) => return Err(unknown_path(&path)),
+            (Service::Metrics, _) => return Err(unknown_path(path)),
             _ => {}
         }
         self.front.authenticate(&self.head.headers)?;
-        match parts.as_slice() {
+        match parts {
             [] if is_get => Ok(page::reply()),
             ["status.json"] if is_get => Ok(json_reply(&page::status(&self.front))),
             ["v2", "models", model, rest @ ..] => {
@@ -140,8 +152,8 @@ impl Call {
                     self.act(model, version, rest, body).await
                 }
             }
-            _ if is_get => self.ask_server(&parts),
-            _ => self.act_on_server(&parts, body).await,
+            _ if is_get => self.ask_server(parts),
+            _ => self.act_on_server(parts, body).await,
         }
     }
 
@@ -204,7 +216,7 @@ impl Call {
         model: &str,
         version: &str,
         rest: &[&str],
-        body: Incoming,
+        body: RequestBody<'_>,
     ) -> Result<Response<ReplyBody>> {
         match rest {
             ["infer"] => self.infer(model, version, body).await,
@@ -226,8 +238,12 @@ impl Call {
         }
     }
 
-    async fn act_on_server(self, parts: &[&str], body: Incoming) -> Result<Response<ReplyBody>> {
-        let (body, _held) = self.body(body).await?;
+    async fn act_on_server(
+        self,
+        parts: &[&str],
+        mut body: RequestBody<'_>,
+    ) -> Result<Response<ReplyBody>> {
+        let (body, _held) = self.body(&mut body).await?;
         let server = &self.front.server;
         let asked = || -> Result<Value> {
             if body.is_empty() {
@@ -291,12 +307,10 @@ impl Call {
     }
 
     /// Reads the body, unpacked.
-    async fn body(&self, body: Incoming) -> Result<(Rope, Held)> {
-        let text =
-            |name| self.head.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let expected = text(CONTENT_LENGTH).and_then(|len| len.parse().ok());
-        let encoding = Encoding::of(text(CONTENT_ENCODING).unwrap_or_default())?;
-        let (body, mut held) = Reader::new(&self.front, body, false).all(expected).await?;
+    async fn body(&self, body: &mut RequestBody<'_>) -> Result<(Rope, Held)> {
+        let encoding = self.head.headers.get(CONTENT_ENCODING).and_then(|it| it.to_str().ok());
+        let encoding = Encoding::of(encoding.unwrap_or_default())?;
+        let (body, mut held) = body.all(&self.front).await?;
         let Some(encoding) = encoding else { return Ok((body, held)) };
         let limit = self.front.server.settings.limits.message_bytes;
         let unpacked = encoding.unpack(&body, limit)?;
@@ -308,13 +322,13 @@ impl Call {
         self,
         model: &str,
         version: &str,
-        body: Incoming,
+        mut body: RequestBody<'_>,
     ) -> Result<Response<ReplyBody>> {
         let _entered = self.front.enter(self.peer)?;
         let begun = self.front.trace(&self.head.headers);
         // A model that is not there need not be sent tensors.
         let found = self.front.server.model(model)?;
-        let (body, _held) = self.body(body).await?;
+        let (bytes, _held) = self.body(&mut body).await?;
         let head_len = match self.head.headers.get(HEAD_LENGTH) {
             None => None,
             Some(value) => {
@@ -333,14 +347,15 @@ impl Call {
                         "a raw body is for models with one input, {model} has {count}"
                     )));
                 };
-                protocol::json::raw_request(body, &input.name, input.datatype, &input.shape)?
+                protocol::json::raw_request(bytes, &input.name, input.datatype, &input.shape)?
             }
-            head_len => protocol::json::read_request(body, head_len)?,
+            head_len => protocol::json::read_request(bytes, head_len)?,
         };
         request.model = model.into();
         request.version = version.into();
         let context = context(&self.head.headers);
-        let reply = self.front.infer("http infer", begun, request, &context).await?;
+        let answer = self.front.infer("http infer", begun, request, &context);
+        let reply = body.unless_gone(answer).await?;
         let (body, head_len) = protocol::json::write_reply(reply)?;
         Ok(self.packed(body, head_len))
     }
@@ -350,7 +365,7 @@ impl Call {
         let accepted = self.head.headers.get(ACCEPT_ENCODING).and_then(|it| it.to_str().ok());
         let encoding = accepted.and_then(Encoding::accepted);
         let mut response = match encoding {
-            None => Response::new(body.into()),
+            None => Response::new(ReplyBody::from(body)),
             Some(encoding) => {
                 let mut response = Response::new(ReplyBody::from(encoding.pack(&body)));
                 let name = HeaderValue::from_static(encoding.name());

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{Connected, Front, Service};
+use super::{Connected, Front, Service, http1};
 use crate::config::duration;
 use crate::error::{Error, Result};
 use crate::log::{self, field};
@@ -29,10 +29,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 /// reuses its memory. With frames of 1 MiB each tensor of 602 KB costs 88 page faults
 /// and twice the CPU.
 const FRAME_MAX: u32 = 64 << 10;
-/// Largest buffer that HTTP/1 reads into.
-const READ_BUFFER: usize = 1 << 20;
 /// Most bytes of a request's headers.
-const HEADER_BYTES: u32 = 64 << 10;
+pub const HEADER_BYTES: u32 = 64 << 10;
 /// How long a listener waits after a failure of the system, such as too many files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -113,7 +111,7 @@ fn listen(address: SocketAddr, backlog: u32) -> io::Result<(TcpListener, SocketA
 }
 
 /// Returns when the flag is set, or nobody can set it any more.
-async fn stopped(mut stop: watch::Receiver<bool>) {
+pub async fn stopped(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|is_stopping| *is_stopping).await;
 }
 
@@ -176,58 +174,48 @@ impl Connection {
     }
 
     async fn serve(self, stream: TcpStream, stop: watch::Receiver<bool>) {
-        let limits = self.front.server.settings.limits.clone();
-        let (service, ip) = (self.service, self.peer.ip());
-        let front = Arc::clone(&self.front);
-        let handler = service_fn(move |request| {
-            let front = Arc::clone(&front);
-            async move { Ok::<_, std::convert::Infallible>(front.handle(service, ip, request).await) }
-        });
         let Some(stream) = self.greet(stream).await else { return };
-        let io = TokioIo::new(stream);
-        let stopping = stopped(stop);
-        let ended = if service == Service::Grpc {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .initial_stream_window_size(STREAM_WINDOW)
-                .initial_connection_window_size(CONNECTION_WINDOW)
-                .max_frame_size(FRAME_MAX)
-                .max_concurrent_streams(limits.streams_per_connection)
-                .max_header_list_size(HEADER_BYTES)
-                .keep_alive_interval(duration(limits.keepalive_seconds))
-                .keep_alive_timeout(Duration::from_secs(20));
-            let mut connection = std::pin::pin!(builder.serve_connection(io, handler));
-            let mut stopping = std::pin::pin!(stopping);
-            let mut is_stopping = false;
-            std::future::poll_fn(|cx| {
-                if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
-                    is_stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                connection.as_mut().poll(cx)
-            })
-            .await
-        } else {
-            let mut builder = http1::Builder::new();
-            builder
-                .timer(TokioTimer::new())
-                .max_buf_size(READ_BUFFER)
-                .header_read_timeout(duration(limits.header_seconds));
-            let mut connection = std::pin::pin!(builder.serve_connection(io, handler));
-            let mut stopping = std::pin::pin!(stopping);
-            let mut is_stopping = false;
-            std::future::poll_fn(|cx| {
-                if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
-                    is_stopping = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                connection.as_mut().poll(cx)
-            })
-            .await
+        let (service, peer) = (self.service, self.peer);
+        let ended = match service {
+            Service::Grpc => self.serve_http2(stream, stop).await.map_err(|why| why.to_string()),
+            Service::Http | Service::Metrics => {
+                let served = http1::serve(self.front, service, peer.ip(), stream, stop).await;
+                served.map_err(|why| why.to_string())
+            }
         };
         if let Err(why) = ended {
-            log::debug("a connection ended badly", &[field("peer", self.peer), field("why", why)]);
+            log::debug("a connection ended badly", &[field("peer", peer), field("why", why)]);
         }
+    }
+
+    async fn serve_http2(self, stream: Stream, stop: watch::Receiver<bool>) -> hyper::Result<()> {
+        let limits = self.front.server.settings.limits.clone();
+        let (front, ip) = (self.front, self.peer.ip());
+        let handler = service_fn(move |request| {
+            let front = Arc::clone(&front);
+            async move { Ok::<_, std::convert::Infallible>(front.handle(ip, request).await) }
+        });
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_MAX)
+            .max_concurrent_streams(limits.streams_per_connection)
+            .max_header_list_size(HEADER_BYTES)
+            .keep_alive_interval(duration(limits.keepalive_seconds))
+            .keep_alive_timeout(Duration::from_secs(20));
+        let mut connection =
+            std::pin::pin!(builder.serve_connection(TokioIo::new(stream), handler));
+        let mut stopping = std::pin::pin!(stopped(stop));
+        let mut is_stopping = false;
+        std::future::poll_fn(|cx| {
+            if !is_stopping && stopping.as_mut().poll(cx).is_ready() {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
     }
 }
