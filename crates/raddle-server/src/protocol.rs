@@ -2,6 +2,7 @@
 //! extensions, as protobuf and as JSON.
 
 pub mod json;
+mod parameter;
 pub mod proto;
 pub mod wire;
 

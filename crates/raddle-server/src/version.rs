@@ -201,10 +201,10 @@ impl Version {
     /// ## Errors
     /// [`Error::Invalid`] with name, expected and found.
     pub fn prepare(&self, inputs: Vec<Tensor>) -> Result<Prepared> {
-        let mut slots: Vec<Option<Tensor>> = self.signature.inputs.iter().map(|_| None).collect();
+        let specs = &self.signature.inputs;
+        let mut prepared: Vec<Given> = Vec::with_capacity(inputs.len());
         for tensor in inputs {
-            let Some(at) = self.signature.inputs.iter().position(|spec| spec.name == tensor.name)
-            else {
+            let Some(at) = specs.iter().position(|spec| spec.name == tensor.name) else {
                 return Err(Error::invalid(format!(
                     "model {} has no input {}; its inputs are {}",
                     self.model_name,
@@ -212,28 +212,27 @@ impl Version {
                     names(&self.signature)
                 )));
             };
-            if slots[at].replace(tensor).is_some() {
-                let name = &self.signature.inputs[at].name;
-                return Err(Error::invalid(format!("input {name} is given twice")));
+            if prepared.iter().any(|given| given.at == at) {
+                return Err(Error::invalid(format!("input {} is given twice", tensor.name)));
             }
+            prepared.push(Given { at, tensor, staged: None });
+        }
+        prepared.sort_unstable_by_key(|given| given.at);
+        let is_given = |at: usize| prepared.iter().any(|given| given.at == at);
+        let mut missing =
+            specs.iter().enumerate().filter(|(at, it)| !it.is_optional && !is_given(*at));
+        if let Some((_, spec)) = missing.next() {
+            return Err(Error::invalid(format!(
+                "input {} of model {} is not given",
+                spec.name, self.model_name
+            )));
         }
         let mut rows = None;
         let mut hasher = DefaultHasher::new();
-        let mut prepared = Vec::with_capacity(slots.len());
-        for (at, (slot, spec)) in slots.into_iter().zip(&self.signature.inputs).enumerate() {
-            let Some(tensor) = slot else {
-                if spec.is_optional {
-                    continue;
-                }
-                return Err(Error::invalid(format!(
-                    "input {} of model {} is not given",
-                    spec.name, self.model_name
-                )));
-            };
-            self.check_input(&tensor, spec, &mut rows)?;
-            let first = usize::from(self.is_batching());
+        let first = usize::from(self.is_batching());
+        for Given { at, tensor, .. } in &prepared {
+            self.check_input(tensor, &specs[*at], &mut rows)?;
             (at, &tensor.shape[first..]).hash(&mut hasher);
-            prepared.push(Given { at, tensor, staged: None });
         }
         Ok(Prepared { inputs: prepared, rows: rows.unwrap_or(1), shape: hasher.finish() })
     }

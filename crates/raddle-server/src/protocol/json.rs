@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::parameter::Parameter;
 use super::wire::{datatype, refuse_sequences, shape};
 use super::{Answered, InferReply, InferRequest, Input, OutputRequest, Region};
 use crate::error::{Error, Result};
@@ -19,8 +20,8 @@ use crate::tensor::{Datatype, Rope, Tensor, element_count, join_strings, strings
 struct RequestHead<'a> {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     id: String,
-    #[serde(default, skip_serializing_if = "RequestParameters::is_empty")]
-    parameters: RequestParameters,
+    #[serde(borrow, default, skip_serializing_if = "RequestParameters::is_empty")]
+    parameters: RequestParameters<'a>,
     #[serde(borrow)]
     inputs: Vec<TensorHead<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
@@ -30,18 +31,18 @@ struct RequestHead<'a> {
 /// The parameters that mean something here; others are passed over. A value of the wrong
 /// kind is named by whoever wants it.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct RequestParameters {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    priority: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    timeout: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    binary_data_output: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    sequence_id: Option<Value>,
+struct RequestParameters<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    priority: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    binary_data_output: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    sequence_id: Option<Parameter<'a>>,
 }
 
-impl RequestParameters {
+impl RequestParameters<'_> {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -54,8 +55,8 @@ struct TensorHead<'a> {
     #[serde(borrow)]
     datatype: Cow<'a, str>,
     shape: Vec<i64>,
-    #[serde(default, skip_serializing_if = "TensorParameters::is_empty")]
-    parameters: TensorParameters,
+    #[serde(borrow, default, skip_serializing_if = "TensorParameters::is_empty")]
+    parameters: TensorParameters<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     data: Option<Value>,
 }
@@ -64,53 +65,53 @@ struct TensorHead<'a> {
 struct OutputHead<'a> {
     #[serde(borrow)]
     name: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "TensorParameters::is_empty")]
-    parameters: TensorParameters,
+    #[serde(borrow, default, skip_serializing_if = "TensorParameters::is_empty")]
+    parameters: TensorParameters<'a>,
 }
 
 /// Parameters of inputs and outputs, as [`RequestParameters`].
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
-struct TensorParameters {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    binary_data_size: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    binary_data: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    classification: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shared_memory_region: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shared_memory_offset: Option<Value>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shared_memory_byte_size: Option<Value>,
+struct TensorParameters<'a> {
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    binary_data_size: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    binary_data: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    classification: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    shared_memory_region: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    shared_memory_offset: Option<Parameter<'a>>,
+    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    shared_memory_byte_size: Option<Parameter<'a>>,
 }
 
-impl TensorParameters {
+impl<'a> TensorParameters<'a> {
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     fn of_binary(len: usize) -> Self {
-        Self { binary_data_size: Some(len.into()), ..Self::default() }
+        Self { binary_data_size: Some(Parameter::Whole(len as u64)), ..Self::default() }
     }
 
-    fn of_region(region: &Region) -> Self {
+    fn of_region(region: &'a Region) -> Self {
         Self {
-            shared_memory_region: Some(region.name.as_str().into()),
-            shared_memory_offset: Some(region.offset.into()),
-            shared_memory_byte_size: Some(region.bytes.into()),
+            shared_memory_region: Some(Parameter::Text(region.name.as_str().into())),
+            shared_memory_offset: Some(Parameter::Whole(region.offset)),
+            shared_memory_byte_size: Some(Parameter::Whole(region.bytes)),
             ..Self::default()
         }
     }
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ReplyHead<'a> {
     #[serde(borrow)]
     model_name: Cow<'a, str>,
     #[serde(borrow)]
     model_version: Cow<'a, str>,
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default)]
     id: String,
     #[serde(borrow)]
     outputs: Vec<TensorHead<'a>>,
@@ -213,30 +214,34 @@ fn read_input(input: TensorHead<'_>, body: &mut Rope) -> Result<Input> {
     Ok(Input { tensor: Tensor { name, datatype, shape, data }, region })
 }
 
-fn number(given: &Option<Value>, name: &str) -> Result<Option<u64>> {
-    let Some(value) = given else { return Ok(None) };
-    value.as_u64().map(Some).ok_or_else(|| {
-        Error::invalid(format!("parameter {name}: expected a whole number, found {value}"))
-    })
+fn number(given: &Option<Parameter<'_>>, name: &str) -> Result<Option<u64>> {
+    match given {
+        None => Ok(None),
+        Some(Parameter::Whole(number)) => Ok(Some(*number)),
+        Some(other) => {
+            Err(Error::invalid(format!("parameter {name}: expected a whole number, found {other}")))
+        }
+    }
 }
 
-fn flag(given: &Option<Value>, name: &str) -> Result<Option<bool>> {
-    let Some(value) = given else { return Ok(None) };
-    value.as_bool().map(Some).ok_or_else(|| {
-        Error::invalid(format!("parameter {name}: expected true or false, found {value}"))
-    })
+fn flag(given: &Option<Parameter<'_>>, name: &str) -> Result<Option<bool>> {
+    match given {
+        None => Ok(None),
+        Some(Parameter::Flag(flag)) => Ok(Some(*flag)),
+        Some(other) => {
+            Err(Error::invalid(format!("parameter {name}: expected true or false, found {other}")))
+        }
+    }
 }
 
-fn region(tensor: &str, parameters: &TensorParameters) -> Result<Option<Region>> {
-    let Some(name) = parameters.shared_memory_region.as_ref().and_then(Value::as_str) else {
-        return Ok(None);
-    };
+fn region(tensor: &str, parameters: &TensorParameters<'_>) -> Result<Option<Region>> {
+    let Some(Parameter::Text(name)) = &parameters.shared_memory_region else { return Ok(None) };
     let bytes = number(&parameters.shared_memory_byte_size, "shared_memory_byte_size")?;
     let bytes = bytes.ok_or_else(|| {
         Error::invalid(format!("tensor {tensor}: shared_memory_byte_size is missing"))
     })?;
     let offset = number(&parameters.shared_memory_offset, "shared_memory_offset")?.unwrap_or(0);
-    Ok(Some(Region { name: name.into(), offset, bytes }))
+    Ok(Some(Region { name: name.as_ref().into(), offset, bytes }))
 }
 
 /// Elements of nested lists as raw bytes.
@@ -300,45 +305,63 @@ fn flatten<'a>(value: &'a Value, flat: &mut Vec<&'a Value>) {
 /// ## Errors
 /// [`Error::Invalid`] if an output cannot be written as JSON.
 pub fn write_reply(reply: InferReply) -> Result<(Rope, Option<usize>)> {
-    let mut head = ReplyHead {
-        model_name: reply.model.into(),
-        model_version: reply.version.to_string().into(),
-        id: reply.id,
-        outputs: Vec::with_capacity(reply.outputs.len()),
-    };
-    let mut binary = Vec::new();
-    let mut has_binary = false;
-    for Answered { tensor, is_binary, region } in reply.outputs {
-        let mut parameters = TensorParameters::default();
-        let mut data = None;
+    let mut outputs = Vec::with_capacity(reply.outputs.len());
+    let (mut has_binary, mut joined) = (false, 0);
+    for Answered { tensor, is_binary, region } in &reply.outputs {
+        let (mut parameters, mut data) = (TensorParameters::default(), None);
         if let Some(region) = region {
-            parameters = TensorParameters::of_region(&region);
-        } else if is_binary {
+            parameters = TensorParameters::of_region(region);
+        } else if *is_binary {
             has_binary = true;
+            joined += tensor.data.len().min(COPIED_MAX);
             parameters = TensorParameters::of_binary(tensor.data.len());
-            binary.extend(tensor.data.into_parts());
         } else {
-            data = Some(to_json(&tensor)?);
+            data = Some(to_json(tensor)?);
         }
-        head.outputs.push(TensorHead {
-            name: tensor.name.into(),
-            datatype: tensor.datatype.name().into(),
-            shape: tensor.shape.iter().map(|&dim| dim as i64).collect(),
+        outputs.push(WrittenTensor {
+            name: &tensor.name,
+            datatype: tensor.datatype.name(),
+            shape: &tensor.shape,
             parameters,
             data,
         });
     }
-    let small: usize = binary.iter().map(Bytes::len).take_while(|&len| len <= COPIED_MAX).sum();
-    let mut text = Vec::with_capacity(256 + small);
+    let (model_name, model_version) = (reply.model.as_str(), reply.version.to_string());
+    let head = WrittenReply { model_name, model_version, id: &reply.id, outputs };
+    let mut text = Vec::with_capacity(256 + joined);
     serde_json::to_writer(&mut text, &head).map_err(|why| Error::invalid(why.to_string()))?;
     let head_len = has_binary.then_some(text.len());
-    let mut parts = binary.into_iter().peekable();
+    let is_behind = |it: &Answered| it.is_binary && it.region.is_none();
+    let binary = reply.outputs.into_iter().filter(is_behind);
+    let mut parts = binary.flat_map(|it| it.tensor.data.into_parts()).peekable();
     while let Some(part) = parts.next_if(|part| part.len() <= COPIED_MAX) {
         text.extend_from_slice(&part);
     }
     let mut body = Rope::from(text);
     parts.for_each(|part| body.push(part));
     Ok((body, head_len))
+}
+
+/// [`ReplyHead`] of a reply that is still there.
+#[derive(Serialize)]
+struct WrittenReply<'a> {
+    model_name: &'a str,
+    model_version: String,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    id: &'a str,
+    outputs: Vec<WrittenTensor<'a>>,
+}
+
+/// [`TensorHead`] of a tensor that is still there.
+#[derive(Serialize)]
+struct WrittenTensor<'a> {
+    name: &'a str,
+    datatype: &'a str,
+    shape: &'a [usize],
+    #[serde(skip_serializing_if = "TensorParameters::is_empty")]
+    parameters: TensorParameters<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }
 
 /// A tensor's elements as a flat list.
@@ -395,11 +418,11 @@ fn to_json(tensor: &Tensor) -> Result<Value> {
 
 /// Writes a request, for our client: a head and binary tensors; the head's length.
 pub fn write_request(request: &InferRequest) -> (Rope, usize) {
-    let given = |number: u64| (number > 0).then(|| number.into());
+    let given = |number: u64| (number > 0).then_some(Parameter::Whole(number));
     let parameters = RequestParameters {
         priority: given(request.priority),
         timeout: given(request.timeout_us),
-        binary_data_output: Some(true.into()),
+        binary_data_output: Some(Parameter::Flag(true)),
         sequence_id: None,
     };
     let mut binary = Rope::default();
