@@ -15,6 +15,7 @@ pub mod error;
 pub mod front;
 mod kernel;
 pub mod load;
+pub mod loading;
 pub mod log;
 mod metrics;
 pub mod model;

@@ -72,11 +72,12 @@ pub trait Model: Send + Sync {
     /// Inputs and outputs.
     fn signature(&self) -> &Signature;
 
-    /// Makes an instance on a device of [`Backend::devices`].
+    /// Makes an instance on a device of [`Backend::devices`], and tells what it is at
+    /// where that takes long.
     ///
     /// ## Errors
     /// Why the device cannot run it.
-    fn instance(&self, device: &str) -> Result<Box<dyn Instance>, ModelError>;
+    fn instance(&self, device: &str, tell: Tell<'_>) -> Result<Box<dyn Instance>, ModelError>;
 
     /// Whether a batch takes no more than some microseconds. Such a model runs on the
     /// thread that has the request if nobody waits, since handing the request to the
@@ -104,6 +105,9 @@ pub trait Model: Send + Sync {
         Vec::new()
     }
 }
+
+/// Says what an instance is at, for those who wait for it.
+pub type Tell<'a> = &'a dyn Fn(&str);
 
 /// A request's input where its model put it; dropped with the request.
 pub type Staged = Box<dyn Any + Send + Sync>;

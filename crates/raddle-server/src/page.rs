@@ -144,6 +144,7 @@ pub fn status(front: &Front) -> Value {
         "platform": server.backend.platform(),
         "uptime_seconds": server.uptime().as_secs_f64(),
         "is_ready": server.is_ready(),
+        "loading": server.loading.to_json(),
         "connections": front.connections.load(std::sync::atomic::Ordering::Relaxed),
         "devices": server.backend.devices().iter().map(|it| it.name.clone()).collect::<Vec<_>>(),
         "models": models.collect::<Vec<_>>(),

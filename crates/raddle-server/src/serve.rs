@@ -22,6 +22,8 @@ use crate::trace;
 const JUDGE_EVERY: Duration = Duration::from_millis(250);
 /// How often the status page's charts get a point.
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
+/// How often what is being loaded is looked at.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 /// How often the certificate's files are looked at.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -52,6 +54,7 @@ impl Running {
         let (listeners, bound) = Listeners::bind(&front)?;
         let (stop, stopped) = watch::channel(false);
         let serving = tokio::spawn(listeners.serve(Arc::clone(&front), stopped.clone()));
+        every(TELL_EVERY, &stopped, Arc::clone(&server), |server| server.loading.tell());
         let loading = Arc::clone(&server);
         let loaded = spawn_blocking(move || loading.load_all()).await;
         loaded.unwrap_or_else(|why| Err(Error::NotReady(format!("the repository ({why})"))))?;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::canary::CanaryRules;
 use crate::config::ServerSettings;
 use crate::error::{self, Error, Result};
+use crate::loading::Loading;
 use crate::model::Backend;
 use crate::policy::Policy;
 use crate::protocol::{Answered, InferReply, InferRequest, Input};
@@ -43,6 +44,8 @@ pub struct Server {
     stats: Mutex<BTreeMap<(String, u64), Arc<Stats>>>,
     /// Regions of shared memory that clients registered.
     pub shared_memory: SharedMemory,
+    /// What is being loaded.
+    pub loading: Arc<Loading>,
     /// When the server was made: canaries count time from here.
     epoch: Instant,
     is_ready: std::sync::atomic::AtomicBool,
@@ -104,6 +107,7 @@ impl Server {
             models: RwLock::default(),
             stats: Mutex::default(),
             shared_memory,
+            loading: Arc::default(),
             epoch: Instant::now(),
             is_ready: false.into(),
         }))

@@ -18,8 +18,9 @@ use tokio::sync::oneshot;
 use crate::canary::Totals;
 use crate::config::ModelConfig;
 use crate::error::{Error, Result};
+use crate::loading::Progress;
 use crate::log::{self, field};
-use crate::model::{Instance, Model, ModelError, Signature, Staged};
+use crate::model::{Instance, Model, ModelError, Signature, Staged, Tell};
 use crate::queue::{Queue, Refusal, Taken, Ticket, Waiting};
 use crate::stats::{Stats, Times};
 use crate::tensor::Tensor;
@@ -126,6 +127,7 @@ impl Version {
         model: Arc<dyn Model>,
         placement: Vec<String>,
         stats: Arc<Stats>,
+        progress: &Arc<Progress>,
     ) -> Result<Arc<Self>> {
         let rows_max = config.max_batch_size.unwrap_or(0);
         let queue = Queue::new(config.batching.clone(), rows_max, placement.len());
@@ -153,10 +155,10 @@ impl Version {
         let (ready, readiness) = mpsc::channel();
         for slot in 0..version.placement.len() {
             let worker = Worker { slot, version: Arc::clone(&version), model: Arc::clone(&model) };
-            let ready = ready.clone();
+            let (ready, progress) = (ready.clone(), Arc::clone(progress));
             let thread = std::thread::Builder::new()
                 .name(format!("{}:{number}:{slot}", version.model_name))
-                .spawn(move || worker.run(&ready))
+                .spawn(move || worker.run(&ready, progress))
                 .map_err(|why| version.failed(ModelError::Failed(why.to_string())))?;
             version.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
         }
@@ -440,15 +442,20 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(self, ready: &mpsc::Sender<Result<(), ModelError>>) {
-        let mut instance = match self.make() {
+    fn run(self, ready: &mpsc::Sender<Result<(), ModelError>>, progress: Arc<Progress>) {
+        let device = &self.version.placement[self.slot];
+        let tell = |what: &str| progress.instance_at(self.slot, device, what);
+        tell("is made");
+        let mut instance = match self.make(&tell) {
             Ok(instance) => instance,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return;
             }
         };
-        let warmed = self.warm_up(&mut instance);
+        let warmed = self.warm_up(&mut instance, &tell);
+        progress.instance_done(self.slot);
+        drop(progress);
         let is_ready = warmed.is_ok();
         let slot = &self.version.slots[self.slot];
         *slot.lock().unwrap_or_else(PoisonError::into_inner) = is_ready.then_some(instance);
@@ -463,7 +470,7 @@ impl Worker {
 
     fn take_turn(&self, slot: &mut Option<Box<dyn Instance>>, taken: Taken<Pending>) {
         if slot.is_none() {
-            *slot = self.make().ok();
+            *slot = self.make(&|_| {}).ok();
         }
         match slot {
             Some(instance) => {
@@ -478,14 +485,14 @@ impl Worker {
         }
     }
 
-    fn make(&self) -> Result<Box<dyn Instance>, ModelError> {
+    fn make(&self, tell: Tell<'_>) -> Result<Box<dyn Instance>, ModelError> {
         let device = &self.version.placement[self.slot];
-        guarded(|| self.model.instance(device)).and_then(|made| made)
+        guarded(|| self.model.instance(device, tell)).and_then(|made| made)
     }
 
     /// Runs batches of zeros in the sizes that will come, so that the first request
     /// finds everything compiled and allocated.
-    fn warm_up(&self, instance: &mut Box<dyn Instance>) -> Result<(), ModelError> {
+    fn warm_up(&self, instance: &mut Box<dyn Instance>, tell: Tell<'_>) -> Result<(), ModelError> {
         let version = &*self.version;
         let mut sizes = vec![1];
         if version.is_batching() {
@@ -494,6 +501,7 @@ impl Worker {
         }
         sizes.dedup();
         for rows in sizes {
+            tell(&format!("warms up with {rows} rows"));
             let zeros = zeros(version, rows);
             let failed = match guarded(|| instance.run(&batch(version, &[&zeros], rows))) {
                 Ok(Ok(_)) => continue,

@@ -20,7 +20,7 @@ use raddle_models::gpu::{Feed, GpuSession, Piece};
 use raddle_models::{Error, Precision};
 use raddle_server::config::ModelConfig;
 use raddle_server::model::{
-    Batch, BatchInput, Instance, ModelError, Outcome, Output, Signature, Staged,
+    Batch, BatchInput, Instance, ModelError, Outcome, Output, Signature, Staged, Tell,
 };
 use raddle_server::tensor::{Datatype, Tensor};
 use raddle_tensor::graph::Graph;
@@ -107,13 +107,16 @@ impl OnGpus {
         device: &str,
         graph: &Graph,
         pictures: Option<Arc<Pictures>>,
+        tell: Tell<'_>,
     ) -> Result<OnGpu, ModelError> {
+        tell("opens the device");
         let opened = self.devices.open(device)?;
         let session = {
             let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
             match first.get(device) {
                 Some(session) => session.sibling(),
                 None => {
+                    tell("brings the weights to the device");
                     let session = GpuSession::new(graph, &opened, self.precision);
                     let mut session = session.map_err(|error| refused(&error))?;
                     let taker =
@@ -134,6 +137,9 @@ impl OnGpus {
                 if !self.sizes.is_empty() {
                     shapes.iter_mut().for_each(|shape| shape[0] = rows);
                 }
+                tell(&format!(
+                    "makes the program for {rows} rows, with kernels that no cache has yet"
+                ));
                 session.prepare(&shapes).map_err(|error| refused(&error))?;
             }
         }
@@ -402,6 +408,8 @@ impl AsRef<[u8]> for PinnedBytes {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use raddle_server::model::TensorSpec;
     use raddle_server::tensor::{Rope, join_strings};
     use raddle_tensor::graph::{Dim, Node, ValueType};
@@ -467,7 +475,11 @@ mod tests {
         let gpus = OnGpus::new(devices, &signature, &signature, &config).unwrap();
         assert_eq!(gpus.is_staging(pictures.as_deref()), format != "encoded");
         assert!(gpus.stage(&row(Datatype::Uint8, &[0; 3 * AREA])).is_none(), "nobody is there");
-        let instance = gpus.instance("gpu:0", &graph, pictures).unwrap();
+        let told = RefCell::new(Vec::new());
+        let tell = |what: &str| told.borrow_mut().push(what.to_owned());
+        let instance = gpus.instance("gpu:0", &graph, pictures, &tell).unwrap();
+        let programs = told.borrow().iter().filter(|it| it.contains("the program for")).count();
+        assert_eq!(programs, 2, "of 1 and 4 rows: {told:?}");
         (gpus, instance)
     }
 

@@ -15,7 +15,7 @@ use raddle_cuda::{GpuUse, Nvml};
 use raddle_server::config::ModelConfig;
 use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
-    Source, Staged, TensorSpec,
+    Source, Staged, Tell, TensorSpec,
 };
 use raddle_server::tensor::{Datatype, Tensor as Wire, join_strings, strings};
 use raddle_tensor::graph::{Dim, Graph, ValueId, ValueType};
@@ -96,7 +96,7 @@ impl Model for Served {
         &self.signature
     }
 
-    fn instance(&self, device: &str) -> Result<Box<dyn Instance>, ModelError> {
+    fn instance(&self, device: &str, tell: Tell<'_>) -> Result<Box<dyn Instance>, ModelError> {
         let pictures = self.pictures.clone();
         if device == "cpu" {
             let mut kept = self.plan.lock().unwrap_or_else(PoisonError::into_inner);
@@ -109,7 +109,7 @@ impl Model for Served {
             };
             return Ok(Box::new(OnCpu { plan, pictures }));
         }
-        Ok(Box::new(self.gpus.instance(device, &self.graph, pictures)?))
+        Ok(Box::new(self.gpus.instance(device, &self.graph, pictures, tell)?))
     }
 
     fn is_staging(&self) -> bool {

@@ -127,10 +127,12 @@ impl Call {
             }
             (_, ["v2", "health", "ready"]) if is_get => {
                 let is_ready = server.is_ready();
-                let mut reply = json_reply(&json!({ "ready": is_ready }));
-                if !is_ready {
-                    *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                if is_ready {
+                    return Ok(json_reply(&json!({ "ready": true })));
                 }
+                let waiting = server.loading.to_json();
+                let mut reply = json_reply(&json!({ "ready": false, "waiting_for": waiting }));
+                *reply.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
                 return Ok(reply);
             }
             (Service::Metrics, ["metrics"]) if is_get => return Ok(metrics::reply(&self.front)),

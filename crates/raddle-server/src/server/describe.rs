@@ -23,7 +23,7 @@ pub struct IndexEntry {
     pub name: String,
     /// Number of the version; empty if none is known.
     pub version: String,
-    /// `READY` or `UNAVAILABLE`.
+    /// `READY`, `LOADING` or `UNAVAILABLE`.
     pub state: &'static str,
     /// Why it is unavailable.
     pub reason: String,
@@ -101,6 +101,15 @@ impl Server {
                         reason: reason.clone(),
                     }),
                 }
+            }
+        }
+        for (name, number, at) in self.loading.list() {
+            let (version, reason) = (number.to_string(), format!("being loaded: {at}"));
+            match entries.iter_mut().find(|it| it.name == name && it.version == version) {
+                // The one before goes on meanwhile.
+                Some(entry) if entry.state == "READY" => entry.reason = reason,
+                Some(entry) => (entry.state, entry.reason) = ("LOADING", reason),
+                None => entries.push(IndexEntry { name, version, state: "LOADING", reason }),
             }
         }
         if !is_ready {

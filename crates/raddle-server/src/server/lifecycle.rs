@@ -261,6 +261,8 @@ impl Server {
         file: &crate::model::ModelFile,
     ) -> Result<Arc<Version>> {
         let began = Instant::now();
+        let progress = self.loading.begin(&served.name, file.version);
+        progress.at("reads the file");
         let mut config = found.config.clone();
         let failed = |source: ModelError| Error::Model {
             model: served.name.clone(),
@@ -281,7 +283,7 @@ impl Server {
         let placement = config.placement(&devices)?;
         self.policy.check_model(&self.settings.models, &config, &placement)?;
         let stats = self.stats_of(&served.name, file.version);
-        let version = Version::start(file.version, config, model, placement, stats)?;
+        let version = Version::start(file.version, config, model, placement, stats, &progress)?;
         log::info(
             "a version is loaded",
             &[

@@ -2,13 +2,18 @@
 //! chunks, with a question before the body, of the version before.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use hyper::Method;
+use raddle_server::client::HttpClient;
+use raddle_server::front::{Front, Listeners};
 use raddle_server::protocol::json::{read_reply, write_request};
 use raddle_server::tensor::Rope;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 
 use super::rig::*;
 
@@ -255,5 +260,44 @@ fn connections_are_kept_as_both_sides_want() {
             assert!(raw.is_at_its_end().await, "{wrong:.50}");
         }
         rig.running.stop().await;
+    });
+}
+
+#[test]
+fn a_server_that_is_not_ready_says_what_it_waits_for() {
+    block_on(async {
+        let root = fresh("connections-waiting");
+        write_version(&root, "m", 3, "copy made-behind-gate");
+        let probe = Arc::new(Probe::default());
+        let backend = Arc::new(TrialBackend(Arc::clone(&probe)));
+        let server = raddle_server::Server::new(settings(&root), backend).unwrap();
+        let front = Front::new(Arc::clone(&server)).unwrap();
+        let (listeners, bound) = Listeners::bind(&front).unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let serving = tokio::spawn(listeners.serve(front, stopped));
+        let loading = Arc::clone(&server);
+        let loading = tokio::task::spawn_blocking(move || loading.load_all());
+        let gate = Arc::clone(&probe);
+        tokio::task::spawn_blocking(move || gate.wait_for_batch()).await.unwrap();
+        let mut http = HttpClient::connect(bound.http).await.unwrap();
+        let path = "/v2/health/ready";
+        let (status, _, body) = http.send(Method::GET, path, &[], Rope::default()).await.unwrap();
+        let found: serde_json::Value = serde_json::from_slice(&body.to_bytes()).unwrap();
+        assert_eq!((status.as_u16(), &found["ready"]), (503, &false.into()));
+        let waiting = &found["waiting_for"][0];
+        assert_eq!((&waiting["model"], &waiting["version"]), (&"m".into(), &"3".into()));
+        assert_eq!(waiting["at"][0], "instance 0 on cpu: waits for the gate");
+        let index = server.index(false);
+        assert_eq!((index[0].state, index[0].version.as_str()), ("LOADING", "3"));
+        assert!(index[0].reason.contains("waits for the gate"), "{}", index[0].reason);
+        probe.open_gate();
+        loading.await.unwrap().unwrap();
+        let ready = http.json(Method::GET, path).await.unwrap();
+        assert_eq!(ready, serde_json::json!({ "ready": true }));
+        assert_eq!(server.index(false)[0].state, "READY");
+        stop.send(true).unwrap();
+        serving.await.unwrap();
+        let server = Arc::clone(&server);
+        tokio::task::spawn_blocking(move || server.shut_down()).await.unwrap();
     });
 }

@@ -10,7 +10,7 @@
 //! | `slow MS`, `slow-tenth MS` | takes its time for each batch; more for every tenth |
 //! | `fail`, `fail-on N`, `fail-each N` | fails; for rows that begin with `N`; for every `N`th row |
 //! | `panic-on N`, `lose-on N` | panics or loses its device for rows that begin with `N` |
-//! | `gate` | waits until the test opens a gate |
+//! | `gate`, `made-behind-gate` | waits until the test opens a gate; before there is an instance |
 //! | `quick` | runs where its requests are |
 //! | `stage` | takes inputs before their turn |
 //! | `broken` | does not load |
@@ -30,7 +30,7 @@ use bytes::Bytes;
 use raddle_server::config::ServerSettings;
 use raddle_server::model::{
     Backend, Batch, BatchInput, Device, Instance, Model, ModelError, Outcome, Output, Signature,
-    Source, Staged, TensorSpec,
+    Source, Staged, Tell, TensorSpec,
 };
 use raddle_server::tensor::{Datatype, Tensor};
 
@@ -190,7 +190,11 @@ impl Model for Trial {
         Some(Box::new(tensor.data.to_bytes()))
     }
 
-    fn instance(&self, _: &str) -> Result<Box<dyn Instance>, ModelError> {
+    fn instance(&self, _: &str, tell: Tell<'_>) -> Result<Box<dyn Instance>, ModelError> {
+        if self.words.has("made-behind-gate") {
+            tell("waits for the gate");
+            self.probe.pass_gate();
+        }
         self.probe.instances.fetch_add(1, SeqCst);
         Ok(Box::new(TrialInstance {
             words: self.words.clone(),
