@@ -31,6 +31,33 @@ fn pinned_memory_moves_into_copies_and_comes_back() {
 }
 
 #[test]
+fn pieces_of_pinned_memory_land_behind_each_other_and_come_back_in_order() {
+    let stream = stream();
+    let device = stream.device().clone();
+    let mut buffer = stream.filled(12, 99u16).unwrap();
+    let pieces = || {
+        let pieces = [&[1u16, 2][..], &[], &[3, 4, 5, 6, 7], &[8]];
+        Vec::from(pieces.map(|piece| device.pinned(piece).unwrap()))
+    };
+    let target = buffer.slice_mut(3..11).unwrap();
+    let back = stream.write_pinned_vectored(target, pieces()).unwrap().wait().unwrap();
+    assert_eq!(back.iter().map(|piece| piece.len()).collect::<Vec<_>>(), [2, 0, 5, 1]);
+    assert_eq!(back[2][..], [3, 4, 5, 6, 7]);
+    assert_eq!(buffer.to_vec().unwrap(), [99, 99, 99, 1, 2, 3, 4, 5, 6, 7, 8, 99]);
+    let error = stream.write_pinned_vectored(&mut buffer, pieces()).err().unwrap();
+    assert!(matches!(error, Error::Length { expected: 12, found: 8, .. }), "{error}");
+    // Nothing at all is no mistake where nothing is wanted.
+    let none = buffer.slice_mut(4..4).unwrap();
+    assert!(stream.write_pinned_vectored(none, Vec::new()).unwrap().wait().unwrap().is_empty());
+    // Whoever drops the handle takes nothing away from the copies.
+    drop(stream.write_pinned_vectored(buffer.slice_mut(..8).unwrap(), pieces()).unwrap());
+    assert_eq!(buffer.to_vec().unwrap(), [1, 2, 3, 4, 5, 6, 7, 8, 6, 7, 8, 99]);
+    let elsewhere = Device::new_cpu().stream().unwrap();
+    let error = elsewhere.write_pinned_vectored(buffer.slice_mut(..8).unwrap(), pieces());
+    assert!(matches!(error.err().unwrap(), Error::WrongDevice { .. }));
+}
+
+#[test]
 fn pinned_memory_that_was_dropped_is_used_again_and_is_zeroed() {
     let device = Device::new_cpu();
     let first = device.pinned(&[0xffu8; 5000]).unwrap();

@@ -58,6 +58,32 @@ impl<T: DeviceType> Pinned<T> {
     fn pointer(&self) -> *mut T {
         self.block.as_ref().expect("only `drop` takes the block").host().cast()
     }
+
+    fn len_of(&self) -> usize {
+        self.len
+    }
+
+    fn len_bytes(&self) -> usize {
+        self.len * size_of::<T>()
+    }
+
+    /// Copies the elements to `address`, on a stream of the driver or at once.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them at `address` on the stream's device, which nobody else
+    /// uses at the time; they stay as they are until the copy has ended.
+    unsafe fn copy_to(&self, raw: Option<&raddle_cuda::Stream>, address: u64) -> Result<()> {
+        let (host, bytes) = (self.pointer().cast::<u8>(), self.len_bytes());
+        match raw {
+            _ if bytes == 0 => {}
+            // SAFETY: the caller's contract.
+            Some(raw) => unsafe { raw.copy_to_device(address, host, bytes)? },
+            // SAFETY: the caller's contract.
+            None => unsafe { host_pointer(address).copy_from(host, bytes) },
+        }
+        Ok(())
+    }
 }
 
 impl<T: DeviceType> Deref for Pinned<T> {
@@ -133,15 +159,42 @@ impl Stream {
     ) -> Result<InFlight<Pinned<T>>> {
         let target = target.into();
         let accesses = Accesses::default().with(target.region, target.access);
-        self.move_through("write_pinned", accesses, target.len(), source, |raw, host, bytes| {
-            match raw {
-                // SAFETY: the lengths agree; the value stays with the work.
-                Some(raw) => unsafe { raw.copy_to_device(target.address, host, bytes)? },
-                // SAFETY: the lengths agree; the memory is this call's alone.
-                None => unsafe { host_pointer(target.address).copy_from(host, bytes) },
+        let copy = |raw: Option<&raddle_cuda::Stream>, source: &Pinned<T>| {
+            // SAFETY: the lengths agree; the value stays with the work, and the target
+            // is this call's alone.
+            unsafe { source.copy_to(raw, target.address) }
+        };
+        self.move_through("write_pinned", accesses, target.len(), source, Pinned::len_of, copy)
+    }
+
+    /// Copies pinned elements to `target`, one piece behind the other, as one piece of
+    /// work: its end is marked once, where as many [`Stream::write_pinned`] would mark
+    /// the end of each. The pieces come back together, in their order.
+    ///
+    /// ## Errors
+    ///
+    /// As [`Stream::write_pinned`]; [`Error::Length`] if the pieces together are not as
+    /// long as the target.
+    pub fn write_pinned_vectored<'a, T: DeviceType>(
+        &self,
+        target: impl Into<SliceMut<'a, T>>,
+        sources: Vec<Pinned<T>>,
+    ) -> Result<InFlight<Vec<Pinned<T>>>> {
+        let target = target.into();
+        let accesses = Accesses::default().with(target.region, target.access);
+        let len = |sources: &Vec<Pinned<T>>| sources.iter().map(|source| source.len).sum();
+        let copy = |raw: Option<&raddle_cuda::Stream>, sources: &Vec<Pinned<T>>| {
+            let mut address = target.address;
+            for source in sources {
+                // SAFETY: the pieces together are as long as the target, which is this
+                // call's alone; they stay with the work.
+                unsafe { source.copy_to(raw, address)? };
+                address += source.len_bytes() as u64;
             }
             Ok(())
-        })
+        };
+        let expected = target.len();
+        self.move_through("write_pinned_vectored", accesses, expected, sources, len, copy)
     }
 
     /// Copies the elements of `source` to pinned memory. The copy goes on beside
@@ -158,34 +211,36 @@ impl Stream {
     ) -> Result<InFlight<Pinned<T>>> {
         let source = source.into();
         let accesses = Accesses::default().with(source.region, Access::Read);
-        self.move_through("read_pinned", accesses, source.len(), target, |raw, host, bytes| {
+        let copy = |raw: Option<&raddle_cuda::Stream>, target: &Pinned<T>| {
+            let (host, bytes) = (target.pointer().cast::<u8>(), target.len_bytes());
             match raw {
+                _ if bytes == 0 => {}
                 // SAFETY: the lengths agree; the value stays with the work.
                 Some(raw) => unsafe { raw.copy_to_host(host, source.address, bytes)? },
                 // SAFETY: the lengths agree; the memory is this call's alone.
                 None => unsafe { host.copy_from(host_pointer(source.address), bytes) },
             }
             Ok(())
-        })
+        };
+        self.move_through("read_pinned", accesses, source.len(), target, Pinned::len_of, copy)
     }
 
-    /// Enqueues a copy from or to pinned memory, which stays with the work.
-    fn move_through<T: DeviceType>(
+    /// Enqueues copies from or to pinned memory, which stays with the work.
+    fn move_through<R: Send + 'static>(
         &self,
         operation: &'static str,
         accesses: Accesses<'_>,
         expected: usize,
-        pinned: Pinned<T>,
-        copy: impl FnOnce(Option<&raddle_cuda::Stream>, *mut u8, usize) -> Result<()>,
-    ) -> Result<InFlight<Pinned<T>>> {
-        let found = pinned.len();
+        pinned: R,
+        len: impl FnOnce(&R) -> usize,
+        copy: impl FnOnce(Option<&raddle_cuda::Stream>, &R) -> Result<()>,
+    ) -> Result<InFlight<R>> {
+        let found = len(&pinned);
         if expected != found {
             return Err(Error::Length { operation, expected, found });
         }
-        let (host, bytes) = (pinned.pointer().cast::<u8>(), size_of_val(&*pinned));
-        let submitted = self.submit(Operation::Named(operation), &accesses, |raw, _| {
-            if bytes == 0 { Ok(()) } else { copy(raw, host, bytes) }
-        });
+        let submitted =
+            self.submit(Operation::Named(operation), &accesses, |raw, _| copy(raw, &pinned));
         let in_flight = InFlight::new(self.done(), pinned);
         // Even a copy that was refused may have begun: dropping the handle leaves
         // the memory with the stream.

@@ -197,6 +197,15 @@ fn pinned(device: &Device) -> Result<()> {
     assert_eq!(*block_on(copy)?, host);
     drop(stream.write_pinned(&mut x, device.pinned(&host)?)?);
     assert_eq!(x.to_vec()?, host);
+    let pieces = host.rchunks(LEN / 3 + 1).map(|piece| device.pinned(piece));
+    let pieces = pieces.collect::<Result<Vec<_>>>()?;
+    let turned: Vec<u32> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+    let copies = stream.write_pinned_vectored(&mut x, pieces)?;
+    let read = stream.read_pinned(&x, device.pinned_zeros(LEN)?)?;
+    let pieces = block_on(copies)?;
+    assert_eq!(*block_on(read)?, turned);
+    drop(stream.write_pinned_vectored(&mut x, pieces)?);
+    assert_eq!(x.to_vec()?, turned);
     Ok(())
 }
 

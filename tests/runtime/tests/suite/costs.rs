@@ -61,6 +61,27 @@ fn one_stream_makes_no_driver_call_but_its_work() {
 }
 
 #[test]
+fn pieces_that_are_copied_together_are_marked_once() {
+    let name = "costs::pieces_that_are_copied_together_are_marked_once";
+    let Some(fake) = isolated(name, &[]) else { return };
+    // Nothing runs by itself, so that nothing has ended when it is marked.
+    fake.set("eager", 0);
+    let device = Device::cuda(0).unwrap();
+    let stream = device.stream().unwrap();
+    let mut target = stream.zeros::<u32>(64 * 100).unwrap();
+    let mut rows = (0..64u32).map(|row| device.pinned(&[row; 100]).unwrap()).collect();
+    let found = calls(&fake, || {
+        let copies = stream.write_pinned_vectored(&mut target, std::mem::take(&mut rows));
+        rows = copies.unwrap().wait().unwrap();
+    });
+    let marks = found.get("cuStreamWriteValue64").copied();
+    assert_eq!((found["cuMemcpyHtoDAsync"], marks), (64 * TIMES, Some(TIMES)), "{found:?}");
+    let expected: Vec<u32> = (0..64).flat_map(|row| [row; 100]).collect();
+    assert_eq!(target.to_vec().unwrap(), expected);
+    assert_eq!(fake.violations(), Vec::<String>::new());
+}
+
+#[test]
 fn a_second_stream_costs_one_event_and_one_wait_for_each_change() {
     let name = "costs::a_second_stream_costs_one_event_and_one_wait_for_each_change";
     let Some(fake) = isolated(name, &[]) else { return };

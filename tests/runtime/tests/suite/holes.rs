@@ -143,6 +143,11 @@ fn h5_pinned_memory_cannot_be_touched_while_a_copy_uses_it() {
         ("let copy = stream.read_pinned(device, pinned)?; drop(pinned[0]); copy.wait()?;", "E0382"),
         ("let copy = stream.write_pinned(target, pinned)?; pinned[0] = 1; copy.wait()?;", "E0382"),
         ("let copy = stream.read_pinned(device, pinned)?; drop(pinned); copy.wait()?;", "E0382"),
+        (
+            "let all = vec![pinned]; let copy = stream.write_pinned_vectored(target, all)?; \
+             drop(all); copy.wait()?;",
+            "E0382",
+        ),
         ("let view = &mut pinned[..]; stream.read_pinned(device, pinned)?; view[0] = 1;", "E0505"),
         ("stream.read_pinned(device, &mut pinned[..])?;", "E0308"),
     ] {

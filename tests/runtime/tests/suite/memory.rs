@@ -234,6 +234,15 @@ fn host_memory_stays_until_its_work_has_ended() {
         let read = stream.read_pinned(&target, read).unwrap().wait().unwrap();
         assert_eq!(read[..], host);
         drop((decoy, read));
+        // The same of several pieces.
+        let pieces = host.chunks(700).rev().map(|it| device.pinned(it).unwrap()).collect();
+        drop(stream.write_pinned_vectored(&mut target, pieces).unwrap());
+        let decoys = host.chunks(700).map(|it| device.pinned(&vec![!0u32; it.len()]).unwrap());
+        let decoys: Vec<_> = decoys.collect();
+        let turned: Vec<u32> = host.chunks(700).rev().flatten().copied().collect();
+        assert_eq!(target.to_vec().unwrap(), turned);
+        stream.write(&mut target, &host).unwrap();
+        drop(decoys);
 
         let mut mapped = device.mapped_zeros::<u32>(64).unwrap();
         mapped.host_mut().unwrap().fill(round);
