@@ -111,17 +111,17 @@ pub struct Phases {
     pub copy_out: Duration,
 }
 
-/// A piece on its way to the device.
+/// An input's pieces on their way to the device.
 enum Moving {
-    Floats(raddle::InFlight<Pinned<f32>>),
-    Pixels(raddle::InFlight<Pinned<u8>>),
+    Floats(raddle::InFlight<Vec<Pinned<f32>>>),
+    Pixels(raddle::InFlight<Vec<Pinned<u8>>>),
 }
 
 impl Moving {
-    async fn landed(self) -> Result<Piece> {
+    async fn landed(self) -> Result<Vec<Piece>> {
         Ok(match self {
-            Self::Floats(moving) => Piece::Floats(moving.await?),
-            Self::Pixels(moving) => Piece::Pixels(moving.await?),
+            Self::Floats(moving) => moving.await?.into_iter().map(Piece::Floats).collect(),
+            Self::Pixels(moving) => moving.await?.into_iter().map(Piece::Pixels).collect(),
         })
     }
 }
@@ -212,11 +212,7 @@ impl GpuSession {
             };
             let mut pieces = Vec::with_capacity(moving.len());
             for moving in moving {
-                let mut landed = Vec::with_capacity(moving.len());
-                for moving in moving {
-                    landed.push(moving.landed().await?);
-                }
-                pieces.push(landed);
+                pieces.push(moving.landed().await?);
             }
             Ok(Ran { outputs: fetched, pieces, phases })
         })
@@ -228,44 +224,39 @@ impl GpuSession {
         buffer: &mut Buffer<f32>,
         staging: &mut Option<Buffer<u8>>,
         feed: Feed<'_>,
-    ) -> Result<Vec<Moving>> {
+    ) -> Result<Moving> {
         let refuse = |why: String| GraphError::Invalid(format!("input {} {why}", feed.name));
         let len: usize = feed.pieces.iter().map(Piece::len).sum();
         if len > buffer.len() {
             return Err(refuse(format!("has {} elements, found {len}", buffer.len())).into());
         }
-        let (mut floats, mut pixels) = (0, 0);
-        let mut moving = Vec::with_capacity(feed.pieces.len());
+        let (mut floats, mut pixels) = (Vec::new(), Vec::new());
         for piece in feed.pieces {
-            moving.push(match piece {
-                Piece::Floats(pinned) => {
-                    let target = buffer.slice_mut(floats..floats + pinned.len())?;
-                    floats += pinned.len();
-                    Moving::Floats(self.stream.write_pinned(target, pinned)?)
-                }
-                Piece::Pixels(pinned) => {
-                    let room = match staging {
-                        Some(room) => room,
-                        None => staging.insert(self.stream.zeros(buffer.len())?),
-                    };
-                    let target = room.slice_mut(pixels..pixels + pinned.len())?;
-                    pixels += pinned.len();
-                    Moving::Pixels(self.stream.write_pinned(target, pinned)?)
-                }
-            });
+            match piece {
+                Piece::Floats(pinned) => floats.push(pinned),
+                Piece::Pixels(pinned) => pixels.push(pinned),
+            }
         }
-        let Some(room) = staging.as_ref().filter(|_| pixels > 0) else { return Ok(moving) };
-        let table = self.pixels.as_deref().filter(|_| floats == 0);
+        if pixels.is_empty() {
+            let target = buffer.slice_mut(..len)?;
+            return Ok(Moving::Floats(self.stream.write_pinned_vectored(target, floats)?));
+        }
+        let table = self.pixels.as_deref().filter(|_| floats.is_empty());
         let table =
             table.ok_or_else(|| refuse("takes no pixels, or not among floats".to_owned()))?;
         let area = match (feed.shape, table.is_channels_first) {
             (&[_, 3, rows, columns], true) | (&[_, rows, columns, 3], false) => rows * columns,
             (shape, _) => return Err(refuse(format!("of {shape:?} is no picture")).into()),
         };
-        let (colours, target) = (table.table.as_slice(), buffer.slice_mut(..pixels)?);
+        let room = match staging {
+            Some(room) => room,
+            None => staging.insert(self.stream.zeros(buffer.len())?),
+        };
+        let moving = self.stream.write_pinned_vectored(room.slice_mut(..len)?, pixels)?;
+        let (colours, target) = (table.table.as_slice(), buffer.slice_mut(..len)?);
         let first = table.is_channels_first;
-        image::from_pixels(&self.stream, area, first, colours, room.slice(..pixels)?, target)?;
-        Ok(moving)
+        image::from_pixels(&self.stream, area, first, colours, room.slice(..len)?, target)?;
+        Ok(Moving::Pixels(moving))
     }
 }
 
