@@ -285,16 +285,16 @@ impl Wire {
         }
     }
 
-    /// Takes a line off the input, without its end.
+    /// Takes a line off the input, without its end. A bare `\n` or `\r` in it is refused,
+    /// since a proxy in front may take it for the end of a line or not.
     async fn line(&mut self, deadline: Instant) -> Result<Bytes> {
         loop {
             if let Some(end) = self.input.iter().position(|&byte| byte == b'\n') {
-                let mut line = self.input.split_to(end + 1).freeze();
-                line.truncate(end);
-                if line.last() == Some(&b'\r') {
-                    line.truncate(end - 1);
-                }
-                return Ok(line);
+                let line = self.input.split_to(end + 1).freeze();
+                return match line.strip_suffix(b"\r\n") {
+                    Some(rest) if !rest.contains(&b'\r') => Ok(line.slice(..rest.len())),
+                    _ => Err(Error::invalid("a chunk's line does not end with CR LF")),
+                };
             }
             if self.input.len() > CHUNK_LINE_BYTES {
                 return Err(Error::invalid("a chunk's line is too long"));

@@ -184,6 +184,8 @@ fn bodies_come_in_chunks() {
         for (wrong, why) in [
             ("x\r\n", "a chunk without its length"),
             ("2\r\nabc\r\n", "a chunk is longer than its length"),
+            ("2\nab\r\n", "a chunk's line does not end with CR LF"),
+            ("2;a\rb\r\nab\r\n", "a chunk's line does not end with CR LF"),
             (&*"1".repeat(5000), "line is too long"),
             (&*format!("0\r\n{}", "a: b\r\n".repeat(2000)), "trailers are too long"),
         ] {
