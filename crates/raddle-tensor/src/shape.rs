@@ -165,6 +165,14 @@ impl<const N: usize> Broadcast<N> {
         Ok(Self { shape, len, row_len, steps, outer, outer_strides })
     }
 
+    /// How many rows follow each other with a constant step, and that of each operand.
+    pub fn rows(&self) -> (usize, [usize; N]) {
+        match self.outer.first() {
+            Some(&rows) => (rows, std::array::from_fn(|at| self.outer_strides[at][0])),
+            None => (1, [0; N]),
+        }
+    }
+
     /// Where each operand's row begins.
     pub fn starts(&self, row: usize) -> [usize; N] {
         let mut starts = [0; N];

@@ -9,7 +9,7 @@ use crate::infer::rules;
 use crate::shape::Broadcast;
 use crate::{
     Class, DType, Element, Error, LATEST, MANY, Op, OpContext, Result, ShapeRule, Tensor, Value,
-    one, op, parallel, vector,
+    one, op, parallel, spare, vector,
 };
 
 const fn unary(name: &'static str, since: u32) -> Op {
@@ -54,7 +54,7 @@ macro_rules! number {
             map_numbers(
                 ctx,
                 &Binary {
-                    f32: |out, operands| pairs(out, operands, |$a: f32, $b: f32| $float),
+                    f32: |out, operands| pairs_f32(out, operands, |$a: f32, $b: f32| $float),
                     f64: |$a, $b| $float,
                     i64: |$a, $b| $int,
                     u64: |$a, $b| $int,
@@ -216,7 +216,7 @@ struct Binary {
 }
 
 const ADD: Binary = Binary {
-    f32: |out, operands| pairs(out, operands, |a, b| a + b),
+    f32: |out, operands| pairs_f32(out, operands, |a, b| a + b),
     f64: |a, b| a + b,
     i64: i64::wrapping_add,
     u64: u64::wrapping_add,
@@ -224,14 +224,14 @@ const ADD: Binary = Binary {
 
 // NaN wins, as in numpy.
 const MAX: Binary = Binary {
-    f32: |out, operands| pairs(out, operands, |a, b| if a > b || a.is_nan() { a } else { b }),
+    f32: |out, operands| pairs_f32(out, operands, |a, b| if a > b || a.is_nan() { a } else { b }),
     f64: |a, b| if a > b || a.is_nan() { a } else { b },
     i64: |a, b| a.max(b),
     u64: |a, b| a.max(b),
 };
 
 const MIN: Binary = Binary {
-    f32: |out, operands| pairs(out, operands, |a, b| if a < b || a.is_nan() { a } else { b }),
+    f32: |out, operands| pairs_f32(out, operands, |a, b| if a < b || a.is_nan() { a } else { b }),
     f64: |a, b| if a < b || a.is_nan() { a } else { b },
     i64: |a, b| a.min(b),
     u64: |a, b| a.min(b),
@@ -288,6 +288,14 @@ fn pairs<T: Copy, R>(out: &mut [R], operands: Operands<'_, T>, function: impl Fn
     }
 }
 
+/// The same of numbers, with the widest instructions.
+fn pairs_f32(out: &mut [f32], operands: Operands<'_, f32>, function: impl Fn(f32, f32) -> f32) {
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || pairs(out, operands, &function),
+    );
+}
+
 /// Applies a function to pairs of elements of two tensors that broadcast.
 fn map_pairs<T: Copy + Sync, R: Clone + Default + Send>(
     plan: &Broadcast<2>,
@@ -308,15 +316,61 @@ fn map_operands<T: Copy + Sync, R: Clone + Default + Send>(
     function: &(impl Fn(&mut [R], Operands<'_, T>) + Sync),
 ) -> Vec<R> {
     let mut out = vec![R::default(); plan.len];
-    parallel::rows(&mut out, plan.row_len, &|row, column, piece| {
-        let [a, b] = plan.starts(row);
-        let [step_a, step_b] = plan.steps;
-        let left = &left[a + column * step_a..];
-        let right = &right[b + column * step_b..];
-        function(piece, Operands { left, right, steps: plan.steps });
-    });
+    map_operands_to(&mut out, plan, left, right, function);
     out
 }
+
+/// The same into elements that are there. Rows next to each other are walked together.
+fn map_operands_to<T: Copy + Sync, R: Send>(
+    out: &mut [R],
+    plan: &Broadcast<2>,
+    left: &[T],
+    right: &[T],
+    function: &(impl Fn(&mut [R], Operands<'_, T>) + Sync),
+) {
+    let (rows, row_steps) = plan.rows();
+    let is_short = plan.row_len <= SHORT_ROW_LEN && rows > 1;
+    let steps = [plan.steps, row_steps];
+    let is_whole = |at: usize| [steps[0][at], steps[1][at]] == [1, plan.row_len];
+    let is_again = |at: usize| [steps[0][at], steps[1][at]] == [1, 0];
+    let repeats = if is_short { REPEATED_LEN / plan.row_len } else { 1 };
+    parallel::rows(out, plan.row_len * rows, &|at, column, mut piece| {
+        let [a, b] = plan.starts(at * rows);
+        let (mut row, mut column) = (column / plan.row_len, column % plan.row_len);
+        // A short row that is read again and again is written out a few times.
+        if is_short && column == 0 && (is_whole(0) && is_again(1) || is_again(0) && is_whole(1)) {
+            let repeated = |it: &[T], from| it[from..from + plan.row_len].repeat(repeats);
+            let (from, len) = (row * plan.row_len, plan.row_len * repeats);
+            let steps = [1, 1];
+            if is_again(1) {
+                let right = &repeated(right, b)[..];
+                for (line, left) in piece.chunks_mut(len).zip(left[a + from..].chunks(len)) {
+                    function(line, Operands { left, right, steps });
+                }
+            } else {
+                let left = &repeated(left, a)[..];
+                for (line, right) in piece.chunks_mut(len).zip(right[b + from..].chunks(len)) {
+                    function(line, Operands { left, right, steps });
+                }
+            }
+            return;
+        }
+        while !piece.is_empty() {
+            let len = piece.len().min(plan.row_len - column);
+            let (line, rest) = std::mem::take(&mut piece).split_at_mut(len);
+            let left = &left[a + row * row_steps[0] + column * plan.steps[0]..];
+            let right = &right[b + row * row_steps[1] + column * plan.steps[1]..];
+            function(line, Operands { left, right, steps: plan.steps });
+            (piece, row, column) = (rest, row + 1, 0);
+        }
+    });
+}
+
+/// Longest row that is written out several times when it is read again and again.
+const SHORT_ROW_LEN: usize = 64;
+
+/// About as many elements are then written.
+const REPEATED_LEN: usize = 1024;
 
 /// An error for a type that the operation does not work on.
 pub fn unsupported(index: usize, found: DType, expected: &str) -> Error {
@@ -402,7 +456,8 @@ fn apply(a: &Tensor, b: &Tensor, function: &Binary) -> Result<Tensor> {
     match a.dtype().class() {
         Class::F32 => {
             let plan = Broadcast::new([a.shape(), b.shape()])?;
-            let out = map_operands(&plan, &f32::widen(a)?, &f32::widen(b)?, &function.f32);
+            let mut out = spare::take(plan.len);
+            map_operands_to(&mut out, &plan, &f32::widen(a)?, &f32::widen(b)?, &function.f32);
             Tensor::computed(&plan.shape, a.dtype(), out)
         }
         Class::F64 => each(a, b, function.f64),
@@ -429,7 +484,7 @@ fn mean(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let sum = fold(ctx, &ADD)?.remove(0).into_tensor().expect("fold makes a tensor");
     let divisor = Tensor::computed(&[], sum.dtype(), vec![count as f64])?;
     let divide = Binary {
-        f32: |out, operands| pairs(out, operands, |a, b| a / b),
+        f32: |out, operands| pairs_f32(out, operands, |a, b| a / b),
         f64: |a, b| a / b,
         i64: |a, b| a / b,
         u64: |a, b| a / b,
@@ -464,7 +519,7 @@ fn modulo(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let keeps_sign = ctx.flag("fmod", false)?;
     let function = if keeps_sign {
         Binary {
-            f32: |out, operands| pairs(out, operands, |a, b| a % b),
+            f32: |out, operands| pairs_f32(out, operands, |a, b| a % b),
             f64: |a, b| a % b,
             i64: |a, b| a.checked_rem(b).unwrap_or(0),
             u64: |a, b| a.checked_rem(b).unwrap_or(0),
@@ -472,7 +527,7 @@ fn modulo(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     } else {
         // The result has the divisor's sign.
         Binary {
-            f32: |out, operands| pairs(out, operands, |a, b| a - (a / b).floor() * b),
+            f32: |out, operands| pairs_f32(out, operands, |a, b| a - (a / b).floor() * b),
             f64: |a, b| a - (a / b).floor() * b,
             i64: |a, b| {
                 let rest = a.checked_rem(b).unwrap_or(0);
