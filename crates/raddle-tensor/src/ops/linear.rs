@@ -37,6 +37,9 @@ const ROWS_PER_PIECE: usize = 64;
 /// Fewest rows that are worth packing for a product in tiles.
 const TILED_ROWS_MIN: usize = 4;
 
+/// Fewest columns that are worth a loop over each row of the right matrix.
+const COLUMNS_MIN: usize = 16;
+
 /// A type that matrices are multiplied in.
 pub trait Scalar: Compute {
     /// `c = a b` for row-major `a: [m, k]`, `b: [k, n]`, `c: [m, n]`.
@@ -49,13 +52,16 @@ pub trait Scalar: Compute {
 }
 
 macro_rules! float_product {
-    ($type:ty $(, $large:ident)?) => {
+    ($type:ty $(, $large:ident, $small:ident)?) => {
         impl Scalar for $type {
             $(fn large_product(a: &[Self], b: &[Self], c: &mut [Self], dims: [usize; 3]) {
                 $large(a, b, c, dims);
             })?
 
             fn product(a: &[Self], b: &[Self], c: &mut [Self], [m, k, n]: [usize; 3]) {
+                $(if m < TILED_ROWS_MIN && n >= COLUMNS_MIN {
+                    return $small(a, b, c, n);
+                })?
                 let view = |shape, elements| {
                     ArrayView2::from_shape(shape, elements).expect("as long as its shape")
                 };
@@ -83,7 +89,7 @@ macro_rules! integer_product {
     };
 }
 
-float_product!(f32, in_tiles);
+float_product!(f32, in_tiles, row_by_row);
 float_product!(f64);
 integer_product!(i64);
 integer_product!(u64);
@@ -119,6 +125,33 @@ fn in_tiles(a: &[f32], b: &[f32], c: &mut [f32], [m, k, n]: [usize; 3]) {
         activation: Activation::Identity,
     };
     product::run(vec![(product, c)]);
+}
+
+/// A product with few rows on the left, which read the matrix on the right once each:
+/// packing it would cost more than the product.
+fn row_by_row(a: &[f32], b: &[f32], c: &mut [f32], n: usize) {
+    let k = b.len() / n;
+    pulp::Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (row, c) in c.chunks_exact_mut(n).enumerate() {
+                c.fill(0.0);
+                let (fours, rest) = a[row * k..(row + 1) * k].as_chunks::<4>();
+                let mut lines = b.chunks_exact(n);
+                for x in fours {
+                    let [p, q, r, s]: [&[f32]; 4] =
+                        std::array::from_fn(|_| lines.next().expect("a line for each"));
+                    let lines = p.iter().zip(q).zip(r.iter().zip(s));
+                    for (c, ((p, q), (r, s))) in c.iter_mut().zip(lines) {
+                        *c += (x[0] * p + x[1] * q) + (x[2] * r + x[3] * s);
+                    }
+                }
+                for (x, line) in rest.iter().zip(lines) {
+                    c.iter_mut().zip(line).for_each(|(c, y)| *c += x * y);
+                }
+            }
+        },
+    );
 }
 
 /// A product by some rows for each core.
