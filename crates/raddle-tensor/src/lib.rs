@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 mod attributes;
+mod blocked;
 mod context;
 pub mod convert;
 mod data;

@@ -4,6 +4,7 @@
 //! compiled once for each element type and not once for each operation. Where the
 //! pool has one thread only, loops run where they are.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
@@ -92,4 +93,43 @@ pub fn whole_rows<T: Send>(out: &mut [T], row_len: usize, body: &(dyn Fn(usize, 
             body(part * rows_per_part + at, line);
         }
     });
+}
+
+/// What is done with some rows of a plane.
+type RowsBody<'a> = dyn Fn(usize, Range<usize>, &mut [f32]) + Sync + 'a;
+
+/// Calls `body(plane, rows, part)` for parts of planes of `[height, row_len]`, each
+/// with at most so many rows.
+pub fn rows_of_planes(
+    out: &mut [f32],
+    [height, row_len]: [usize; 2],
+    rows_max: usize,
+    body: &RowsBody<'_>,
+) {
+    let parts_of_plane = height.div_ceil(rows_max.min(height));
+    let rows = height.div_ceil(parts_of_plane);
+    let planes_per_part = (rows_max / height).max(1);
+    if planes_per_part > 1 {
+        parts(out, planes_per_part * height * row_len, &|part, planes| {
+            for (at, plane) in planes.chunks_mut(height * row_len).enumerate() {
+                body(part * planes_per_part + at, 0..height, plane);
+            }
+        });
+        return;
+    }
+    let work: Vec<(usize, Range<usize>, &mut [f32])> = out
+        .chunks_mut(height * row_len)
+        .enumerate()
+        .flat_map(|(plane, out)| {
+            let part = move |(at, part): (usize, _)| {
+                (plane, at * rows..((at + 1) * rows).min(height), part)
+            };
+            out.chunks_mut(rows * row_len).enumerate().map(part)
+        })
+        .collect();
+    if work.len() == 1 || rayon::current_num_threads() == 1 {
+        work.into_iter().for_each(|(plane, rows, part)| body(plane, rows, part));
+    } else {
+        work.into_par_iter().for_each(|(plane, rows, part)| body(plane, rows, part));
+    }
 }

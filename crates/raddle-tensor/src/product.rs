@@ -10,12 +10,11 @@
 //! task copies the lines of its few columns side by side, and every panel of rows
 //! then reads them in order from the nearest caches.
 //!
-//! Module [`tile`] is the arithmetic, [`slide`] the form for one row, [`winograd`]
-//! the one with fewer multiplications.
+//! Module [`tile`] is the arithmetic, [`slide`] the form for one row. Most
+//! convolutions are computed in another layout, that of [`crate::blocked`].
 
 mod slide;
 mod tile;
-pub mod winograd;
 
 use std::ops::Range;
 
@@ -56,9 +55,32 @@ pub enum Activation {
     Clip(f32, f32),
     /// `x / (1 + e^-x)`.
     Silu,
+    /// `x P(X <= x)` for a normal `X`.
+    Gelu,
+    /// `x` times `x / 6 + 1 / 2`, brought between 0 and 1.
+    HardSwish,
 }
 
 impl Activation {
+    /// Whether it only keeps numbers within [`Self::bounds`].
+    #[inline(always)]
+    pub fn is_clamp(self) -> bool {
+        matches!(self, Self::Identity | Self::Relu | Self::Clip(..))
+    }
+
+    /// Bounds that results are brought into first; infinite ones clip nothing, which
+    /// costs less than a branch.
+    #[inline(always)]
+    pub fn bounds(self) -> (f32, f32) {
+        match self {
+            Self::Relu => (0.0, f32::INFINITY),
+            Self::Clip(low, high) => (low, high),
+            Self::Identity | Self::Silu | Self::Gelu | Self::HardSwish => {
+                (f32::NEG_INFINITY, f32::INFINITY)
+            }
+        }
+    }
+
     /// Applies it to every element.
     #[inline(always)]
     pub fn apply(self, line: &mut [f32]) {
@@ -70,6 +92,8 @@ impl Activation {
                 *x = if raised > high { high } else { raised };
             }),
             Self::Silu => line.iter_mut().for_each(|x| *x = vector::silu_of(*x)),
+            Self::Gelu => line.iter_mut().for_each(|x| *x = vector::gelu_of(*x)),
+            Self::HardSwish => line.iter_mut().for_each(|x| *x = vector::hard_swish_of(*x)),
         }
     }
 }

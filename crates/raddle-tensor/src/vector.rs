@@ -67,6 +67,14 @@ pub fn silu_of(x: f32) -> f32 {
     x / (1.0 + exp_of(-x))
 }
 
+/// `x` times `x / 6 + 1 / 2`, brought between 0 and 1; NaN stays.
+#[inline(always)]
+pub fn hard_swish_of(x: f32) -> f32 {
+    let factor = x * (1.0 / 6.0) + 0.5;
+    let factor = if factor < 0.0 { 0.0 } else { factor };
+    x * if factor > 1.0 { 1.0 } else { factor }
+}
+
 /// Hyperbolic tangent, error at most 4 ulp.
 #[inline(always)]
 fn tanh_of(x: f32) -> f32 {

@@ -1,6 +1,7 @@
 //! Operations that only passes make: a convolution in two dimensions with
 //! packed weights, whose bias, addend and activation need no pass of their own
-//! over memory. They live in a domain that no model can name.
+//! over memory. They live in a domain that no model can name. Convolutions of
+//! blocked images are in [`super::blocked`].
 
 use std::borrow::Cow;
 
@@ -10,7 +11,6 @@ use crate::DTypeRule::Like;
 use crate::Kind::{Float, Int, Ints, String as Text};
 use crate::convert::Compute;
 use crate::infer::rules;
-use crate::product::winograd::{self, Winograd};
 use crate::product::{self, Activation, Grid, Product, Right, packed_len, packed_lines_len};
 use crate::shape::element_count;
 use crate::{
@@ -29,6 +29,7 @@ pub const ROWS: &[Op] = &[
         .attributes(&[
             ("activation", Text),
             ("auto_pad", Text),
+            ("channels", Int),
             ("dilations", Ints),
             ("form", Text),
             ("group", Int),
@@ -96,11 +97,13 @@ fn packed_matmul(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
 }
 
 /// The activation that a node asks for.
-fn activation(ctx: &OpContext<'_>) -> Result<Activation> {
+pub fn activation(ctx: &OpContext<'_>) -> Result<Activation> {
     match ctx.text("activation", "")? {
         "" => Ok(Activation::Identity),
         "Relu" => Ok(Activation::Relu),
         "Silu" => Ok(Activation::Silu),
+        "Gelu" => Ok(Activation::Gelu),
+        "HardSwish" => Ok(Activation::HardSwish),
         "Clip" => Ok(Activation::Clip(
             ctx.float("min", f32::NEG_INFINITY)?,
             ctx.float("max", f32::INFINITY)?,
@@ -112,6 +115,9 @@ fn activation(ctx: &OpContext<'_>) -> Result<Activation> {
 /// `x: [n, c, h, w]`; weights as [`crate::product::pack`] makes them, for each
 /// group `[outputs / groups, c / groups * kh * kw]`.
 fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
+    if !ctx.text("form", "")?.is_empty() {
+        return super::blocked::conv(ctx);
+    }
     let (x, w, bias) = (ctx.tensor(0)?, ctx.tensor(1)?, ctx.optional_tensor(2)?);
     let addend = ctx.optional_tensor(3)?;
     let &[images, channels, height, width] = x.shape() else {
@@ -124,17 +130,12 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     if groups == channels && outputs == channels && w.len() == channels * window.kernel_len() {
         return packed_depthwise(ctx, &window, x);
     }
-    let is_winograd = ctx.text("form", "")? == "winograd";
     let fits = groups > 0 && channels.is_multiple_of(groups) && outputs.is_multiple_of(groups);
     let (rows, depth) = match fits {
         true => (outputs / groups, channels / groups * window.kernel_len()),
         false => (0, 0),
     };
-    let expected = match is_winograd {
-        true => winograd::packed_len(outputs, channels),
-        false => groups * packed_len(rows, depth),
-    };
-    if !fits || w.len() != expected {
+    if !fits || w.len() != groups * packed_len(rows, depth) {
         return Err(Error::ShapeMismatch {
             left: x.shape().to_vec(),
             right: w.shape().to_vec(),
@@ -150,26 +151,6 @@ fn packed_conv(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
     let bias = bias.map(f32::widen).transpose()?;
     let addend = addend.filter(|_| !is_late).map(f32::widen).transpose()?;
     let mut out = spare::take(element_count(&shape, x.dtype())?);
-    if is_winograd {
-        let (image_len, out_len) = (channels * window.input_len(), outputs * positions);
-        for (at, out) in out.chunks_mut(out_len.max(1)).enumerate() {
-            let conv = Winograd {
-                packed: &w_elements,
-                image: &x_elements[at * image_len..(at + 1) * image_len],
-                channels,
-                outputs,
-                input: [height, width],
-                begins: [window.begins[0], window.begins[1]],
-                output: [window.output[0], window.output[1]],
-                bias: bias.as_deref(),
-                residual: addend.as_deref().map(|it| &it[at * out_len..(at + 1) * out_len]),
-                activation,
-            };
-            winograd::run(&conv, out);
-        }
-        let out = Tensor::computed(&shape, x.dtype(), out)?;
-        return one(if is_late { finish(ctx, out) } else { Ok(out) });
-    }
     let padded = Padded::of(&window, images * channels)?;
     let group_inputs = channels / groups;
     let planes = padded.planes(&x_elements, &window);

@@ -7,6 +7,7 @@
 mod activation;
 mod attention;
 mod bitcast;
+mod blocked;
 mod channel_norm;
 mod constants;
 mod control;
@@ -60,6 +61,7 @@ use crate::{Error, Op, Result, full_name};
 const FAMILIES: &[&[Op]] = &[
     attention::ROWS,
     bitcast::ROWS,
+    blocked::ROWS,
     channel_norm::ROWS,
     constants::ROWS,
     control::ROWS,

@@ -3,10 +3,11 @@
 
 use std::ops::RangeInclusive;
 
-use super::{Uses, constant_input, constants, is, only_output, remove_nodes};
+use super::{Uses, activations, blocks, constant_input, constants, is, only_output, remove_nodes};
+use crate::blocked::{self, depthwise, direct, winograd};
 use crate::graph::{Attribute, Graph, Node, ValueId};
 use crate::infer::TensorInfo;
-use crate::product::{self, winograd};
+use crate::product;
 use crate::{DType, Result, Tensor, infer, ops};
 
 /// Attributes that a convolution and its packed form share.
@@ -24,7 +25,7 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
     let types = infer::types(graph, &[]).unwrap_or_default();
     let mut is_gone = vec![false; graph.nodes.len()];
     let mut count = 0;
-    for at in 0..graph.nodes.len() {
+    for at in 0..is_gone.len() {
         let conv = &graph.nodes[at];
         let weights = constant_input(&known, conv, 1);
         let weights = weights.filter(|w| w.dtype() == DType::F32 && w.rank() == 4 && !w.is_empty());
@@ -36,33 +37,53 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
         if has_bias && constant_input(&known, conv, 2).is_none() {
             continue;
         }
-        let mut node = packed_node(conv, weights)?;
-        let positions = types.get(output.index()).and_then(Option::as_ref).and_then(positions);
-        let packed = if is_winograd(conv, weights, positions) {
-            node.attributes.push(("form".into(), Attribute::String("winograd".into())));
-            let [outputs, channels] = [weights.shape()[0], weights.shape()[1]];
-            let packed = winograd::pack(weights.elements::<f32>()?, outputs, channels);
-            Tensor::new(&[packed.len()], packed)?
-        } else {
-            let Some(packed) = packed_weights(conv, weights)? else { continue };
-            packed
+        let Some(form) =
+            Form::of(conv, weights, types.get(output.index()).and_then(Option::as_ref))
+        else {
+            continue;
         };
+        let mut node = packed_node(conv, weights, form)?;
+        let outputs = weights.shape()[0];
+        let channels = if form == Form::Depthwise { outputs } else { weights.shape()[1] };
+        let packed = form.pack(conv, weights)?;
+        let bias = constant_input(&known, conv, 2).map(|bias| bias.elements::<f32>());
+        let mut bias = bias.transpose()?.map(<[f32]>::to_vec);
         let mut last = output;
         if let Some((reader, addend)) = addition(graph, &uses, last, &is_gone) {
-            node.inputs.push(Some(addend));
-            last = only_output(&graph.nodes[reader]).expect("additions have one output");
-            is_gone[reader] = true;
+            let type_of = |id: ValueId| types.get(id.index())?.as_ref()?.dims.as_ref();
+            let has_shape = type_of(addend).is_some() && type_of(addend) == type_of(output);
+            let taken = match known.get(&addend).and_then(|it| for_each_channel(it, outputs)) {
+                _ if form == Form::Tiles => {
+                    node.inputs.push(Some(addend));
+                    true
+                }
+                Some(numbers) => {
+                    let bias = bias.get_or_insert_with(|| vec![0.0; outputs]);
+                    bias.iter_mut().zip(numbers).for_each(|(bias, x)| *bias += x);
+                    true
+                }
+                None if has_shape => {
+                    node.inputs.push(Some(blocks::add_block(graph, addend, outputs)?));
+                    true
+                }
+                None => false,
+            };
+            if taken {
+                last = only_output(&graph.nodes[reader]).expect("additions have one output");
+                is_gone.resize(graph.nodes.len(), false);
+                is_gone[reader] = true;
+            }
         }
-        if let Some([sigmoid, product]) = silu(graph, &uses, last, &is_gone) {
-            node.attributes.push(("activation".into(), Attribute::String("Silu".into())));
-            last = only_output(&graph.nodes[product]).expect("products have one output");
-            is_gone[sigmoid] = true;
-            is_gone[product] = true;
+        if let Some(spelled) = activations::spelled_out(graph, &uses, &known, last, &is_gone) {
+            let name = Attribute::String(spelled.name.into());
+            node.attributes.push(("activation".into(), name));
+            last = only_output(&graph.nodes[spelled.last]).expect("products have one output");
+            spelled.nodes.iter().for_each(|&node| is_gone[node] = true);
         }
         let activation = uses.only_reader(last).filter(|&reader| !is_gone[reader]);
         let activation = activation.filter(|_| node.attribute("activation").is_none());
         if let Some(reader) = activation
-            && let Some(attributes) = activation_of(&graph.nodes[reader], last, &known)
+            && let Some(attributes) = activations::of_node(&graph.nodes[reader], last, &known)
         {
             node.attributes.extend(attributes);
             last = only_output(&graph.nodes[reader]).expect("activations have one output");
@@ -70,13 +91,109 @@ pub fn pack(graph: &mut Graph) -> Result<usize> {
         }
         let name = format!("{}/packed", graph.name_of(output));
         node.inputs[1] = Some(graph.add_constant(name, packed));
-        node.outputs = vec![Some(last)];
+        if form == Form::Tiles {
+            node.outputs = vec![Some(last)];
+        } else {
+            node.inputs[2] = bias.map(|bias| {
+                let bias = Tensor::vector(blocked::pad(&bias));
+                graph.add_constant(format!("{}/bias", graph.name_of(output)), bias)
+            });
+            if form != Form::Planes {
+                let image = node.inputs[0].expect("a convolution has an image");
+                node.inputs[0] = Some(blocks::add_block(graph, image, channels)?);
+            }
+            node.outputs = vec![Some(blocks::add_unblock(graph, last, outputs)?)];
+        }
         node.op.check(&node).map_err(|source| graph.at(&node, source))?;
         graph.nodes[at] = node;
         count += 1;
     }
+    is_gone.resize(graph.nodes.len(), false);
     remove_nodes(graph, &is_gone);
     Ok(count)
+}
+
+/// How a convolution is computed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// In tiles, from and to planes.
+    Tiles,
+    /// From planes of few channels to blocks.
+    Planes,
+    /// From blocks to blocks.
+    Blocks,
+    /// The same with a window for each channel.
+    Depthwise,
+    /// From blocks to blocks, with fewer multiplications.
+    Winograd,
+}
+
+impl Form {
+    /// The form that is best for a convolution with a result of this type; `None` if
+    /// its weights are no weights.
+    fn of(conv: &Node, weights: &Tensor, result: Option<&TensorInfo>) -> Option<Self> {
+        let &[outputs, inputs, height, width] = weights.shape() else { return None };
+        let groups = match conv.attribute("group") {
+            Some(Attribute::Int(groups)) => usize::try_from(*groups).unwrap_or(0),
+            _ => 1,
+        };
+        if groups == 0 || !outputs.is_multiple_of(groups) || height * width == 0 {
+            return None;
+        }
+        Some(match (groups, inputs) {
+            // Most of a block would be filling.
+            _ if outputs < BLOCKED_MIN => Self::Tiles,
+            (1, ..BLOCKED_MIN) => Self::Planes,
+            (1, _) if is_winograd(conv, weights, result.and_then(positions)) => Self::Winograd,
+            (1, _) => Self::Blocks,
+            (_, 1) if groups == outputs => Self::Depthwise,
+            _ => Self::Tiles,
+        })
+    }
+
+    /// The weights of all groups, packed; in tiles those of a depthwise convolution
+    /// stay as they are.
+    fn pack(self, conv: &Node, weights: &Tensor) -> Result<Tensor> {
+        let (elements, outputs) = (weights.elements::<f32>()?, weights.shape()[0]);
+        let (channels, taps) = (weights.shape()[1], weights.shape()[2] * weights.shape()[3]);
+        let packed = match self {
+            Self::Tiles => {
+                let groups = match conv.attribute("group") {
+                    Some(Attribute::Int(groups)) => usize::try_from(*groups).unwrap_or(1),
+                    _ => 1,
+                };
+                let (rows, depth) = (outputs / groups, channels * taps);
+                let pack = |group| product::pack(group, rows, depth);
+                match (rows, channels) {
+                    (1, 1) => elements.to_vec(),
+                    _ => elements.chunks(rows * depth).flat_map(pack).collect(),
+                }
+            }
+            Self::Planes => direct::pack(elements, [outputs, channels, taps], true),
+            Self::Blocks => direct::pack(elements, [outputs, channels, taps], false),
+            Self::Depthwise => depthwise::pack(elements, outputs),
+            Self::Winograd => winograd::pack(elements, outputs, channels),
+        };
+        Tensor::new(&[packed.len()], packed)
+    }
+
+    /// Its name as an attribute; in blocks that of the result alone.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Tiles => None,
+            Self::Planes | Self::Blocks | Self::Depthwise => Some("blocked"),
+            Self::Winograd => Some("winograd"),
+        }
+    }
+}
+
+/// Fewest channels that are worth a block.
+const BLOCKED_MIN: usize = 8;
+
+/// One number for each channel, if a constant is added to an image as such.
+fn for_each_channel(addend: &Tensor, channels: usize) -> Option<&[f32]> {
+    let is_row = matches!(addend.shape(), [len, 1, 1] | [1, len, 1, 1] if *len == channels);
+    addend.elements::<f32>().ok().filter(|_| is_row)
 }
 
 /// Positions of the result of a convolution, as far as they are known.
@@ -85,15 +202,14 @@ fn positions(info: &TensorInfo) -> Option<usize> {
     Some(height.as_len()? * width.as_len()?)
 }
 
-/// Whether a convolution gains by Winograd's form: enough channels for the work of
-/// the transformations, and enough positions to be worth reading four times the
-/// weights, unless those are few.
+/// Whether a convolution of one group gains by Winograd's form: enough channels for
+/// the work of the transforms, and enough positions to be worth reading four times
+/// the weights, unless those are few.
 fn is_winograd(conv: &Node, weights: &Tensor, positions: Option<usize>) -> bool {
     let are_ones = |name: &str| match conv.attribute(name) {
         Some(Attribute::Ints(list)) => list.iter().all(|&x| x == 1),
         attribute => attribute.is_none(),
     };
-    let is_whole = matches!(conv.attribute("group"), None | Some(Attribute::Int(1)));
     let [outputs, channels, 3, 3] = *weights.shape() else { return false };
     let is_worth = positions.is_none_or(|positions| positions >= WINOGRAD_POSITIONS_MIN)
         || outputs * channels <= WINOGRAD_WEIGHTS_FEW;
@@ -101,7 +217,6 @@ fn is_winograd(conv: &Node, weights: &Tensor, positions: Option<usize>) -> bool 
     is_worth
         && range.contains(&outputs)
         && range.contains(&channels)
-        && is_whole
         && are_ones("strides")
         && are_ones("dilations")
 }
@@ -115,33 +230,21 @@ const WINOGRAD_POSITIONS_MIN: usize = 128;
 /// Pairs of channels whose weights stay in a cache from run to run.
 const WINOGRAD_WEIGHTS_FEW: usize = 64 * 64;
 
-/// The weights of all groups, packed; those of a depthwise convolution as they are.
-fn packed_weights(conv: &Node, weights: &Tensor) -> Result<Option<Tensor>> {
-    let outputs = weights.shape()[0];
-    let groups = match conv.attribute("group") {
-        Some(Attribute::Int(groups)) => usize::try_from(*groups).unwrap_or(0),
-        _ => 1,
-    };
-    if groups == 0 || !outputs.is_multiple_of(groups) {
-        return Ok(None);
-    }
-    let (rows, depth) = (outputs / groups, weights.len() / outputs);
-    let elements = weights.elements::<f32>()?;
-    if rows == 1 && weights.shape()[1] == 1 {
-        return Tensor::new(&[weights.len()], elements.to_vec()).map(Some);
-    }
-    let packed: Vec<f32> =
-        elements.chunks(rows * depth).flat_map(|group| product::pack(group, rows, depth)).collect();
-    Tensor::new(&[packed.len()], packed).map(Some)
-}
-
 /// The packed form of a node, still without its weights and outputs.
-fn packed_node(conv: &Node, weights: &Tensor) -> Result<Node> {
+fn packed_node(conv: &Node, weights: &Tensor, form: Form) -> Result<Node> {
     let shared = conv.attributes.iter().filter(|(name, _)| SHARED.contains(&name.as_str()));
     let mut attributes: Vec<_> = shared.cloned().collect();
     let kernel = weights.shape()[2..].iter().map(|&len| len as i64).collect();
     attributes.push(("kernel_shape".into(), Attribute::Ints(kernel)));
     attributes.push(("outputs".into(), Attribute::Int(weights.shape()[0] as i64)));
+    if let Some(name) = form.name() {
+        let channels = match form {
+            Form::Depthwise => weights.shape()[0],
+            _ => weights.shape()[1],
+        };
+        attributes.push(("form".into(), Attribute::String(name.into())));
+        attributes.push(("channels".into(), Attribute::Int(channels as i64)));
+    }
     let mut inputs = conv.inputs.clone();
     inputs.resize(3, None);
     Ok(Node {
@@ -170,52 +273,4 @@ pub fn addition(
     only_output(node)?;
     let addend = node.inputs.iter().flatten().copied().find(|&id| id != value)?;
     Some((reader, addend))
-}
-
-/// The two nodes that make `x sigmoid(x)` of a value, if nothing else sees it.
-fn silu(graph: &Graph, uses: &Uses, value: ValueId, is_gone: &[bool]) -> Option<[usize; 2]> {
-    let &[first, second] = &uses.readers[value.index()][..] else { return None };
-    if uses.is_output[value.index()] || is_gone[first] || is_gone[second] {
-        return None;
-    }
-    let is_sigmoid = |at: usize| is(&graph.nodes[at], "Sigmoid");
-    let [sigmoid, product] = match (is_sigmoid(first), is_sigmoid(second)) {
-        (true, false) => [first, second],
-        (false, true) => [second, first],
-        _ => return None,
-    };
-    let factor = only_output(&graph.nodes[sigmoid])?;
-    let node = &graph.nodes[product];
-    let fits = is(node, "Mul") && node.inputs.contains(&Some(factor));
-    only_output(node)?;
-    (fits && uses.only_reader(factor) == Some(product)).then_some([sigmoid, product])
-}
-
-/// How a node that reads `value` is written as an attribute, if it can be.
-fn activation_of(
-    node: &Node,
-    value: ValueId,
-    known: &std::collections::HashMap<ValueId, Tensor>,
-) -> Option<Vec<(String, Attribute)>> {
-    only_output(node)?;
-    let named = |name: &str| ("activation".to_owned(), Attribute::String(name.into()));
-    if is(node, "Relu") {
-        return Some(vec![named("Relu")]);
-    }
-    if !is(node, "Clip") || node.inputs.first() != Some(&Some(value)) {
-        return None;
-    }
-    let mut attributes = vec![named("Clip")];
-    for (index, name) in [(1, "min"), (2, "max")] {
-        let bound = match (node.inputs.get(index).copied().flatten(), node.attribute(name)) {
-            (Some(id), _) => match known.get(&id)?.elements::<f32>().ok()? {
-                &[bound] => bound,
-                _ => return None,
-            },
-            (None, Some(Attribute::Float(bound))) => *bound,
-            (None, _) => continue,
-        };
-        attributes.push((name.to_owned(), Attribute::Float(bound)));
-    }
-    Some(attributes)
 }

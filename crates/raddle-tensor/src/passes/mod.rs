@@ -1,10 +1,13 @@
 //! Passes over a graph, in the order in which they run. Each has a name, changes
 //! nothing that a user can observe but time and memory, and can run alone.
 
+mod activations;
+mod blocks;
 mod convolutions;
 mod dead;
 mod fold;
 mod gelu;
+mod identities;
 mod layout;
 mod products;
 
@@ -24,7 +27,7 @@ pub struct Pass {
 }
 
 /// All passes in order.
-pub const PASSES: [Pass; 7] = [
+pub const PASSES: [Pass; 9] = [
     Pass {
         name: "fold-constants",
         summary: "computes what depends on constants only",
@@ -34,6 +37,11 @@ pub const PASSES: [Pass; 7] = [
         name: "fold-batch-norm",
         summary: "multiplies batch normalisation into the weights of the convolution before it",
         run: fold::fold_batch_norm,
+    },
+    Pass {
+        name: "skip-identities",
+        summary: "reads what operations that change nothing read",
+        run: identities::skip,
     },
     Pass {
         name: "fuse-gelu",
@@ -49,6 +57,11 @@ pub const PASSES: [Pass; 7] = [
         name: "pack-convolutions",
         summary: "packs weights of convolutions, takes an addition and an activation into them",
         run: convolutions::pack,
+    },
+    Pass {
+        name: "keep-blocks",
+        summary: "moves what lies between convolutions into their layout of channels in blocks",
+        run: blocks::keep,
     },
     Pass {
         name: "pack-products",

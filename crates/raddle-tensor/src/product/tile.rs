@@ -4,7 +4,7 @@
 
 use pulp::Simd;
 
-use super::{Activation, PANEL_LEN, TILE_VECTORS, Task};
+use super::{PANEL_LEN, TILE_VECTORS, Task};
 
 /// Rows of half a panel.
 const HALF: usize = PANEL_LEN / 2;
@@ -36,17 +36,29 @@ impl Block<'_> {
         (row, column): (usize, usize),
         sums: &mut [f32],
     ) {
-        let is_half = task.rows.len() - row <= HALF;
         let is_narrow = task.columns.len() - column <= S::F32_LANES;
-        self.sum::<S>(simd, is_half, is_narrow, sums);
+        match task.rows.len() - row {
+            1 => self.sum_row::<S>(simd, is_narrow, sums),
+            rows => self.sum::<S>(simd, rows <= HALF, is_narrow, sums),
+        }
         if self.is_last {
             finish::<S>(simd, task, (row, column), sums);
         }
     }
 
+    /// Adds to the first row of `sums`.
+    #[inline(always)]
+    fn sum_row<S: Simd>(&self, simd: S, is_narrow: bool, sums: &mut [f32]) {
+        let vectors = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<TILE_VECTORS>().0;
+        match is_narrow {
+            true => self.add::<S, 1, 0, 1>(simd, vectors),
+            false => self.add::<S, 1, 0, TILE_VECTORS>(simd, vectors),
+        }
+    }
+
     /// Adds to `sums`, of which only the upper half or left vectors may be wanted.
     #[inline(always)]
-    pub fn sum<S: Simd>(&self, simd: S, is_half: bool, is_narrow: bool, sums: &mut [f32]) {
+    fn sum<S: Simd>(&self, simd: S, is_half: bool, is_narrow: bool, sums: &mut [f32]) {
         let vectors = S::as_mut_simd_f32s(sums).0.as_chunks_mut::<TILE_VECTORS>().0;
         let (upper, lower) = vectors.split_at_mut(HALF);
         match (is_half, is_narrow) {
@@ -99,14 +111,8 @@ impl Block<'_> {
 fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usize), sums: &[f32]) {
     let (product, tile_len) = (task.product, TILE_VECTORS * S::F32_LANES);
     let first = task.columns.start + column;
-    // Bounds that clip nothing cost less than a branch.
-    let (bounds, is_done) = match product.activation {
-        Activation::Identity => ([f32::NEG_INFINITY, f32::INFINITY], true),
-        Activation::Relu => ([0.0, f32::INFINITY], true),
-        Activation::Clip(low, high) => ([low, high], true),
-        Activation::Silu => ([f32::NEG_INFINITY, f32::INFINITY], false),
-    };
-    let (low, high) = (simd.splat_f32s(bounds[0]), simd.splat_f32s(bounds[1]));
+    let (low, high) = product.activation.bounds();
+    let (low, high) = (simd.splat_f32s(low), simd.splat_f32s(high));
     let rows = task.rows.iter_mut().enumerate().skip(row);
     for ((row, out), sums) in rows.zip(sums.chunks_exact(tile_len)) {
         let at = task.first_row + row;
@@ -142,7 +148,7 @@ fn finish<S: Simd>(simd: S, task: &mut Task<'_, '_>, (row, column): (usize, usiz
             x = simd.select_f32s(simd.less_than_f32s(x, low), low, x);
             *out = simd.select_f32s(simd.greater_than_f32s(x, high), high, x);
         }
-        if !is_done {
+        if !product.activation.is_clamp() {
             product.activation.apply(out);
         }
     }

@@ -31,8 +31,8 @@ pub use shaping::{
 };
 pub use signal::*;
 pub use window::{
-    col2im, conv, conv_integer, conv_transpose, deform_conv, global_pool, max_pool, max_unpool,
-    packed_conv, pool, qlinear_conv,
+    block, blocked_pool, col2im, conv, conv_integer, conv_transpose, deform_conv, global_pool,
+    max_pool, max_unpool, packed_conv, pool, qlinear_conv, unblock,
 };
 
 use std::ops::Range;

@@ -118,18 +118,59 @@ pub fn qlinear_conv(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
 }
 
 /// The convolution with packed weights: its attributes say what they were. The
-/// addend may be larger than the result, which broadcasts to it.
+/// addend may be larger than the result, which broadcasts to it; in blocks it is
+/// of one shape with the result.
 pub fn packed_conv(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
-    let Some([batch, _, input @ ..]) = ctx.dims(0) else { return Ok(None) };
+    let outputs = ctx.node.int("outputs", 1)?;
     let kernel = ctx.node.ints("kernel_shape")?.ok_or_else(|| required("kernel_shape"))?;
     let kernel: Dims = kernel.iter().map(|&len| len.into()).collect();
-    let mut out = vec![batch.clone(), ctx.node.int("outputs", 1)?.into()];
+    if !ctx.node.text("form", "")?.is_empty() {
+        let Some([batch, _, height, width, ..]) = ctx.dims(0) else { return Ok(None) };
+        let mut out = vec![batch.clone(), ((outputs + BLOCK - 1) / BLOCK).into()];
+        out.extend(positions(ctx, &kernel, &[height.clone(), width.clone()])?);
+        out.push(BLOCK.into());
+        return Ok(Some(out));
+    }
+    let Some([batch, _, input @ ..]) = ctx.dims(0) else { return Ok(None) };
+    let mut out = vec![batch.clone(), outputs.into()];
     out.extend(positions(ctx, &kernel, input)?);
     Ok(match (ctx.has(3), ctx.dims(3)) {
         (false, _) => Some(out),
         (true, Some(addend)) => super::broadcast(&out, addend),
         (true, None) => None,
     })
+}
+
+/// Channels of a block.
+const BLOCK: i64 = crate::blocked::BLOCK_LEN as i64;
+
+/// `Block`: channels in blocks.
+pub fn block(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some([batch, channels, height, width]) = ctx.dims(0) else { return Ok(None) };
+    let blocks = channels.ceil_div(&BLOCK.into());
+    Ok(Some(vec![batch.clone(), blocks, height.clone(), width.clone(), BLOCK.into()]))
+}
+
+/// `Unblock`: as many channels as its attribute says.
+pub fn unblock(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some([batch, _, height, width, _]) = ctx.dims(0) else { return Ok(None) };
+    let channels = ctx.node.int("channels", 0)?.into();
+    Ok(Some(vec![batch.clone(), channels, height.clone(), width.clone()]))
+}
+
+/// Pooling of an image in blocks.
+pub fn blocked_pool(ctx: &InferContext<'_>) -> Result<Option<Dims>> {
+    let Some([batch, blocks, input @ .., lanes]) = ctx.dims(0) else { return Ok(None) };
+    let mut out = vec![batch.clone(), blocks.clone()];
+    match ctx.node.ints("kernel_shape")? {
+        Some(kernel) => {
+            let kernel: Dims = kernel.iter().map(|&len| len.into()).collect();
+            out.extend(positions(ctx, &kernel, input)?);
+        }
+        None => out.extend(input.iter().map(|_| 1usize.into())),
+    }
+    out.push(lanes.clone());
+    Ok(Some(out))
 }
 
 /// `AveragePool` and `LpPool`.
