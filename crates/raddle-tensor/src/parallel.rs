@@ -4,10 +4,11 @@
 //! compiled once for each element type and not once for each operation. Where the
 //! pool has one thread only, loops run where they are.
 
+use std::cell::Cell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Outputs below this many elements are not worth waking a thread.
 const PARALLEL_LEN_MIN: usize = 1 << 15;
@@ -15,8 +16,32 @@ const PARALLEL_LEN_MIN: usize = 1 << 15;
 /// Elements of one piece of work.
 const PIECE_LEN: usize = 1 << 13;
 
+/// Most tasks that small parts are gathered into.
+const TASKS_PER_THREAD_MAX: usize = 32;
+
 /// Whether a run is inside the pool.
 static IS_ENTERED: AtomicBool = AtomicBool::new(false);
+
+/// The thread of the pool that it is on.
+static RUNNER: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Threads that look for work of it, or were asked to.
+static HELPERS: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// Whether this thread is one of them.
+    static IS_HELPING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Most of those: what they do is wait, mostly.
+const HELPERS_MAX: usize = 7;
+
+/// How long one of them looks for work in vain. Most loops of a network follow each
+/// other within less, and a thread that sleeps takes about as long to wake.
+const HELP_MAX: Duration = Duration::from_micros(200);
+
+/// Pauses between two looks.
+const PAUSES: usize = 32;
 
 /// Runs something with many loops on a thread of the pool, so that not every loop
 /// hands its work over and waits to be woken. One run at a time: a thread of the
@@ -31,11 +56,102 @@ pub fn inside<R: Send>(run: impl FnOnce() -> R + Send) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
+            RUNNER.store(usize::MAX, Ordering::Relaxed);
             IS_ENTERED.store(false, Ordering::Relaxed);
         }
     }
     let _leave = Leave;
-    rayon::scope(|_| run())
+    rayon::scope(|_| {
+        RUNNER.store(rayon::current_thread_index().unwrap_or(usize::MAX), Ordering::Relaxed);
+        run()
+    })
+}
+
+/// Runs tasks on all cores, which take them in their order; `init` makes what a thread
+/// works with.
+///
+/// The calling thread waits for the last tasks awake: a thread that yields on a busy
+/// machine gets no turn for as long as the tasks of many loops take.
+pub fn each<T: Send, S>(
+    tasks: Vec<T>,
+    init: &(impl Fn() -> S + Sync),
+    run: &(impl Fn(&mut S, T) + Sync),
+) {
+    let threads = rayon::current_num_threads().min(tasks.len());
+    if threads <= 1 {
+        let mut scratch = init();
+        return tasks.into_iter().for_each(|task| run(&mut scratch, task));
+    }
+    call_helpers();
+    let left = AtomicUsize::new(tasks.len());
+    let tasks = Mutex::new(tasks.into_iter());
+    // A task that panics leaves the others as they are.
+    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let work = || {
+        let mut scratch = None;
+        while let Some(task) = next() {
+            run(scratch.get_or_insert_with(init), task);
+            left.fetch_sub(1, Ordering::Release);
+        }
+    };
+    rayon::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|_| work());
+        }
+        work();
+        let start = Instant::now();
+        while left.load(Ordering::Acquire) > 0 && start.elapsed() < HELP_MAX {
+            std::hint::spin_loop();
+        }
+        // The others still have to say that they are done.
+        (0..PAUSES).for_each(|_| std::hint::spin_loop());
+    });
+}
+
+/// Asks other threads to wait for tasks of the run awake. Those that stop waiting are
+/// asked again.
+fn call_helpers() {
+    if rayon::current_thread_index() != Some(RUNNER.load(Ordering::Relaxed)) {
+        return;
+    }
+    // One that a run begins on is no help to it.
+    let wanted = HELPERS_MAX.min(rayon::current_num_threads() - 1);
+    let wanted = wanted + usize::from(IS_HELPING.get());
+    while HELPERS.load(Ordering::Relaxed) < wanted {
+        HELPERS.fetch_add(1, Ordering::Relaxed);
+        rayon::spawn(help);
+    }
+}
+
+/// Does what parts there are until the run is over or there were none for a while. It
+/// must end on its own: the thread may be in the middle of a part that waits.
+fn help() {
+    /// Lets another one be asked, after a panic too.
+    struct Leave {
+        was_helping: bool,
+    }
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IS_HELPING.set(self.was_helping);
+            HELPERS.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let leave = Leave { was_helping: IS_HELPING.get() };
+    let is_runner = rayon::current_thread_index() == Some(RUNNER.load(Ordering::Relaxed));
+    if is_runner || leave.was_helping {
+        return;
+    }
+    IS_HELPING.set(true);
+    let mut last = Instant::now();
+    while IS_ENTERED.load(Ordering::Relaxed) {
+        if rayon::yield_now() == Some(rayon::Yield::Executed) {
+            last = Instant::now();
+        } else if last.elapsed() > HELP_MAX {
+            return;
+        } else {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+    }
 }
 
 /// Calls `body(row, column, piece)` for pieces that together are `out`, whose
@@ -55,16 +171,20 @@ pub fn rows<T: Send>(
     };
     if out.len() < PARALLEL_LEN_MIN || rayon::current_num_threads() == 1 {
         serial(0, out);
-    } else if row_len < 2 * PIECE_LEN {
+        return;
+    }
+    if row_len < 2 * PIECE_LEN {
         let rows_per_part = PIECE_LEN.div_ceil(row_len);
-        out.par_chunks_mut(rows_per_part * row_len)
-            .enumerate()
-            .for_each(|(part, piece)| serial(part * rows_per_part, piece));
+        parts(out, rows_per_part * row_len, &|part, piece| serial(part * rows_per_part, piece));
     } else {
-        out.par_chunks_mut(row_len).enumerate().for_each(|(row, line)| {
-            line.par_chunks_mut(PIECE_LEN)
+        let pieces = |(row, line): (usize, _)| {
+            <[T]>::chunks_mut(line, PIECE_LEN)
                 .enumerate()
-                .for_each(|(part, piece)| body(row, part * PIECE_LEN, piece));
+                .map(move |(part, piece)| (row, part * PIECE_LEN, piece))
+        };
+        let pieces = out.chunks_mut(row_len).enumerate().flat_map(pieces).collect();
+        each(pieces, &|| (), &|(), (row, column, piece): (usize, usize, &mut [T])| {
+            body(row, column, piece);
         });
     }
 }
@@ -75,11 +195,18 @@ pub fn parts<T: Send>(out: &mut [T], part_len: usize, body: &(dyn Fn(usize, &mut
     if out.is_empty() || part_len == 0 {
         return;
     }
-    if out.len() <= part_len || rayon::current_num_threads() == 1 {
-        out.chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
-    } else {
-        out.par_chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
+    let threads = rayon::current_num_threads();
+    if out.len() <= part_len || threads == 1 {
+        return out.chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part));
     }
+    // Very many are handed out several at a time.
+    let several = (out.len() / part_len / (threads * TASKS_PER_THREAD_MAX)).max(1);
+    let tasks = out.chunks_mut(several * part_len).enumerate().collect();
+    each(tasks, &|| (), &|(), (first, parts): (usize, &mut [T])| {
+        for (at, part) in parts.chunks_mut(part_len).enumerate() {
+            body(first * several + at, part);
+        }
+    });
 }
 
 /// Calls `body(row, line)` for each whole row of `row_len` elements of `out`.
@@ -127,9 +254,5 @@ pub fn rows_of_planes(
             out.chunks_mut(rows * row_len).enumerate().map(part)
         })
         .collect();
-    if work.len() == 1 || rayon::current_num_threads() == 1 {
-        work.into_iter().for_each(|(plane, rows, part)| body(plane, rows, part));
-    } else {
-        work.into_par_iter().for_each(|(plane, rows, part)| body(plane, rows, part));
-    }
+    each(work, &|| (), &|(), (plane, rows, part)| body(plane, rows, part));
 }

@@ -19,7 +19,6 @@ mod tile;
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 pub use slide::slide;
 
@@ -278,13 +277,9 @@ pub fn run(products: Vec<(Product<'_>, &mut [f32])>) {
             split(product, rows, (at * part, width), &mut tasks);
         }
     }
-    let run = |scratch: &mut Scratch, task: Task<'_, '_>| arch.dispatch(RunTask { task, scratch });
-    if threads == 1 || tasks.len() == 1 {
-        let mut scratch = Scratch::default();
-        tasks.into_iter().for_each(|task| run(&mut scratch, task));
-    } else {
-        tasks.into_par_iter().with_max_len(1).for_each_init(Scratch::default, run);
-    }
+    parallel::each(tasks, &Scratch::default, &|scratch: &mut Scratch, task: Task<'_, '_>| {
+        arch.dispatch(RunTask { task, scratch });
+    });
 }
 
 /// Cuts rows of a result into tasks of `width` columns.

@@ -10,9 +10,9 @@
 use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
-use rayon::prelude::*;
 
 use super::{Axis, BLOCK_LEN, Block, Run};
+use crate::parallel;
 use crate::product::Activation;
 
 /// Places of a tile.
@@ -23,6 +23,9 @@ const GROUP_MAX: usize = 4;
 
 /// Numbers that are multiplied and added up before sums leave their registers.
 const DEPTH_MAX: usize = 160;
+
+/// Tasks for each thread, so that none waits for another for long.
+const TASKS_PER_THREAD: usize = 6;
 
 /// Places of a task.
 const TASK_PLACES: usize = 512;
@@ -90,7 +93,7 @@ pub fn run(conv: &Direct<'_>, out: &mut [f32]) {
     let image_len = conv.outputs * height * width * BLOCK_LEN;
     let images = out.len() / image_len;
     // Enough tasks for all cores, by splitting rows where groups are few.
-    let wanted = if threads == 1 { 1 } else { 3 * threads };
+    let wanted = if threads == 1 { 1 } else { TASKS_PER_THREAD * threads };
     let splits = wanted.div_ceil(images * groups.len());
     let rows_max = (TASK_PLACES / width).max(1);
     let rows = height.div_ceil(splits.max(height.div_ceil(rows_max)).min(height));
@@ -114,12 +117,7 @@ pub fn run(conv: &Direct<'_>, out: &mut [f32]) {
         }
     }
     let runs = &conv.axes[1].runs()[..];
-    let run = |task: Task<'_>| arch.dispatch(RunTask { conv, runs, task });
-    if threads == 1 || tasks.len() == 1 {
-        tasks.into_iter().for_each(run);
-    } else {
-        tasks.into_par_iter().with_max_len(1).for_each(run);
-    }
+    parallel::each(tasks, &|| (), &|(), task| arch.dispatch(RunTask { conv, runs, task }));
 }
 
 /// Computes a convolution of one image on this core.
