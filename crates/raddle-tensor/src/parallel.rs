@@ -5,6 +5,7 @@
 //! pool has one thread only, loops run where they are.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -67,9 +68,10 @@ pub fn inside<R: Send>(run: impl FnOnce() -> R + Send) -> R {
     })
 }
 
-/// Runs tasks on all cores, which take them in their order; `init` makes what a thread
-/// works with.
+/// Runs tasks on all cores; `init` makes what a thread works with.
 ///
+/// Each thread begins with a range of its own, so that it finds what it wrote in the
+/// loop ahead in its own caches, and then takes tasks from the ends of others' ranges.
 /// The calling thread waits for the last tasks awake: a thread that yields on a busy
 /// machine gets no turn for as long as the tasks of many loops take.
 pub fn each<T: Send, S>(
@@ -77,17 +79,27 @@ pub fn each<T: Send, S>(
     init: &(impl Fn() -> S + Sync),
     run: &(impl Fn(&mut S, T) + Sync),
 ) {
-    let threads = rayon::current_num_threads().min(tasks.len());
+    let count = tasks.len();
+    let threads = rayon::current_num_threads().min(count);
     if threads <= 1 {
         let mut scratch = init();
         return tasks.into_iter().for_each(|task| run(&mut scratch, task));
     }
     call_helpers();
-    let left = AtomicUsize::new(tasks.len());
-    let tasks = Mutex::new(tasks.into_iter());
+    let left = AtomicUsize::new(count);
+    let mut tasks = tasks.into_iter();
+    let range = |at: usize| (at + 1) * count / threads - at * count / threads;
+    let ranges: Vec<Mutex<VecDeque<T>>> =
+        (0..threads).map(|at| Mutex::new(tasks.by_ref().take(range(at)).collect())).collect();
     // A task that panics leaves the others as they are.
-    let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let range = |at: usize| ranges[at].lock().unwrap_or_else(PoisonError::into_inner);
     let work = || {
+        let own = rayon::current_thread_index().unwrap_or(0) % threads;
+        let next = || {
+            let found = range(own).pop_front();
+            let others = (1..threads).map(|at| (own + at) % threads);
+            found.or_else(|| others.into_iter().find_map(|at| range(at).pop_back()))
+        };
         let mut scratch = None;
         while let Some(task) = next() {
             run(scratch.get_or_insert_with(init), task);
@@ -244,7 +256,7 @@ pub fn rows_of_planes(
         });
         return;
     }
-    let work: Vec<(usize, Range<usize>, &mut [f32])> = out
+    let mut work: Vec<(usize, Range<usize>, &mut [f32])> = out
         .chunks_mut(height * row_len)
         .enumerate()
         .flat_map(|(plane, out)| {
@@ -254,5 +266,47 @@ pub fn rows_of_planes(
             out.chunks_mut(rows * row_len).enumerate().map(part)
         })
         .collect();
+    // The same rows of all planes one after the other: whoever reads them next does too.
+    work.sort_by_key(|(_, rows, _)| rows.start);
     each(work, &|| (), &|(), (plane, rows, part)| body(plane, rows, part));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fills squares by tasks, some of which have loops of their own.
+    fn squares(count: usize) -> Vec<usize> {
+        let mut out = vec![0; count];
+        let tasks: Vec<_> = out.chunks_mut(3).enumerate().collect();
+        each(tasks, &|| 3, &|step: &mut usize, (at, out): (usize, &mut [usize])| {
+            parts(out, 1, &|place, out| out[0] = (at * *step + place).pow(2));
+        });
+        out
+    }
+
+    #[test]
+    fn every_task_runs_once_whoever_calls() {
+        for count in [0, 1, 3, 50, 5000] {
+            let expected: Vec<usize> = (0..count).map(|at| at * at).collect();
+            assert_eq!(squares(count), expected);
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    // Some of them inside a run and some beside it.
+                    scope.spawn(|| {
+                        for _ in 0..20 {
+                            assert_eq!(inside(|| squares(count)), expected);
+                        }
+                    });
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_panic_in_a_task_reaches_the_caller_and_spoils_nothing() {
+        let run = || inside(|| each((0..100).collect(), &|| (), &|(), at| assert!(at != 70, "70")));
+        assert!(std::panic::catch_unwind(run).is_err());
+        assert_eq!(inside(|| squares(10)).len(), 10);
+    }
 }

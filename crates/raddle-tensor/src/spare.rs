@@ -50,10 +50,12 @@ pub fn keep_elements(elements: Vec<f32>) {
 /// So many elements of any value; whoever takes them writes them all.
 pub fn take(len: usize) -> Vec<f32> {
     let found = KEPT.with_borrow_mut(|kept| {
-        let fits = |it: &&(usize, usize)| it.1 >= len && it.1 / 2 <= len;
-        let lens: Vec<_> = kept.iter().map(Vec::capacity).enumerate().collect();
-        let best = lens.iter().filter(fits).min_by_key(|it| it.1);
-        best.map(|&(at, _)| kept.swap_remove(at))
+        let fits = |it: &Vec<f32>| it.capacity() >= len && it.capacity() / 2 <= len;
+        // Elements behind a vector's end would have to be written first.
+        let key = |it: &Vec<f32>| (it.len() < len, it.capacity());
+        let fitting = kept.iter().enumerate().filter(|(_, it)| fits(it));
+        let best = fitting.min_by_key(|(_, it)| key(it)).map(|(at, _)| at);
+        best.map(|at| kept.swap_remove(at))
     });
     let Some(mut elements) = found.filter(|_| len >= LEN_MIN) else { return vec![0.0; len] };
     elements.resize(len, 0.0);

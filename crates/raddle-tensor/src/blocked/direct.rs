@@ -25,7 +25,7 @@ const GROUP_MAX: usize = 4;
 const DEPTH_MAX: usize = 160;
 
 /// Tasks for each thread, so that none waits for another for long.
-const TASKS_PER_THREAD: usize = 6;
+const TASKS_PER_THREAD: usize = 4;
 
 /// Places of a task.
 const TASK_PLACES: usize = 512;

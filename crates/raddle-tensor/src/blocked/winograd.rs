@@ -114,15 +114,36 @@ pub fn run(conv: &Winograd<'_>, out: &mut [f32]) {
     }
     let (rows, columns) = (height.div_ceil(STEP), width.div_ceil(STEP));
     let row_len = ELEMENTS * (conv.depth + conv.outputs) * columns * BLOCK_LEN;
-    let bands = rows.div_ceil((BAND_LEN_MAX / row_len).max(1));
-    let band_rows = rows.div_ceil(bands);
-    let mut scratch = SCRATCH.take();
-    for first in (0..rows).step_by(band_rows) {
-        let rows = first..(first + band_rows).min(rows);
-        let tiles = rows.len() * columns;
-        Band { conv, rows, columns, tiles }.run(&mut scratch, out);
+    let mut bands = rows.div_ceil((BAND_LEN_MAX / row_len).max(1));
+    // Each band reads all weights: as long as they stay in a cache, cores do best with
+    // bands of their own.
+    let threads = rayon::current_num_threads();
+    let is_apart = threads > 1 && rows >= threads && conv.packed.len() <= BAND_LEN_MAX;
+    if is_apart {
+        bands = bands.next_multiple_of(threads).min(rows);
     }
-    SCRATCH.set(scratch);
+    let band_rows = rows.div_ceil(bands);
+    let band_len = band_rows * STEP * width * BLOCK_LEN;
+    let band = |at: usize| {
+        let rows = at * band_rows..((at + 1) * band_rows).min(rows);
+        let tiles = rows.len() * columns;
+        Band { conv, rows, columns, tiles, is_apart }
+    };
+    let mut tasks: Vec<(Band<'_>, Vec<&mut [f32]>)> =
+        (0..rows.div_ceil(band_rows)).map(|at| (band(at), Vec::new())).collect();
+    for plane in out.chunks_mut(height * width * BLOCK_LEN) {
+        let parts = plane.chunks_mut(band_len);
+        tasks.iter_mut().zip(parts).for_each(|((_, outs), part)| outs.push(part));
+    }
+    let run = |(band, outs): (Band<'_>, Vec<&mut [f32]>)| {
+        let mut scratch = SCRATCH.take();
+        band.run(&mut scratch, outs);
+        SCRATCH.set(scratch);
+    };
+    match is_apart {
+        true => parallel::each(tasks, &|| (), &|(), task| run(task)),
+        false => tasks.into_iter().for_each(run),
+    }
 }
 
 /// Some rows of tiles.
@@ -133,6 +154,8 @@ struct Band<'a> {
     columns: usize,
     /// Tiles of all rows.
     tiles: usize,
+    /// Whether one core does all of it.
+    is_apart: bool,
 }
 
 impl Band<'_> {
@@ -146,18 +169,27 @@ impl Band<'_> {
         self.conv.outputs * self.tiles * BLOCK_LEN + SKEW
     }
 
-    fn run(&self, scratch: &mut Scratch, out: &mut [f32]) {
+    /// Calls `body(index, part)` for parts of `part_len`.
+    fn parts(&self, out: &mut [f32], part_len: usize, body: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+        match self.is_apart {
+            true => out.chunks_mut(part_len).enumerate().for_each(|(at, part)| body(at, part)),
+            false => parallel::parts(out, part_len, body),
+        }
+    }
+
+    /// `outs` are the band's rows of each block.
+    fn run(&self, scratch: &mut Scratch, outs: Vec<&mut [f32]>) {
         let conv = self.conv;
         let part = ELEMENTS * self.line_step();
         let lines = grown(&mut scratch.lines, conv.depth * part);
-        parallel::parts(lines, part, &|block, lines| {
+        self.parts(lines, part, &|block, lines| {
             conv.arch.dispatch(TransformInput { band: self, block, lines });
         });
         let lines = &*lines;
         let part = self.sum_step();
         let sums = grown(&mut scratch.sums, ELEMENTS * part);
         let weights_len = conv.packed.len() / ELEMENTS;
-        parallel::parts(sums, part, &|element, sums| {
+        self.parts(sums, part, &|element, sums| {
             let product = Direct {
                 arch: conv.arch,
                 source: &lines[element * self.line_step()..],
@@ -174,10 +206,14 @@ impl Band<'_> {
             direct::run_here(&product, &mut sums[..part - SKEW]);
         });
         let sums = &*sums;
-        let part = conv.axes[0].output * conv.axes[1].output * BLOCK_LEN;
-        parallel::parts(out, part, &|block, out| {
+        let transform = |(block, out): (usize, &mut [f32])| {
             conv.arch.dispatch(TransformSums { band: self, block, sums, out });
-        });
+        };
+        let outs = outs.into_iter().enumerate();
+        match self.is_apart {
+            true => outs.for_each(transform),
+            false => parallel::each(outs.collect(), &|| (), &|(), task| transform(task)),
+        }
     }
 }
 
@@ -326,7 +362,8 @@ impl WithSimd for TransformSums<'_> {
             &residual.as_chunks::<BLOCK_LEN>().0[block * height * width..][..height * width]
         });
         for tile in 0..band.tiles {
-            let y = (band.rows.start + tile / band.columns) * STEP;
+            let top = tile / band.columns * STEP;
+            let y = band.rows.start * STEP + top;
             let x = tile % band.columns * STEP;
             let (ys, xs) = ((height - y).min(STEP), (width - x).min(STEP));
             for vector in 0..BLOCK_LEN / S::F32_LANES {
@@ -340,7 +377,7 @@ impl WithSimd for TransformSums<'_> {
                 let rows = transform_sums::<S>(simd, &sums[from..], band.sum_step());
                 for i in 0..ys {
                     let at = (y + i) * width + x;
-                    let out = &mut out[at..at + xs];
+                    let out = &mut out[(top + i) * width + x..][..xs];
                     for (j, out) in out.iter_mut().enumerate() {
                         let mut sum = simd.add_f32s(rows[i][j], bias);
                         if let Some(residual) = residual {
@@ -355,8 +392,7 @@ impl WithSimd for TransformSums<'_> {
             }
         }
         if !conv.activation.is_clamp() {
-            let rows = band.rows.start * STEP..(band.rows.end * STEP).min(height);
-            conv.activation.apply(out[rows.start * width..rows.end * width].as_flattened_mut());
+            conv.activation.apply(out.as_flattened_mut());
         }
     }
 }
