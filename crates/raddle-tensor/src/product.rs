@@ -90,9 +90,10 @@ impl Activation {
                 let raised = if *x < low { low } else { *x };
                 *x = if raised > high { high } else { raised };
             }),
-            Self::Silu => line.iter_mut().for_each(|x| *x = vector::silu_of(*x)),
-            Self::Gelu => line.iter_mut().for_each(|x| *x = vector::gelu_of(*x)),
-            Self::HardSwish => line.iter_mut().for_each(|x| *x = vector::hard_swish_of(*x)),
+            // In loops of their own: within large functions they are no vectors.
+            Self::Silu => vector::silu(line),
+            Self::Gelu => vector::gelu(line),
+            Self::HardSwish => vector::hard_swish(line),
         }
     }
 }

@@ -63,13 +63,13 @@ pub fn sigmoid_of(x: f32) -> f32 {
 
 /// `x / (1 + e^-x)`, also called swish.
 #[inline(always)]
-pub fn silu_of(x: f32) -> f32 {
+fn silu_of(x: f32) -> f32 {
     x / (1.0 + exp_of(-x))
 }
 
 /// `x` times `x / 6 + 1 / 2`, brought between 0 and 1; NaN stays.
 #[inline(always)]
-pub fn hard_swish_of(x: f32) -> f32 {
+fn hard_swish_of(x: f32) -> f32 {
     let factor = x * (1.0 / 6.0) + 0.5;
     let factor = if factor < 0.0 { 0.0 } else { factor };
     x * if factor > 1.0 { 1.0 } else { factor }
@@ -93,7 +93,7 @@ fn tanh_of(x: f32) -> f32 {
 ///
 /// `erfc(z) e^(z^2)` is a polynomial in `t = 1 / (1 + 0.4 z)`, fitted to 7e-8.
 #[inline(always)]
-pub fn gelu_of(x: f32) -> f32 {
+fn gelu_of(x: f32) -> f32 {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.4 * z);
     let mut p = 4.211_881e-2;
@@ -130,6 +130,16 @@ pub fn exp(line: &mut [f32]) {
 /// Replaces each element by its [`sigmoid_of`].
 pub fn sigmoid(line: &mut [f32]) {
     each(line, sigmoid_of);
+}
+
+/// Replaces each element by its [`silu_of`].
+pub fn silu(line: &mut [f32]) {
+    each(line, silu_of);
+}
+
+/// Replaces each element by its [`hard_swish_of`].
+pub fn hard_swish(line: &mut [f32]) {
+    each(line, hard_swish_of);
 }
 
 /// Replaces each element by its hyperbolic tangent.
