@@ -34,9 +34,9 @@ pub const LAYERS: [Layer; 16] = [
     // Above the 16,000 of the first design: convolution, pooling and Winograd's form for
     // images in blocks of channels, and the pass that keeps images there.
     Layer { name: "raddle-tensor", lines_max: 17_700, may_be_unsafe: false },
-    Layer { name: "raddle-kernels", lines_max: 8_000, may_be_unsafe: true },
+    Layer { name: "raddle-kernels", lines_max: 8_300, may_be_unsafe: true },
     Layer { name: "raddle", lines_max: 200, may_be_unsafe: false },
-    Layer { name: "raddle-runtime", lines_max: 10_900, may_be_unsafe: true },
+    Layer { name: "raddle-runtime", lines_max: 11_050, may_be_unsafe: true },
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },
     Layer { name: "raddle-cuda", lines_max: 5_000, may_be_unsafe: true },
     Layer { name: "raddle-macros", lines_max: 1_600, may_be_unsafe: false },

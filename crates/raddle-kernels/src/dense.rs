@@ -5,6 +5,7 @@
 //! kernels are safe code: a view that reaches out of its buffer is a panic in the
 //! kernel, which the host gets as an error, and never a wrong access.
 
+mod boxes;
 mod tiled;
 
 use raddle::{Buffer, Grid, Slice, Stream};
@@ -18,6 +19,7 @@ pub use crate::kernels::product::Product;
 pub use crate::kernels::reduce::{Order, Reduce, Reduction, Scan};
 pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
 pub use crate::kernels::window::{Channels, Pool, Pooling, SPACE_MAX, Sliding};
+pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
 pub use tiled::{Arithmetic, Finish};
 
 /// Elements of any type, in words.

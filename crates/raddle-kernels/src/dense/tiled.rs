@@ -3,7 +3,9 @@
 use raddle::device::tf32;
 use raddle::{Buffer, Grid, Slice, Stream};
 
-use super::{Channels, Dims, Product, RANK_MAX, SPACE_MAX, Scalar, Sliding, View, Words, output};
+use super::{
+    Channels, Dims, Product, RANK_MAX, SPACE_MAX, Scalar, Sliding, View, Words, boxes, output,
+};
 use crate::kernels::tiled::{self, STEP, Steps, TILE_N, Tiling, Window, shared_bytes, threads};
 use crate::{Error, Result};
 
@@ -140,9 +142,6 @@ pub(super) fn product(
     }
     let [rows, columns] = [dims.dims[RANK_MAX - 2], dims.dims[RANK_MAX - 1]];
     let batches = outer(&dims);
-    let multiprocessors = stream.device().multiprocessor_count();
-    let shape = [rows, columns, product.depth];
-    let Some(cut) = Cut::new(shape, batches.len, 1, multiprocessors) else { return Ok(None) };
     let steps = Steps {
         left: [product.left.strides[RANK_MAX - 2], product.left_step],
         right: [product.right_step, product.right.strides[RANK_MAX - 1]],
@@ -158,6 +157,12 @@ pub(super) fn product(
     reaches(&batches, &views[0], [(rows, steps.left[0]), (product.depth, steps.left[1])], left)?;
     let along = [(product.depth, steps.right[0]), (columns, steps.right[1])];
     reaches(&batches, &views[1], along, right)?;
+    if let Some(made) = boxes::product(stream, dims, product, arithmetic, [left, right])? {
+        return Ok(Some(made));
+    }
+    let multiprocessors = stream.device().multiprocessor_count();
+    let shape = [rows, columns, product.depth];
+    let Some(cut) = Cut::new(shape, batches.len, 1, multiprocessors) else { return Ok(None) };
     let (bias, residual) = (None, None);
     let made = finished(stream, cut, [bias, residual], |tiling, out| {
         let (grid, none) = (cut.grid(), left);

@@ -22,8 +22,10 @@
 //! up in their order.
 
 mod arithmetic;
+pub mod boxes;
 mod ending;
 mod operands;
+pub mod turn;
 
 use raddle::device::async_copy::{copy_async_commit, copy_async_wait};
 use raddle::prelude::*;

@@ -76,7 +76,7 @@ pub(super) unsafe fn read<const N: usize>(from: *const f32) -> [f32; N] {
 
 /// `x` within bounds; a NaN stays one.
 #[inline(always)]
-fn clamp(x: f32, min: f32, max: f32) -> f32 {
+pub(super) fn clamp(x: f32, min: f32, max: f32) -> f32 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
 }
