@@ -18,7 +18,7 @@ pub use crate::kernels::pointwise::{Function, Operation};
 pub use crate::kernels::product::Product;
 pub use crate::kernels::reduce::{Order, Reduce, Reduction, Scan};
 pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
-pub use crate::kernels::window::{Channels, Pool, Pooling, SPACE_MAX, Sliding};
+pub use crate::kernels::window::{Channels, Plane, Pool, Pooling, SPACE_MAX, Sliding};
 pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
 pub use tiled::{Arithmetic, Finish};
 
@@ -283,11 +283,96 @@ pub fn pool(
     input: Slice<'_, u64>,
 ) -> Result<Words> {
     let shape = Sliding { scalar_out: scalar.code(), ..shape };
+    if let Some((plane, planes)) = Plane::of(&shape, &pool) {
+        return pool_planes(stream, plane, planes, input);
+    }
     let mut out = output(stream, scalar, shape.len)?;
     let grid = Grid::cover(out.len(), SMALL_BLOCK);
     in_class!(class, "pooling", [F64 f64, I64 i64], stream, grid, |W| {
         window::pool_any::<W>(shape, pool, input, &mut out)
     });
+    Ok(out)
+}
+
+impl Plane {
+    /// A pooling of `f32` with windows over two dimensions, of images whose pixels have so
+    /// many elements that lie together; `None` for one that [`pool`] alone has.
+    #[must_use]
+    pub fn new(
+        shape: Sliding,
+        pooling: Pooling,
+        counts_padding: bool,
+        inner: usize,
+    ) -> Option<Self> {
+        let outer = SPACE_MAX - 2;
+        let lists = [&shape.input, &shape.output, &shape.window];
+        let is_flat = lists.iter().all(|list| list[..outer].iter().all(|&len| len == 1))
+            && shape.begins[..outer].iter().all(|&len| len == 0);
+        if !is_flat || !matches!(pooling, Pooling::Max | Pooling::Mean) {
+            return None;
+        }
+        let pair = |list: &[u32; SPACE_MAX]| [list[outer], list[outer + 1]];
+        let signed = |list: &[u32; SPACE_MAX]| pair(list).map(|n| n as i32);
+        Some(Self {
+            input: signed(&shape.input),
+            output: pair(&shape.output),
+            window: signed(&shape.window),
+            strides: signed(&shape.strides),
+            dilations: signed(&shape.dilations),
+            begins: [shape.begins[outer], shape.begins[outer + 1]],
+            ends: [shape.ends[outer], shape.ends[outer + 1]],
+            inner: inner as u32,
+            is_max: u32::from(pooling == Pooling::Max),
+            counts_padding: u32::from(counts_padding),
+        })
+    }
+
+    /// A pooling of planes and how many there are, if it is one of `f32` over two dimensions.
+    fn of(shape: &Sliding, pool: &Pool) -> Option<(Self, usize)> {
+        let is_single = [shape.scalar, shape.scalar_out] == [Scalar::F32.code(); 2];
+        let mut pooling = [Pooling::Max, Pooling::Mean].into_iter();
+        let pooling = pooling.find(|it| is_single && it.code() == pool.pooling)?;
+        let plane = Self::new(*shape, pooling, pool.counts_padding != 0, 1)?;
+        let planes = shape.len.checked_div(plane.output[0] * plane.output[1])?;
+        Some((plane, planes as usize))
+    }
+}
+
+/// Pools so many images, or planes, of `f32`: `[image, row, column, element of a pixel]`.
+///
+/// ## Errors
+/// [`Error::Length`] for an input that is too short, [`Error::Shape`] for more elements than
+/// kernels count; what a launch refuses.
+pub fn pool_planes(
+    stream: &Stream,
+    plane: Plane,
+    images: usize,
+    input: Slice<'_, u64>,
+) -> Result<Words> {
+    let operation = "pooling";
+    let size = plane.input.map(|n| n.unsigned_abs() as usize);
+    let pixels = plane.output[0] as usize * plane.output[1] as usize;
+    let inner = plane.inner as usize;
+    let (len, expected) = (images * pixels * inner, images * size[0] * size[1] * inner);
+    if len.max(expected) > i32::MAX as usize {
+        let why = format!("{images} times {plane:?} are more elements than kernels count");
+        return Err(Error::Shape { operation, why });
+    }
+    let input = input.reinterpret::<f32>()?;
+    if input.len() < expected {
+        let found = input.len();
+        return Err(Error::Length { operation, what: "input", expected, found });
+    }
+    let mut out = output(stream, Scalar::F32, len as u32)?;
+    let elements = out.as_slice_mut().reinterpret_mut::<f32>()?.slice_mut(..len)?;
+    if inner.is_multiple_of(4) {
+        let input = input.slice(..expected)?;
+        let grid = Grid::cover(len / 4, BLOCK);
+        stream.launch(grid, window::pool_fours(plane, input, elements))?;
+    } else {
+        let grid = Grid::cover(len, BLOCK);
+        stream.launch(grid, window::pool_planes(plane, input, elements))?;
+    }
     Ok(out)
 }
 

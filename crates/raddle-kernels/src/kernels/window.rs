@@ -1,6 +1,7 @@
 //! Windows that slide over up to six dimensions: pooling and convolution, one element
 //! of the output at a time, for any padding, stride, dilation and number of groups.
 
+use raddle::device::unroll::unroll;
 use raddle::prelude::*;
 
 use super::reduce::Reduced;
@@ -158,6 +159,100 @@ pub fn pool_any<W: Reduced>(shape: Sliding, pool: Pool, input: &[u64], mut out: 
                 }
             }
         });
+    }
+}
+
+/// Pooling of `f32` over two dimensions: the largest elements, or means.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, DeviceType)]
+pub struct Plane {
+    /// Rows and columns of the input.
+    pub input: [i32; 2],
+    /// Rows and columns of the output.
+    pub output: [u32; 2],
+    /// Rows and columns of the window.
+    pub window: [i32; 2],
+    /// Steps of the window.
+    pub strides: [i32; 2],
+    /// Distance of the window's elements.
+    pub dilations: [i32; 2],
+    /// Elements before the input, and behind it.
+    pub begins: [i32; 2],
+    /// Behind it.
+    pub ends: [i32; 2],
+    /// Elements of a pixel that lie together: the channels, or one where planes lie behind
+    /// each other.
+    pub inner: u32,
+    /// Whether the largest elements are wanted.
+    pub is_max: u32,
+    /// Whether the mean counts elements of the padding, as zeros.
+    pub counts_padding: u32,
+}
+
+impl Plane {
+    /// Pools `N` neighbours of a pixel: the output's number `index` of so many, with the
+    /// input's as `element` gives them. A window without elements gives negative infinity,
+    /// or a mean that is no number.
+    #[inline(always)]
+    fn pooled<const N: usize>(
+        &self,
+        index: u32,
+        groups: u32,
+        element: impl Fn(usize) -> [f32; N],
+    ) -> [f32; N] {
+        let [pixel, group] = divided(index, groups);
+        let [line, column] = divided(pixel, self.output[1]);
+        let [plane, row] = divided(line, self.output[0]);
+        let top = row as i32 * self.strides[0] - self.begins[0];
+        let left = column as i32 * self.strides[1] - self.begins[1];
+        let [height, width] = self.input;
+        let is_max = self.is_max != 0;
+        let (mut largest, mut sums, mut count) = ([f32::NEG_INFINITY; N], [0.0f64; N], 0u32);
+        for i in 0..self.window[0] {
+            for j in 0..self.window[1] {
+                let (y, x) = (top + i * self.dilations[0], left + j * self.dilations[1]);
+                let is_inside = y >= 0 && x >= 0 && y < height && x < width;
+                let is_padded = y < height + self.ends[0] && x < width + self.ends[1];
+                count += u32::from(is_inside || is_padded && self.counts_padding != 0);
+                if is_inside {
+                    let pixel = (plane as i32 * height + y) * width + x;
+                    let elements = element(pixel as usize * groups as usize + group as usize);
+                    unroll::<N>(|k| {
+                        let is_more = elements[k] > largest[k] || elements[k].is_nan();
+                        if is_max {
+                            largest[k] = if is_more { elements[k] } else { largest[k] };
+                        } else {
+                            sums[k] += f64::from(elements[k]);
+                        }
+                    });
+                }
+            }
+        }
+        if is_max { largest } else { sums.map(|sum| (sum / f64::from(count)) as f32) }
+    }
+}
+
+/// Quotient and remainder; never panics.
+#[inline(always)]
+fn divided(x: u32, by: u32) -> [u32; 2] {
+    let by = by.max(1);
+    [x / by, x % by]
+}
+
+/// Pools planes, an element to a thread.
+#[kernel(block = 256)]
+pub fn pool_planes(shape: Plane, input: &[f32], mut out: PerThread<f32>) {
+    for (index, out) in out.iter_mut() {
+        [*out] = shape.pooled(index as u32, shape.inner, |at| [input[at]]);
+    }
+}
+
+/// Pools images whose channels are whole fours and lie together, four to a thread.
+#[kernel(block = 256)]
+pub fn pool_fours(shape: Plane, input: &[f32], mut out: PerThreadChunks<f32, 4>) {
+    let Some(input) = as_vectors::<f32, 4>(input) else { return };
+    for (index, out) in out.iter_mut() {
+        *out = shape.pooled(index as u32, shape.inner / 4, |at| input[at].to_array());
     }
 }
 

@@ -4,6 +4,7 @@ mod conv;
 mod dense;
 mod head;
 mod image;
+mod planes;
 mod reference;
 mod stem;
 mod tiled;
