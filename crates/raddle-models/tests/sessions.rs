@@ -350,6 +350,86 @@ fn bounds_are_taken_along_and_values_that_others_read_are_not() {
 }
 
 #[test]
+fn images_with_channels_last_are_what_other_nodes_and_outputs_read() {
+    const IMAGES: usize = 4;
+    let (mut b, x) = Builder::new(&[20, 12, 14]);
+    let pool = |op: &str, b: &mut Builder, x: ValueId| {
+        let attributes = [
+            ("kernel_shape", Attribute::Ints(vec![3, 2])),
+            ("strides", Attribute::Ints(vec![2, 1])),
+            ("pads", Attribute::Ints(vec![1, 0, 1, 1])),
+        ];
+        b.node(op, &[x], &attributes)
+    };
+    let y = b.conv(x, [24, 20, 3], 1);
+    // Read by a convolution, as a residual behind another, by both kinds of pooling, and by
+    // nodes that know nothing of the layout.
+    let z = b.conv(y, [24, 24, 3], 1);
+    let sum = b.node("Add", &[z, y], &[]);
+    let (largest, mean) = (pool("MaxPool", &mut b, y), pool("AveragePool", &mut b, y));
+    let pools = b.node("Sub", &[largest, mean], &[]);
+    let sizes = b.node("Abs", &[y], &[]);
+    let all = b.node("GlobalMaxPool", &[sum], &[]);
+    b.graph.outputs.extend([y, sum, pools, sizes]);
+    let model = Model::from_graph(b.finish(all)).unwrap();
+    let elements = (0..IMAGES * 20 * 12 * 14).map(|at| ((at * 7919) % 511) as f32 / 255.0 - 1.0);
+    let input = Tensor::new(&[IMAGES, 20, 12, 14], elements.collect()).unwrap();
+    let given = || [("x", Value::Tensor(input.clone()))];
+    let reference = model.on(&Device::cpu(), Options::default()).unwrap();
+    let expected = reference.run(given()).unwrap();
+    for device in devices() {
+        for (precision, bound) in [(Precision::F32, 1e-5), (Precision::TF32, 3e-3)] {
+            let session = GpuSession::new(model.graph(), &device, precision).unwrap();
+            let found = session.run(given()).unwrap();
+            assert_eq!(found.len(), expected.len());
+            for ((name, found), (_, expected)) in found.into_iter().zip(&expected) {
+                let (found, expected) =
+                    (found.into_tensor().unwrap(), expected.as_tensor().unwrap());
+                assert_eq!(found.shape(), expected.shape(), "{device} {precision:?} {name}");
+                let expected = expected.elements::<f32>().unwrap();
+                let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+                for (found, expected) in found.elements::<f32>().unwrap().iter().zip(expected) {
+                    let error = (found - expected).abs() / scale;
+                    assert!(error <= bound, "{device} {precision:?} {name}: {found}, {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn constant_right_operands_are_turned_once_and_give_the_same() {
+    // Rows of several matrices are one, enough that tensor cores want the weights turned.
+    const BATCHES: usize = 5;
+    let (mut b, x) = Builder::new(&[80, 36]);
+    let weights = b.weights(&[36, 64]);
+    let y = b.node("MatMul", &[x, weights], &[]);
+    let model = Model::from_graph(b.finish(y)).unwrap();
+    let elements = (0..BATCHES * 80 * 36).map(|at| ((at * 7919) % 511) as f32 / 255.0 - 1.0);
+    let input = Tensor::new(&[BATCHES, 80, 36], elements.collect()).unwrap();
+    let given = || [("x", Value::Tensor(input.clone()))];
+    let reference = model.on(&Device::cpu(), Options::default()).unwrap().run(given()).unwrap();
+    let expected = reference[0].1.as_tensor().unwrap();
+    let expected = expected.elements::<f32>().unwrap();
+    let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
+    for device in devices() {
+        for (precision, bound) in [(Precision::F32, 1e-5), (Precision::TF32, 3e-3)] {
+            let session = GpuSession::new(model.graph(), &device, precision).unwrap();
+            // The second run has the weights of the first.
+            for _ in 0..2 {
+                let (_, found) = session.run(given()).unwrap().remove(0);
+                let found = found.into_tensor().unwrap();
+                assert_eq!(found.shape(), [BATCHES, 80, 64], "{device} {precision:?}");
+                for (found, expected) in found.elements::<f32>().unwrap().iter().zip(expected) {
+                    let error = (found - expected).abs() / scale;
+                    assert!(error <= bound, "{device} {precision:?}: {found}, {expected}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn siblings_share_weights_and_run_at_once() {
     let model = Model::from_graph(network()).unwrap();
     for (device, precision) in devices()

@@ -51,12 +51,16 @@ impl<'l, 'a> Call<'l, 'a> {
         self.lowering
     }
 
+    pub fn lowering_mut(&mut self) -> &mut Lowering<'a> {
+        self.lowering
+    }
+
     /// Leaves what a launch made to the last of the nodes that follow this one.
-    pub fn leave(&mut self, nodes: &[NodeId], dense: Dense) {
+    pub fn leave(&mut self, nodes: &[NodeId], made: Made) {
         let [between @ .., last] = nodes else { return };
         let ahead = &mut self.lowering.ahead;
         ahead.extend(between.iter().map(|&id| (id, None)));
-        ahead.insert(*last, Some(dense));
+        ahead.insert(*last, Some(made));
     }
 
     pub fn kit(&mut self) -> &mut Kit<'a> {
@@ -71,24 +75,31 @@ impl<'l, 'a> Call<'l, 'a> {
         self.id(at).is_some()
     }
 
-    fn required(&self, at: usize) -> Result<ValueId, Failure> {
+    pub fn required(&self, at: usize) -> Result<ValueId, Failure> {
         self.id(at).ok_or(Failure::Tensor(raddle_tensor::Error::MissingInput { index: at }))
     }
 
     /// An operand on the device.
     pub fn x(&mut self, at: usize) -> Result<Dense, Failure> {
         let id = self.required(at)?;
+        self.value(id)
+    }
+
+    /// A value on the device.
+    pub fn value(&mut self, id: ValueId) -> Result<Dense, Failure> {
         let tensor = match &self.lowering.values[&id] {
             Made::Device(dense) => return ranked(dense.clone()),
+            Made::Images(_) => return self.lowering.channels_first(id),
             Made::Host(tensor) => tensor.clone(),
         };
         let is_constant = self.lowering.is_constant.contains(&id);
-        if is_constant && let Some(dense) = lock(self.lowering.constants).get(&id) {
+        let uploaded = &self.lowering.constants.uploaded;
+        if is_constant && let Some(dense) = lock(uploaded).get(&id) {
             return Ok(dense.clone());
         }
         let dense = self.lowering.kit.upload(&tensor)?;
         if is_constant {
-            lock(self.lowering.constants).insert(id, dense.clone());
+            lock(uploaded).insert(id, dense.clone());
         }
         ranked(dense)
     }
@@ -102,7 +113,7 @@ impl<'l, 'a> Call<'l, 'a> {
         let id = self.required(at)?;
         match &self.lowering.values[&id] {
             Made::Host(tensor) => Ok(tensor.clone()),
-            Made::Device(_) => Err(Failure::NeedsHost(id)),
+            Made::Device(_) | Made::Images(_) => Err(Failure::NeedsHost(id)),
         }
     }
 
@@ -125,6 +136,7 @@ impl<'l, 'a> Call<'l, 'a> {
     pub fn outline(&self, at: usize) -> Result<(DType, Vec<usize>), Failure> {
         Ok(match &self.lowering.values[&self.required(at)?] {
             Made::Device(dense) => (dense.dtype, dense.shape.clone()),
+            Made::Images(images) => (DType::F32, images.shape().to_vec()),
             Made::Host(tensor) => (tensor.dtype(), tensor.shape().to_vec()),
         })
     }

@@ -5,14 +5,13 @@ use raddle_tensor::graph::{Node, NodeId, ValueId};
 use raddle_tensor::{DType, OpContext};
 
 use super::call::Call;
-use super::value::Dense;
 use super::{Lowering, Made};
 use crate::gpu::plan::is;
 
 /// Nodes that a launch computes beside its own.
 pub struct Follow {
     /// Added to the sums.
-    pub residual: Option<Dense>,
+    pub residual: Option<ValueId>,
     /// What results are kept within.
     pub bounds: [f32; 2],
     /// The nodes, in order; the last one's output is what the launch makes.
@@ -47,15 +46,20 @@ impl Call<'_, '_> {
 }
 
 /// The other operand of an addition, if it is there already and is not broadcast.
-fn addend(lowering: &Lowering<'_>, node: &Node, value: ValueId, shape: &[usize]) -> Option<Dense> {
+fn addend(
+    lowering: &Lowering<'_>,
+    node: &Node,
+    value: ValueId,
+    shape: &[usize],
+) -> Option<ValueId> {
     let &[Some(left), Some(right)] = &node.inputs[..] else { return None };
     let other = if left == value { right } else { left };
-    match lowering.values.get(&other) {
-        Some(Made::Device(dense)) if dense.dtype == DType::F32 && dense.shape == shape => {
-            Some(dense.clone())
-        }
-        _ => None,
-    }
+    let is_fit = match lowering.values.get(&other)? {
+        Made::Device(dense) => dense.dtype == DType::F32 && dense.shape == shape,
+        Made::Images(images) => images.shape() == shape,
+        Made::Host(_) => false,
+    };
+    is_fit.then_some(other)
 }
 
 /// The bounds that a node keeps a value within, if it does nothing else.
@@ -70,7 +74,7 @@ fn bounds(lowering: &Lowering<'_>, node: &Node, value: ValueId) -> Option<[f32; 
                 &[number] => Some(number),
                 _ => None,
             },
-            Made::Device(_) => None,
+            Made::Device(_) | Made::Images(_) => None,
         },
         None => ctx.float(name, default).ok(),
     };

@@ -11,6 +11,7 @@ mod attention;
 mod call;
 mod elementwise;
 mod follow;
+mod images;
 mod indexed;
 mod movement;
 mod norms;
@@ -34,6 +35,7 @@ use super::{StepReport, lock};
 use crate::{Error, Result};
 
 use call::Call;
+use images::Images;
 use value::{Dense, Kit};
 
 /// Longest input whose elements a program may depend on.
@@ -81,8 +83,16 @@ impl From<raddle::Error> for Failure {
 pub enum Made {
     /// On the device.
     Device(Dense),
+    /// Images on the device whose channels lie last; the value has them behind the images.
+    Images(Images),
     /// Known when the program is made.
     Host(Tensor),
+}
+
+impl From<Images> for Made {
+    fn from(images: Images) -> Self {
+        Self::Images(images)
+    }
 }
 
 impl From<Dense> for Made {
@@ -117,6 +127,15 @@ struct Program {
     _uploads: Vec<Arc<Words>>,
 }
 
+/// Constants on the device.
+#[derive(Default)]
+struct Constants {
+    /// As they are.
+    uploaded: Mutex<HashMap<ValueId, Dense>>,
+    /// Weights of convolutions with channels last.
+    packed: Mutex<HashMap<ValueId, Dense>>,
+}
+
 /// A model on a GPU, in the types that it has.
 pub struct DenseSession {
     order: Vec<NodeId>,
@@ -124,7 +143,7 @@ pub struct DenseSession {
     /// Inputs whose elements launches depend on.
     listed: Mutex<BTreeSet<usize>>,
     /// Shared by siblings.
-    constants: Arc<Mutex<HashMap<ValueId, Dense>>>,
+    constants: Arc<Constants>,
     programs: Mutex<Recent<Key, Mutex<Program>>>,
 }
 
@@ -322,6 +341,7 @@ impl DenseSession {
         };
         let outputs = outputs.into_iter().map(|made| match made {
             Made::Host(tensor) => Output::Host(tensor),
+            Made::Images(_) => unreachable!("outputs have their channels in place"),
             Made::Device(dense) => match placed.iter().position(|own| is_own(&dense, own)) {
                 Some(at) => Output::Given(at, dense.shape),
                 None => Output::Device(dense),
@@ -367,16 +387,18 @@ pub struct Lowering<'a> {
     graph: &'a Graph,
     kit: Kit<'a>,
     values: HashMap<ValueId, Made>,
-    constants: &'a Mutex<HashMap<ValueId, Dense>>,
+    /// Values with their channels in the other place.
+    others: HashMap<ValueId, Dense>,
+    constants: &'a Constants,
     is_constant: BTreeSet<ValueId>,
     /// Nodes that read a value; of an output of the graph, one more that is none.
     readers: HashMap<ValueId, Vec<usize>>,
     /// What launches made ahead of their turn: nothing for a value that only lay between.
-    ahead: HashMap<NodeId, Option<Dense>>,
+    ahead: HashMap<NodeId, Option<Made>>,
 }
 
 impl<'a> Lowering<'a> {
-    fn new(graph: &'a Graph, kit: Kit<'a>, constants: &'a Mutex<HashMap<ValueId, Dense>>) -> Self {
+    fn new(graph: &'a Graph, kit: Kit<'a>, constants: &'a Constants) -> Self {
         let known = graph.constants.iter();
         let values = known.map(|(id, tensor)| (*id, Made::Host(tensor.clone()))).collect();
         let is_constant = graph.constants.iter().map(|(id, _)| *id).collect();
@@ -385,8 +407,8 @@ impl<'a> Lowering<'a> {
             node.reads().for_each(|id| readers.entry(id).or_default().push(at));
         }
         graph.outputs.iter().for_each(|id| readers.entry(*id).or_default().push(usize::MAX));
-        let ahead = HashMap::new();
-        Self { graph, kit, values, constants, is_constant, readers, ahead }
+        let (ahead, others) = (HashMap::new(), HashMap::new());
+        Self { graph, kit, values, others, constants, is_constant, readers, ahead }
     }
 
     /// The node that alone reads a value which is no output.
@@ -425,7 +447,7 @@ impl<'a> Lowering<'a> {
             let node = &graph.nodes[id.0 as usize];
             let before = self.kit.launches;
             let made = match self.ahead.remove(&id) {
-                Some(made) => made.map(Made::from).into_iter().collect(),
+                Some(made) => made.into_iter().collect(),
                 None => self.node(node).map_err(|failure| (Some(id), failure))?,
             };
             for (output, made) in node.outputs.iter().zip(made) {
@@ -442,14 +464,20 @@ impl<'a> Lowering<'a> {
                 let is_last = last_use.get(&value) == Some(&id);
                 if is_last && !graph.outputs.contains(&value) {
                     self.values.remove(&value);
+                    self.others.remove(&value);
                 }
             }
         }
-        let output = |id| {
+        let mut outputs = Vec::new();
+        for id in &graph.outputs {
             let unfit = || (None, Failure::why("an output is an input of a type without kernels"));
-            self.values.get(id).cloned().ok_or_else(unfit)
-        };
-        let outputs = graph.outputs.iter().map(output).collect::<Result<_, _>>()?;
+            outputs.push(match self.values.get(id).cloned().ok_or_else(unfit)? {
+                Made::Images(_) => {
+                    self.channels_first(*id).map_err(|failure| (None, failure))?.into()
+                }
+                made => made,
+            });
+        }
         let Kit { launches, uploads, .. } = self.kit;
         Ok(Lowered { outputs, report, launches, uploads })
     }
@@ -464,7 +492,7 @@ impl<'a> Lowering<'a> {
         }
         let on_host = |id: &ValueId| match &self.values[id] {
             Made::Host(tensor) => Some(Value::Tensor(tensor.clone())),
-            Made::Device(_) => None,
+            Made::Device(_) | Made::Images(_) => None,
         };
         let operands: Option<Vec<Option<Value>>> = node
             .inputs

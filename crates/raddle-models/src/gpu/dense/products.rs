@@ -7,7 +7,6 @@ use raddle_kernels::dense::{
 use raddle_tensor::{DType, shape};
 
 use super::Failure;
-use super::follow::Follow;
 use super::value::{Dense, Kit, Strided, scalar, sum_class};
 
 impl Kit<'_> {
@@ -258,14 +257,14 @@ impl Kit<'_> {
         Ok(self.launched(shape, dtype, out))
     }
 
-    /// A convolution, and whether its launch computed what follows.
+    /// A convolution, and whether its launch computed what follows: bounds and a residual.
     pub fn convolved(
         &mut self,
         [x, weights, bias]: [&Dense; 3],
         sliding: Sliding,
         channels: Channels,
         (shape, dtype): (Vec<usize>, DType),
-        follow: Option<&Follow>,
+        follow: Option<([f32; 2], Option<&Dense>)>,
     ) -> Result<(Dense, bool), Failure> {
         let len = Dims::new(&[shape.iter().product()])?.len;
         let sliding = Sliding { scalar: x.scalar().code(), len, ..sliding };
@@ -275,9 +274,9 @@ impl Kit<'_> {
         let has_tiles = dense::has_tiles(self.stream, to, sliding, channels);
         let follow = follow.filter(|_| has_tiles);
         let mut finish = Finish::plain(self.arithmetic);
-        if let Some(follow) = follow {
-            finish.bounds = follow.bounds;
-            finish.residual = follow.residual.as_ref().map(|it| it.words.as_slice());
+        if let Some((bounds, residual)) = follow {
+            finish.bounds = bounds;
+            finish.residual = residual.map(|it| it.words.as_slice());
         }
         let (out, launches) =
             dense::convolve(self.stream, x.class(), to, sliding, channels, finish, operands)?;

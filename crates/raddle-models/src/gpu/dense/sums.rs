@@ -49,11 +49,7 @@ impl Call<'_, '_> {
                 }
                 Ok(Some(made))
             }
-            "MatMul" => {
-                let (x, y) = (self.x(0)?, self.x(1)?);
-                same_type(&x, &y)?;
-                only(self.kit().matmul(&x, &y, x.dtype)?)
-            }
+            "MatMul" => self.matmul(),
             "MatMulInteger" => self.integer_product(),
             "Gemm" => self.gemm(),
             "DequantizeLinear" => self.dequantize(),
@@ -232,6 +228,25 @@ impl Call<'_, '_> {
         let rank = self.outline(1)?.1.len();
         let y = self.centred(1, 3, rank.saturating_sub(1))?;
         only(self.kit().matmul(&x, &y, DType::I32)?)
+    }
+
+    fn matmul(&mut self) -> Result<Option<Vec<Made>>, Failure> {
+        let ((x_type, x), (w_type, w)) = (self.outline(0)?, self.outline(1)?);
+        if let (DType::F32, DType::F32, &[depth, columns]) = (x_type, w_type, &w[..])
+            && x.len() >= 2
+            && x.last() == Some(&depth)
+        {
+            let rows = x[..x.len() - 1].iter().product();
+            if let Some(weights) = self.turned_weights(1, [rows, columns, depth])? {
+                let x = self.x(0)?;
+                let right = Strided { strides: vec![1, depth as i64], ..whole(&weights) };
+                let (shapes, class): ([&[usize]; 2], _) = ([&x.shape, &w], x.class());
+                return only(self.kit().product([&whole(&x), &right], shapes, class, x_type)?);
+            }
+        }
+        let (x, y) = (self.x(0)?, self.x(1)?);
+        same_type(&x, &y)?;
+        only(self.kit().matmul(&x, &y, x.dtype)?)
     }
 
     /// `alpha * a' * b' + beta * c`.

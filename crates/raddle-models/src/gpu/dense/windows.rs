@@ -14,6 +14,9 @@ impl Call<'_, '_> {
     pub fn windows(&mut self) -> Result<Option<Vec<Made>>, Failure> {
         match self.node.op.name {
             "Conv" => {
+                if let Some(made) = self.conv_of_images()? {
+                    return Ok(Some(made));
+                }
                 let (x, w) = (self.x(0)?, self.x(1)?);
                 let bias = self.maybe(2)?;
                 let dtype = x.dtype;
@@ -75,12 +78,15 @@ impl Call<'_, '_> {
         };
         let operands = [x, w, bias.as_ref().unwrap_or(w)];
         let follow = if dtype == DType::F32 { self.follow(&shape) } else { None };
+        let residual = follow.as_ref().and_then(|follow| follow.residual);
+        let residual = residual.map(|id| self.value(id)).transpose()?;
+        let bounds = follow.as_ref().map(|follow| (follow.bounds, residual.as_ref()));
         let of = (shape, dtype);
         let (made, has_followed) =
-            self.kit().convolved(operands, sliding(&window)?, channels, of, follow.as_ref())?;
+            self.kit().convolved(operands, sliding(&window)?, channels, of, bounds)?;
         match follow {
             Some(follow) if has_followed => {
-                self.leave(&follow.nodes, made);
+                self.leave(&follow.nodes, made.into());
                 Ok(Some(Vec::new()))
             }
             _ => only(made),
@@ -161,13 +167,14 @@ impl Call<'_, '_> {
         })
     }
 
-    fn pool_window(&mut self, x: &Dense) -> Result<(Window, Vec<usize>), Failure> {
+    /// The window of a pooling of a value of this shape, and the shape of the result.
+    pub fn pool_window(&mut self, of: &[usize]) -> Result<(Window, Vec<usize>), Failure> {
         let kernel = shape::dims(self.ctx.ints("kernel_shape")?.unwrap_or_default())?;
-        if x.rank() < 3 {
-            return Err(Failure::why(format!("its operand has shape {:?}", x.shape)));
+        if of.len() < 3 {
+            return Err(Failure::why(format!("its operand has shape {of:?}")));
         }
-        let window = Window::new(&self.ctx, &kernel, &x.shape[2..])?;
-        let mut shape = x.shape[..2].to_vec();
+        let window = Window::new(&self.ctx, &kernel, &of[2..])?;
+        let mut shape = of[..2].to_vec();
         shape.extend(&window.output);
         Ok((window, shape))
     }
@@ -178,8 +185,11 @@ impl Call<'_, '_> {
         counts_padding: bool,
         power: i64,
     ) -> Result<Option<Vec<Made>>, Failure> {
+        if let Some(made) = self.pool_of_images(pooling, counts_padding)? {
+            return Ok(Some(made));
+        }
         let x = self.x(0)?;
-        let (window, shape) = self.pool_window(&x)?;
+        let (window, shape) = self.pool_window(&x.shape)?;
         let pool = Pool {
             pooling: pooling.code(),
             counts_padding: u32::from(counts_padding),
@@ -201,6 +211,9 @@ impl Call<'_, '_> {
     }
 
     fn global_pool(&mut self, reduction: Reduction) -> Result<Option<Vec<Made>>, Failure> {
+        if let Some(made) = self.global_pool_of_images(reduction)? {
+            return Ok(Some(made));
+        }
         let x = self.x(0)?;
         let axes: Vec<_> = (2..x.rank()).collect();
         only(self.kit().reduced(&x, &axes, reduction, x.dtype)?)
