@@ -14,6 +14,7 @@ mod weights;
 
 use raddle::{Buffer, Slice, Stream};
 
+use crate::error::check_len;
 use crate::gemm;
 use crate::kernels::conv::{Activation, Gather, Half, STEP, Shape, walking};
 use crate::{Error, Result};
@@ -347,16 +348,12 @@ impl Convolution {
         }
         let image =
             |window: &Window| self.images * window.size[0] * window.size[1] * window.channels;
-        let length = |what, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(Error::Length { operation: OPERATION, what, expected, found }),
-        };
         let first = self.windows[0].as_ref().map_or(0, image);
-        length("input", first, operands.input.len())?;
+        check_len(OPERATION, "input", first, operands.input.len())?;
         let second = self.windows[1].as_ref().map_or(0, image);
-        length("shortcut", second, operands.shortcut.map_or(0, |slice| slice.len()))?;
+        check_len(OPERATION, "shortcut", second, operands.shortcut.map_or(0, |slice| slice.len()))?;
         if let Some(residual) = operands.residual {
-            length("residual", self.output_len(), residual.len())?;
+            check_len(OPERATION, "residual", self.output_len(), residual.len())?;
         }
         Ok(())
     }

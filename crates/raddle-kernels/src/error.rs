@@ -41,3 +41,16 @@ pub enum Error {
 
 /// The result of a call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Holds the length of an operand against what the shapes say.
+pub fn check_len(
+    operation: &'static str,
+    what: &'static str,
+    expected: usize,
+    found: usize,
+) -> Result<()> {
+    match expected == found {
+        true => Ok(()),
+        false => Err(Error::Length { operation, what, expected, found }),
+    }
+}

@@ -8,6 +8,7 @@ use raddle::device::matrix::Swizzle;
 use raddle::device::tma::{L2Promotion, TensorMapSpec, TensorType};
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
+use crate::error::check_len;
 use crate::kernels::conv::Half;
 use crate::kernels::gemm::{
     self as device, CLUSTER, GROUP_N, Numbers, SHARED_BYTES, STORE, THREADS, TILE_K, TILE_M, TILE_N,
@@ -35,7 +36,7 @@ pub fn product<T: Element>(
 ) -> Result<Buffer<T>> {
     let [rows, columns, k] = shape;
     check(stream, shape, left.len())?;
-    length("the right operand", columns * k, right.len())?;
+    check_len(OPERATION, "the right operand", columns * k, right.len())?;
     // SAFETY: the kernel writes each element, if there is one.
     let mut out = unsafe { stream.uninitialized::<T>(rows * columns) }?;
     if rows * columns == 0 || k == 0 {
@@ -82,10 +83,15 @@ pub(crate) fn packed<T: Element>(
         let (operation, what, found) = (OPERATION, "packed weights", weights.len());
         return Err(Error::Length { operation, what, expected: least, found });
     }
-    length("the output", rows * columns, out.len())?;
-    length("the residual", rows * columns, ending.residual.map_or(rows * columns, |it| it.len()))?;
+    check_len(OPERATION, "the output", rows * columns, out.len())?;
+    check_len(
+        OPERATION,
+        "the residual",
+        rows * columns,
+        ending.residual.map_or(rows * columns, |it| it.len()),
+    )?;
     if ending.bias.is_some_and(|bias| bias.len() < columns) {
-        length("the bias", columns, ending.bias.map_or(0, |bias| bias.len()))?;
+        check_len(OPERATION, "the bias", columns, ending.bias.map_or(0, |bias| bias.len()))?;
     }
     let pieces = weights.len() / TILE_K;
     let right = Right {
@@ -175,14 +181,7 @@ fn check(stream: &Stream, [rows, columns, k]: Shape, left_len: usize) -> Result<
         );
         return Err(Error::Shape { operation: OPERATION, why });
     }
-    length("the left operand", rows * k, left_len)
-}
-
-fn length(what: &'static str, expected: usize, found: usize) -> Result<()> {
-    match expected == found {
-        true => Ok(()),
-        false => Err(Error::Length { operation: OPERATION, what, expected, found }),
-    }
+    check_len(OPERATION, "the left operand", rows * k, left_len)
 }
 
 /// An element type that the kernel exists for.

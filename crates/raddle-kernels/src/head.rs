@@ -4,6 +4,7 @@
 use raddle::device::DeviceType;
 use raddle::{Buffer, Grid, Slice, Stream};
 
+use crate::error::check_len;
 use crate::kernels::head as device;
 use crate::{Activation, Error, Half, Result};
 
@@ -50,9 +51,9 @@ impl<T: Half> HeadWeights<T> {
             );
             return Err(Error::Shape { operation: OPERATION, why });
         }
-        check_len("weights", outputs * channels, weights.len())?;
+        check_len(OPERATION, "weights", outputs * channels, weights.len())?;
         if let Some(bias) = bias {
-            check_len("bias", outputs, bias.len())?;
+            check_len(OPERATION, "bias", outputs, bias.len())?;
         }
         let mut padded = vec![T::ZERO; outputs * pitch];
         for (row, from) in padded.chunks_mut(pitch).zip(weights.chunks(channels.max(1))) {
@@ -88,7 +89,7 @@ pub fn head<T: Headed>(
     input: Slice<'_, T>,
     activation: Activation,
 ) -> Result<Buffer<f32>> {
-    check_len("input", images * pixels * weights.pitch, input.len())?;
+    check_len(OPERATION, "input", images * pixels * weights.pitch, input.len())?;
     let count = input.len().max(images * weights.outputs);
     if u32::try_from(count).is_err() {
         let why = format!("{count} elements are more than the kernel can count");
@@ -108,13 +109,6 @@ pub fn head<T: Headed>(
         T::launch(stream, grid, shape, input, weights, &mut out)?;
     }
     Ok(out)
-}
-
-fn check_len(what: &'static str, expected: usize, found: usize) -> Result<()> {
-    match expected == found {
-        true => Ok(()),
-        false => Err(Error::Length { operation: OPERATION, what, expected, found }),
-    }
 }
 
 /// An element type that the kernel exists for.

@@ -3,6 +3,7 @@
 use raddle::device::{DeviceType, Float, VectorElement, bf16, f16};
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
+use crate::error::check_len;
 use crate::kernels::image as device;
 use crate::kernels::image::Sliding;
 use crate::{Error, Half, Result};
@@ -298,18 +299,6 @@ fn check_channels(operation: &'static str, channels: usize) -> Result<()> {
     }
     let why = format!("expected channels in eights, found {channels}");
     Err(Error::Shape { operation, why })
-}
-
-fn check_len(
-    operation: &'static str,
-    what: &'static str,
-    expected: usize,
-    found: usize,
-) -> Result<()> {
-    if expected == found {
-        return Ok(());
-    }
-    Err(Error::Length { operation, what, expected, found })
 }
 
 /// Kernels count elements in 31 bits.

@@ -6,6 +6,7 @@ use raddle::device::DeviceType;
 use raddle::{Buffer, Grid, Slice, SliceMut, Stream};
 
 use super::{OPERATION, Window};
+use crate::error::check_len;
 use crate::image::{Pool, PoolOf};
 use crate::kernels::conv::stem as device;
 use crate::kernels::conv::{Activation, GROUP_CHANNELS, Half};
@@ -182,13 +183,9 @@ impl<T: Half> StemWeights<T> {
         bias: Option<&[f32]>,
     ) -> Result<Self> {
         let Stem { window: Window { channels, filter, .. }, outputs, .. } = *stem;
-        let length = |what, expected, found| match expected == found {
-            true => Ok(()),
-            false => Err(Error::Length { operation: OPERATION, what, expected, found }),
-        };
-        length("weights", outputs * channels * filter[0] * filter[1], filters.len())?;
+        check_len(OPERATION, "weights", outputs * channels * filter[0] * filter[1], filters.len())?;
         if let Some(bias) = bias {
-            length("bias", outputs, bias.len())?;
+            check_len(OPERATION, "bias", outputs, bias.len())?;
         }
         let (is_odd, steps) = (stem.is_odd(), filter[0] * stem.pair_steps());
         let tiles = outputs.div_ceil(GROUP_CHANNELS);

@@ -4,6 +4,7 @@ use raddle::{Buffer, Stream};
 use rayon::prelude::*;
 
 use super::{OPERATION, Window};
+use crate::error::check_len;
 use crate::kernels::conv::{GROUP_CHANNELS, Half, STEP};
 use crate::{Error, Result};
 
@@ -68,10 +69,7 @@ impl<T: Half> Weights<T> {
         });
         let mut padded = vec![0f32; blocks * GROUP_CHANNELS];
         if let Some(bias) = bias {
-            if bias.len() != outputs {
-                let (what, expected, found) = ("bias", outputs, bias.len());
-                return Err(Error::Length { operation: OPERATION, what, expected, found });
-            }
+            check_len(OPERATION, "bias", outputs, bias.len())?;
             padded[..outputs].copy_from_slice(bias);
         }
         Ok(Self {

@@ -21,7 +21,7 @@ pub struct Widened {
 
 impl Widened {
     /// What a convolution becomes whose channels and columns of a window fit in a step;
-    /// [`has_boxes`] says whether there is a kernel for it.
+    /// [`has_boxes`](super::has_boxes) says whether there is a kernel for it.
     #[must_use]
     pub fn new(shape: Sliding, channels: Channels) -> Option<Self> {
         let (y, x) = (SPACE_MAX - 2, SPACE_MAX - 1);
