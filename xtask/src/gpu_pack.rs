@@ -20,9 +20,10 @@ use crate::{Error, Result};
 /// GPUs that get machine code.
 const ARCHITECTURES: &str = "sm_90";
 
-/// Packages whose tests call rustc or cargo, which the machine with the GPU has
-/// not, or that have nothing to do with a GPU.
-const NEEDS_RUST: [&str; 4] = ["raddle-build", "raddle-macros", "raddle-wrong", "xtask"];
+/// Packages whose tests call rustc or cargo or load a library of the build, which the
+/// machine with the GPU has not, or that have nothing to do with a GPU.
+const NEEDS_RUST: [&str; 5] =
+    ["raddle-build", "raddle-macros", "raddle-runtime-tests", "raddle-wrong", "xtask"];
 
 /// The script that runs the programs.
 const RUNNER: &str = include_str!("gpu_pack_run.sh");
