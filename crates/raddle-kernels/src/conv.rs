@@ -21,7 +21,7 @@ use crate::{Error, Result};
 
 use choice::{SPLITS, choose};
 
-pub use choice::{Choice, Tile};
+pub use choice::{Choice, SPLIT_PORTABLE, Tile};
 pub use launch::Tiled;
 pub use stem::{First, Stem, StemWeights};
 pub use weights::{Filters, Weights};

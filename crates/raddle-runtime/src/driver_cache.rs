@@ -48,7 +48,8 @@ fn folder(variable: &dyn Fn(&str) -> Option<String>) -> Option<PathBuf> {
 
 fn find_in(folder: &Path, ptx: &str, entry: &str, capability: (u32, u32)) -> Option<Vec<u8>> {
     let mut latest: Option<(SystemTime, Vec<u8>)> = None;
-    for (path, written) in files(folder) {
+    // Most files are ruled out by their length, without being opened.
+    for (path, written) in files(folder, (HEADER_BYTES + ptx.len()) as u64) {
         let is_later = latest.as_ref().is_none_or(|(time, _)| written > *time);
         if is_later && let Some(code) = code_of(&path, ptx, entry, capability) {
             latest = Some((written, code));
@@ -57,13 +58,15 @@ fn find_in(folder: &Path, ptx: &str, entry: &str, capability: (u32, u32)) -> Opt
     latest.map(|(_, code)| code)
 }
 
-/// The files two folders below one, where the driver keeps them.
-fn files(folder: &Path) -> impl Iterator<Item = (PathBuf, SystemTime)> {
+/// The files two folders below one, where the driver keeps them, that are longer than so
+/// many bytes.
+fn files(folder: &Path, bytes_min: u64) -> impl Iterator<Item = (PathBuf, SystemTime)> {
     let inside = |folder: PathBuf| fs::read_dir(folder).into_iter().flatten().flatten();
     let outer = inside(folder.to_owned()).flat_map(move |outer| inside(outer.path()));
     let all = outer.flat_map(move |middle| inside(middle.path())).take(FILES_MAX);
-    all.filter_map(|file| {
-        let about = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    all.filter_map(move |file| {
+        let about = file.metadata().ok()?;
+        let about = Some(about).filter(|about| about.is_file() && about.len() > bytes_min)?;
         Some((file.path(), about.modified().ok()?))
     })
 }

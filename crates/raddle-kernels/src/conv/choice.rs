@@ -7,6 +7,10 @@ use crate::kernels::conv::{GROUP_CHANNELS, walking};
 /// Blocks that share a tile.
 pub(super) const SPLITS: [usize; 5] = [1, 2, 4, 8, device::parts::SPLIT_MAX];
 
+/// Most blocks of a cluster that every GPU has room for; more may be refused by a part of
+/// one, so that they are chosen by measurement only.
+pub const SPLIT_PORTABLE: usize = 8;
+
 /// A tile shape of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -136,7 +140,7 @@ pub(super) fn choose(
     let mut best = (f64::INFINITY, plain);
     let is_gathered = |tile: &Tile| !matches!(tile, Tile::Walking | Tile::C128P224);
     for tile in Tile::ALL.into_iter().filter(is_gathered) {
-        for split in SPLITS {
+        for split in SPLITS.into_iter().filter(|&split| split <= SPLIT_PORTABLE) {
             if split > 1 && (split > steps || !tile.can_split()) {
                 continue;
             }

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use raddle::{Device, Graph, Stream};
 use raddle_kernels::Activation;
-use raddle_kernels::conv::{Choice, Convolution, Filters, Operands, Weights, Window};
+use raddle_kernels::conv::{
+    Choice, Convolution, Filters, Operands, SPLIT_PORTABLE, Weights, Window,
+};
 
 use super::kept::Kept;
 use super::lock;
@@ -91,9 +93,11 @@ impl Choices {
         let mut best = (f64::INFINITY, conv.choice());
         for choice in conv.candidates(multiprocessors) {
             let candidate = conv.with_choice(choice);
-            // A part of a GPU may have no room for so many blocks of a cluster.
-            if candidate.run(stream, operands()).is_err() && choice != conv.choice() {
-                continue;
+            match candidate.run(stream, operands()) {
+                Ok(_) => {}
+                // A part of a GPU may have no room for so many blocks of a cluster.
+                Err(_) if choice.split > SPLIT_PORTABLE => continue,
+                Err(error) => return Err(error.into()),
             }
             let launches = repeated(stream, |stream| candidate.run(stream, operands()).map(drop))?;
             for _ in 0..SAMPLES {
