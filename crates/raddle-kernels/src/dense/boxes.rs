@@ -180,30 +180,16 @@ impl Job {
         let elements = out.as_slice_mut().reinterpret_mut::<f32>()?;
         // Operands that there are none of are never read.
         let (bias, residual) = (bias.unwrap_or(left), residual.unwrap_or(left));
+        let which = (finish.arithmetic, tile, kernel.by_depth);
+        let run = |out| launch(stream, grid, which, boxes, numbers, [bias, residual], out);
         if split == 1 {
-            launch(
-                stream,
-                grid,
-                (finish.arithmetic, tile, kernel.by_depth),
-                boxes,
-                numbers,
-                [bias, residual],
-                elements,
-            )?;
+            run(elements)?;
             return Ok((out, 1));
         }
         // SAFETY: each part of each element is written.
         let mut parts: Buffer<f32> = unsafe { stream.uninitialized(len * split) }?;
         let own = parts.as_slice_mut();
-        launch(
-            stream,
-            grid,
-            (finish.arithmetic, tile, kernel.by_depth),
-            boxes,
-            numbers,
-            [bias, residual],
-            own,
-        )?;
+        run(own)?;
         let grid = Grid::cover(len / 4, super::BLOCK);
         // SAFETY: there are all parts, and bias and residual if the numbers say so.
         let call = unsafe { device::add_parts(numbers, &parts, bias, residual, elements) };
