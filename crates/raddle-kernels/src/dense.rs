@@ -6,6 +6,7 @@
 //! kernel, which the host gets as an error, and never a wrong access.
 
 mod boxes;
+pub mod generated;
 mod tiled;
 
 use raddle::{Buffer, Grid, Slice, Stream};

@@ -2,6 +2,8 @@
 //! function of the same name one level up.
 
 pub mod conv;
+pub mod expression;
+pub mod functions;
 pub mod gemm;
 pub mod head;
 pub mod image;

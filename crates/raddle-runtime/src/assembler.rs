@@ -70,6 +70,21 @@ pub(crate) fn load_module(
     Ok(unsafe { Module::from_cubin(context, &cubin)? })
 }
 
+/// Loads PTX that was written at run time: from the cache of cubins, or assembled now and
+/// kept there.
+pub(crate) fn load_text(cuda: &CudaDevice, name: &str, ptx: &str) -> Result<Arc<Module>> {
+    let context = cuda.context();
+    let key = if is_whole(ptx) { None } else { cuda.cache.key(ptx, "") };
+    let Some(key) = key else { return Ok(Module::from_ptx(context, ptx)?) };
+    if let Some(module) = from_cache(cuda, &key)? {
+        return Ok(module);
+    }
+    let cubin = raddle_cuda::assemble(context, name, ptx)?;
+    cuda.cache.write(&key, &cubin);
+    // SAFETY: an assembler made this cubin just now, whole.
+    Ok(unsafe { Module::from_cubin(context, &cubin)? })
+}
+
 /// The machine code that the build made for this device, if there is some and the driver
 /// takes it.
 fn from_build(cuda: &CudaDevice, image: &Image) -> Result<Option<Arc<Module>>> {

@@ -23,6 +23,7 @@ use raddle_cuda::{Module, Nvrtc};
 use raddle_device::kernel::{Kernel, KernelMeta};
 use raddle_device::param::{KernelParam, ParamRules};
 
+use crate::assembler;
 use crate::call::{Accesses, Binder, KernelArg};
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -49,6 +50,22 @@ impl ForeignModule {
     /// assembler's log.
     pub fn from_ptx(device: &Device, ptx: &str) -> Result<Self> {
         let module = Module::from_ptx(context(device)?, ptx)?;
+        Ok(Self { device: device.clone(), module, entries: Arc::default() })
+    }
+
+    /// As [`Self::from_ptx`], with the machine code from the cache of kernels or kept there
+    /// for the next time.
+    ///
+    /// The driver's linker assembles it, so it is for PTX without recursion; PTX with
+    /// `wgmma` or `setmaxnreg` is assembled as [`Self::from_ptx`] does.
+    ///
+    /// ## Errors
+    ///
+    /// As [`Self::from_ptx`].
+    pub fn from_ptx_cached(device: &Device, ptx: &str) -> Result<Self> {
+        context(device)?;
+        let cuda = device.inner().cuda.as_ref().expect("a device with a context is a GPU");
+        let module = assembler::load_text(cuda, "ptx", ptx)?;
         Ok(Self { device: device.clone(), module, entries: Arc::default() })
     }
 

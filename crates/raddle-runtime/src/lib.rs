@@ -32,6 +32,7 @@
 //! launch costs in `launch`; how waiting works in `completion`; how panics find
 //! their way in `panics`, and who is told in `fault`.
 
+mod addresses;
 mod anchor;
 mod args;
 mod assembler;
@@ -77,6 +78,7 @@ mod memory_tests;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
+pub use addresses::{ADDRESSES_MAX, AddressList, Addresses};
 pub use buffer::{Buffer, ChunksMut, Slice, SliceMut};
 pub use call::{Binder, Call, KernelArg, KernelCall};
 pub use completion::{Completion, Download, InFlight};

@@ -45,6 +45,13 @@ codes! {
 }
 
 impl Scalar {
+    /// Whether it has fractions.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+    }
+
     /// Bytes of an element, as the power of two.
     #[inline(always)]
     #[must_use]

@@ -2,6 +2,7 @@
 
 mod conv;
 mod dense;
+mod generated;
 mod head;
 mod image;
 mod planes;
