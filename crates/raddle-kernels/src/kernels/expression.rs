@@ -14,7 +14,7 @@ use super::scalar::{Scalar, bits, lowest, word};
 /// Most steps.
 pub const STEPS_MAX: usize = 48;
 /// Words of a step in the list.
-pub const STEP_WORDS: usize = 28;
+pub const STEP_WORDS: usize = 30;
 
 /// A step as the list has it: numbers in [`STEP_WORDS`] words.
 #[derive(Clone, Copy)]
@@ -84,7 +84,7 @@ fn run(
             let mut place = step.word(10) as i64;
             for axis in (0..step.word(11) as usize).rev() {
                 let len = step.word(12 + axis) as u32;
-                place += i64::from(rest % len) * step.word(20 + axis) as i64;
+                place += i64::from(rest % len) * step.word(21 + axis) as i64;
                 rest /= len;
             }
             bits(inputs[step.word(2) as usize], step.shift(), place as usize)

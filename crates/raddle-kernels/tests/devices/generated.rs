@@ -5,7 +5,7 @@ use std::process::Command;
 
 use raddle::prelude::*;
 use raddle_kernels::dense::generated::{
-    Expression, Kind, Places, Shelf, Step, Way, evaluate, write,
+    Expression, Kind, Output, Places, Shelf, Step, Way, evaluate, write,
 };
 use raddle_kernels::dense::{
     self, Class, Dims, Function, Operation, Reduce, Reduction, Scalar, View, Words, words_for,
@@ -236,6 +236,12 @@ fn sample(random: &mut Random, has_rows: bool) -> (Expression, Vec<Vec<u64>>) {
             outputs.push(wide[wide.len() - 1]);
         }
     }
+    let kept = |step: usize| {
+        // A row's value may be kept for each element.
+        let is_row = has_rows && !wide.contains(&step) && step % 3 > 0;
+        Output { step, is_row }
+    };
+    let outputs = outputs.into_iter().map(kept).collect();
     (Expression { rows, columns, steps, outputs }, inputs)
 }
 
@@ -367,8 +373,8 @@ fn is_same(scalar: Scalar, a: u64, b: u64, is_summed: bool) -> bool {
 
 fn check_same(expression: &Expression, (way, expected, found): (&str, &[Vec<u64>], &[Vec<u64>])) {
     let is_summed = expression.steps.iter().any(|step| matches!(step.kind, Kind::Reduce { .. }));
-    for (at, &step) in expression.outputs.iter().enumerate() {
-        let scalar = expression.steps[step].scalar;
+    for (at, output) in expression.outputs.iter().enumerate() {
+        let scalar = expression.steps[output.step].scalar;
         assert_eq!(expected[at].len(), found[at].len(), "{way}");
         for (index, (&a, &b)) in expected[at].iter().zip(&found[at]).enumerate() {
             let is_same = is_same(scalar, a, b, is_summed);
@@ -388,11 +394,12 @@ fn run(
     let inputs: Vec<_> = inputs.iter().map(|words| stream.upload(words).unwrap()).collect();
     let inputs: Vec<_> = inputs.iter().collect();
     let outputs = evaluate((stream, stream), shelf, way, expression, &inputs).unwrap();
-    let lens = expression.output_lens();
-    let outputs = outputs.iter().zip(&expression.outputs).zip(lens);
+    let outputs = outputs.iter().zip(&expression.outputs);
     outputs
-        .map(|((words, &step), len)| {
-            unpacked(&stream.to_vec(words).unwrap(), expression.steps[step].scalar, len)
+        .map(|(words, &output)| {
+            let (scalar, len) =
+                (expression.steps[output.step].scalar, expression.output_len(output));
+            unpacked(&stream.to_vec(words).unwrap(), scalar, len)
         })
         .collect()
 }
@@ -408,13 +415,11 @@ fn steps_give_what_single_operations_give() {
         }
         let values = one_by_one(&stream, &expression, &inputs);
         let found = run(&stream, &Shelf::default(), Way::Reference, &expression, &inputs);
-        let lens = expression.output_lens();
         let expected: Vec<_> = expression
             .outputs
             .iter()
-            .zip(&lens)
-            .map(|(&step, &len)| {
-                let value = &values[step];
+            .map(|&output| {
+                let (value, len) = (&values[output.step], expression.output_len(output));
                 let words = stream.to_vec(&value.words).unwrap();
                 let held = (words.len() * 8) >> value.scalar.shift();
                 let all = unpacked(&words, value.scalar, held);
@@ -422,7 +427,7 @@ fn steps_give_what_single_operations_give() {
                     let at = at as i64;
                     let columns = expression.columns as i64;
                     let (row, column) =
-                        if len == expression.rows { (at, 0) } else { (at / columns, at % columns) };
+                        if output.is_row { (at, 0) } else { (at / columns, at % columns) };
                     (value.offset + row * value.strides[0] + column * value.strides[1]) as usize
                 };
                 (0..len).map(|at| all[place(at)]).collect()
@@ -467,7 +472,12 @@ fn what_reaches_out_of_an_input_is_refused() {
             operands: vec![operand],
         };
         let steps = vec![step, Step { kind: negative, scalar: Scalar::F32 }];
-        let expression = Expression { rows: 1, columns: 8, steps, outputs: vec![1] };
+        let expression = Expression {
+            rows: 1,
+            columns: 8,
+            steps,
+            outputs: vec![Output { step: 1, is_row: false }],
+        };
         let way = Way::Fast;
         evaluate((&stream, &stream), &Shelf::default(), way, &expression, &[&words])
             .err()

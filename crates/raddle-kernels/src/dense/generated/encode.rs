@@ -2,7 +2,7 @@
 
 use raddle::{Grid, Stream};
 
-use super::{Class, Expression, INPUTS_MAX, Kind, Places, STEPS_MAX};
+use super::{Class, Expression, INPUTS_MAX, Kind, Output, Places, STEPS_MAX};
 use crate::Result;
 use crate::dense::{SMALL_BLOCK, Words, output};
 use crate::kernels::expression as kernel;
@@ -14,13 +14,14 @@ pub fn run(
     stream: &Stream,
     program: &Words,
     expression: &Expression,
-    wanted: usize,
+    wanted: Output,
     inputs: &[&Words],
 ) -> Result<Words> {
-    let scalar = expression.steps[wanted].scalar;
-    let mut out = output(stream, scalar, expression.len_of(wanted) as u32)?;
-    let is_row = u32::from(expression.is_row(wanted));
-    let numbers = [wanted as u32, expression.rows as u32, expression.columns as u32, is_row];
+    let Output { step, is_row } = wanted;
+    let scalar = expression.steps[step].scalar;
+    let mut out = output(stream, scalar, expression.output_len(wanted) as u32)?;
+    let is_row = u32::from(is_row);
+    let numbers = [step as u32, expression.rows as u32, expression.columns as u32, is_row];
     let input = |at: usize| inputs.get(at).map_or(program.as_slice(), |words| words.as_slice());
     let grid = Grid::cover(out.len(), SMALL_BLOCK);
     let call = kernel::expression(
@@ -93,6 +94,6 @@ fn put_places(own: &mut [u64; kernel::STEP_WORDS], places: &Places) {
     own[11] = places.dims.len() as u64;
     for (axis, &(len, stride)) in places.dims.iter().enumerate() {
         own[12 + axis] = len as u64;
-        own[20 + axis] = stride as u64;
+        own[21 + axis] = stride as u64;
     }
 }

@@ -232,7 +232,7 @@ impl Emitter<'_> {
         guard: Option<Register>,
     ) {
         let when = guard.map(|guard| format!("@{guard} ")).unwrap_or_default();
-        let scalar = self.expression.steps[self.expression.outputs[output]].scalar;
+        let scalar = self.expression.steps[self.expression.outputs[output].step].scalar;
         let size = 1usize << scalar.shift();
         let (wide, base) = (self.word(), self.outputs[output]);
         op!(self, "cvt.u64.u32 {wide}, {index};");

@@ -37,6 +37,9 @@ pub const OUTPUTS_MAX: usize = 4;
 /// Most steps.
 pub const STEPS_MAX: usize = 48;
 
+/// Most dimensions of [`Places`]: those of a value, and the elements of a row.
+pub const PLACES_RANK_MAX: usize = super::RANK_MAX + 1;
+
 const OPERATION: &str = "a generated kernel";
 
 /// Where elements lie: an offset, and dimensions with strides, the innermost one last.
@@ -107,8 +110,17 @@ pub struct Expression {
     pub columns: usize,
     /// Values, each of earlier ones.
     pub steps: Vec<Step>,
-    /// Steps whose values are kept.
-    pub outputs: Vec<usize>,
+    /// Values that are kept.
+    pub outputs: Vec<Output>,
+}
+
+/// A value that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Its step.
+    pub step: usize,
+    /// Whether one is kept for each row; a row's value may be kept for each of its elements.
+    pub is_row: bool,
 }
 
 impl Expression {
@@ -147,15 +159,10 @@ impl Expression {
         self.steps.iter().any(|step| matches!(step.kind, Kind::Reduce { .. }))
     }
 
-    /// Elements of each output.
+    /// Elements of an output.
     #[must_use]
-    pub fn output_lens(&self) -> Vec<usize> {
-        self.outputs.iter().map(|&step| self.len_of(step)).collect()
-    }
-
-    /// Values of a step.
-    fn len_of(&self, step: usize) -> usize {
-        if self.is_row(step) { self.rows } else { self.rows * self.columns }
+    pub fn output_len(&self, output: Output) -> usize {
+        if output.is_row { self.rows } else { self.rows * self.columns }
     }
 
     /// Holds everything that a kernel trusts against the inputs' lengths in words.
@@ -200,7 +207,7 @@ impl Expression {
                     }
                 }
                 Kind::Reduce { reduction, operand, .. } => {
-                    if *operand >= at || self.is_row(*operand) {
+                    if *operand >= at {
                         return wrong(format!("step {at} reduces step {operand}"));
                     }
                     if !Self::has_reduction(*reduction) {
@@ -209,10 +216,12 @@ impl Expression {
                 }
             }
         }
-        match self.outputs.iter().find(|&&step| step >= self.steps.len()) {
-            Some(step) => wrong(format!("it keeps step {step}, which is none")),
-            None => Ok(()),
+        for Output { step, is_row } in &self.outputs {
+            if *step >= self.steps.len() || *is_row && !self.is_row(*step) {
+                return wrong(format!("it keeps step {step}, which is none or no row's"));
+            }
         }
+        Ok(())
     }
 }
 
@@ -221,7 +230,7 @@ impl Places {
     fn check(&self, expected: usize, held: usize) -> Result<()> {
         let wrong = |why: String| Err(Error::Shape { operation: OPERATION, why });
         let len: usize = self.dims.iter().map(|dim| dim.0).product();
-        if len != expected || self.dims.len() > super::RANK_MAX {
+        if len != expected || self.dims.len() > PLACES_RANK_MAX {
             return wrong(format!("it reads {expected} elements at {:?}", self.dims));
         }
         let (mut first, mut last) = (i128::from(self.offset), i128::from(self.offset));
@@ -294,15 +303,15 @@ pub fn evaluate(
             // What is captured cannot wait for work that is not.
             setup.synchronize()?;
         }
-        let run = |&step: &usize| encode::run(stream, &program, expression, step, inputs);
+        let run = |&output: &Output| encode::run(stream, &program, expression, output, inputs);
         return expression.outputs.iter().map(run).collect();
     }
     let written = write(expression)?;
     let kernel = shelf.get(stream, &written)?;
     let mut outputs = Vec::new();
-    for &step in &expression.outputs {
+    for &kept in &expression.outputs {
         // What lies behind the last element in its word stays as it is.
-        let (scalar, len) = (expression.steps[step].scalar, expression.len_of(step));
+        let (scalar, len) = (expression.steps[kept.step].scalar, expression.output_len(kept));
         outputs.push(output(stream, scalar, len as u32)?);
     }
     let mut addresses = AddressList::new();

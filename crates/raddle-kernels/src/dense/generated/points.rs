@@ -65,10 +65,10 @@ fn elements(emitter: &mut Emitter<'_>, first: Register, count: usize) -> Result<
             _ => {}
         }
     }
-    for (output, &step) in expression.outputs.iter().enumerate() {
+    for (output, kept) in expression.outputs.iter().enumerate() {
         let mut values = Vec::new();
         for &slot in &slots {
-            values.push(emitter.value(step, slot)?);
+            values.push(emitter.value(kept.step, slot)?);
         }
         emitter.store(output, first, &values, None);
     }

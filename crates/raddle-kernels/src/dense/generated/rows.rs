@@ -95,12 +95,12 @@ pub fn emit(emitter: &mut Emitter<'_>) -> Result<(u32, u32)> {
     let is_first = emitter.predicate();
     op!(emitter, "setp.eq.u32 {is_first}, {own}, 0;");
     let mut wide = Vec::new();
-    for (output, &step) in expression.outputs.iter().enumerate() {
-        if emitter.is_row[step] {
-            let value = emitter.value(step, Slot::Row)?;
+    for (output, kept) in expression.outputs.iter().enumerate() {
+        if kept.is_row {
+            let value = emitter.value(kept.step, Slot::Row)?;
             emitter.store(output, row, &[value], Some(is_first));
         } else {
-            wide.push((output, step));
+            wide.push((output, kept.step));
         }
     }
     if !wide.is_empty() {

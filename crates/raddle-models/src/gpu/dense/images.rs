@@ -11,6 +11,7 @@ use raddle_tensor::ops::window::Window;
 use raddle_tensor::{DType, Tensor};
 
 use super::call::{Call, only};
+use super::lazy::Content;
 use super::products::sliding;
 use super::value::{Dense, Kit};
 use super::{Failure, Lowering, Made, lock};
@@ -38,7 +39,8 @@ impl Kit<'_> {
         matrices: [usize; 3],
         shape: [usize; 4],
     ) -> Result<Dense, Failure> {
-        let words = dense::turned(self.stream, matrices, x.words.as_slice())?;
+        let input = self.words(x)?;
+        let words = dense::turned(self.stream, matrices, input.as_slice())?;
         Ok(self.launched(shape.to_vec(), DType::F32, words))
     }
 }
@@ -142,15 +144,22 @@ impl Call<'_, '_> {
         let bias = self.maybe(2)?;
         let follow = self.follow(&shape);
         let residual = follow.as_ref().and_then(|follow| follow.residual);
-        let residual = residual.map(|id| self.images(id)).transpose()?;
+        let residual = match residual {
+            Some(id) => {
+                let residual = self.images(id)?;
+                Some(self.kit().words(&residual)?)
+            }
+            None => None,
+        };
         let mut finish = Finish::plain(self.kit().arithmetic);
         if let Some(follow) = &follow {
             finish.bounds = follow.bounds;
-            finish.residual = residual.as_ref().map(|it| it.words.as_slice());
+            finish.residual = residual.as_ref().map(|words| words.as_slice());
         }
-        let operands = [&x, &weights, bias.as_ref().unwrap_or(&weights)];
-        let operands = operands.map(|it| it.words.as_slice());
         let kit = self.kit();
+        let bias = bias.as_ref().unwrap_or(&weights);
+        let operands = [kit.words(&x)?, kit.words(&weights)?, kit.words(bias)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
         let (words, launches) =
             dense::convolve_last(kit.stream, sliding, channels, finish, operands)?;
         kit.launches += launches - 1;
@@ -167,7 +176,8 @@ impl Call<'_, '_> {
     /// Images of few channels, their windows side by side.
     fn widened(&mut self, at: usize, widened: &Widened) -> Result<Dense, Failure> {
         let x = self.x(at)?;
-        let words = widened.widen(self.kit().stream, x.words.as_slice())?;
+        let input = self.kit().words(&x)?;
+        let words = widened.widen(self.kit().stream, input.as_slice())?;
         let len = words.len() * 2;
         Ok(self.kit().launched(vec![len], DType::F32, words))
     }
@@ -243,12 +253,10 @@ impl Call<'_, '_> {
     ) -> Result<Dense, Failure> {
         let kit = self.kit();
         let dense = kit.upload(tensor)?;
-        let words = dense::turned(kit.setup, matrices, dense.words.as_slice())?;
-        if !std::ptr::eq(kit.setup, kit.stream) {
-            // What is captured cannot wait for work that is not.
-            kit.setup.synchronize()?;
-        }
-        let packed = Dense { shape, dtype: DType::F32, words: Arc::new(words) };
+        let input = kit.words(&dense)?;
+        let words = dense::turned(kit.setup, matrices, input.as_slice())?;
+        kit.wait_for_setup()?;
+        let packed = Dense { shape, dtype: DType::F32, content: Content::Placed(Arc::new(words)) };
         lock(&self.lowering().constants.packed).insert(id, packed.clone());
         Ok(packed)
     }
@@ -264,8 +272,8 @@ impl Call<'_, '_> {
         let &[count, channels, height, width] = &shape[..] else { return Ok(None) };
         let of = (sliding(&window)?, pooling, counts_padding);
         let Some(plane) = Plane::new(of.0, of.1, of.2, channels) else { return Ok(None) };
-        let input = images.lying.words.as_slice();
-        let words = dense::pool_planes(self.kit().stream, plane, count, input)?;
+        let input = self.kit().words(&images.lying)?;
+        let words = dense::pool_planes(self.kit().stream, plane, count, input.as_slice())?;
         Ok(Some(vec![self.made_images([count, channels, height, width], words)]))
     }
 

@@ -13,6 +13,7 @@ mod elementwise;
 mod follow;
 mod images;
 mod indexed;
+mod lazy;
 mod movement;
 mod norms;
 mod products;
@@ -25,6 +26,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use raddle::{Graph as Captured, Stream};
+use raddle_kernels::dense::generated::Shelf;
 use raddle_kernels::dense::{Arithmetic, Words};
 use raddle_tensor::graph::{Graph, Node, NodeId, ValueId};
 use raddle_tensor::{DType, Plan, Tensor, Value, evaluate};
@@ -36,6 +38,7 @@ use crate::{Error, Result};
 
 use call::Call;
 use images::Images;
+use lazy::Content;
 use value::{Dense, Kit};
 
 /// Longest input whose elements a program may depend on.
@@ -134,6 +137,8 @@ struct Constants {
     uploaded: Mutex<HashMap<ValueId, Dense>>,
     /// Weights of convolutions with channels last.
     packed: Mutex<HashMap<ValueId, Dense>>,
+    /// Kernels that were written for the model.
+    shelf: Shelf,
 }
 
 /// A model on a GPU, in the types that it has.
@@ -304,14 +309,15 @@ impl DenseSession {
         let outside = |error: Failure| (None, error);
         let mut placed = Vec::new();
         let arithmetic = self.arithmetic;
-        let mut kit = Kit { stream, setup: stream, uploads: Vec::new(), launches: 0, arithmetic };
+        let shelf = &self.constants.shelf;
+        let mut kit = Kit::new([stream, stream], arithmetic, shelf);
         for (at, tensor) in inputs.iter().enumerate() {
             let is_here = !listed.contains(&at) && value::scalar(tensor.dtype()).is_some();
-            placed.push(is_here.then(|| kit.upload(tensor)).transpose().map_err(outside)?);
+            placed.push(is_here.then(|| kit.upload_input(tensor)).transpose().map_err(outside)?);
         }
         kit.uploads.clear();
         let lowering = |stream: &Stream, setup: &Stream| {
-            let kit = Kit { stream, setup, uploads: Vec::new(), launches: 0, arithmetic };
+            let kit = Kit::new([stream, setup], arithmetic, shelf);
             Lowering::new(graph, kit, &self.constants).run(&self.order, inputs, &placed)
         };
         let first = lowering(stream, stream)?;
@@ -336,8 +342,9 @@ impl DenseSession {
             }
         };
         let Lowered { outputs, report, launches, uploads } = lowered;
+        let words = |dense: &Dense| dense.content.placed().expect("it is in memory");
         let is_own = |dense: &Dense, own: &Option<Dense>| {
-            own.as_ref().is_some_and(|own| Arc::ptr_eq(&own.words, &dense.words))
+            own.as_ref().is_some_and(|own| Arc::ptr_eq(&words(own), &words(dense)))
         };
         let outputs = outputs.into_iter().map(|made| match made {
             Made::Host(tensor) => Output::Host(tensor),
@@ -348,7 +355,7 @@ impl DenseSession {
             },
         });
         let outputs = outputs.collect();
-        let inputs = placed.into_iter().map(|dense| dense.map(|it| it.words)).collect();
+        let inputs = placed.into_iter().map(|dense| dense.map(|it| words(&it))).collect();
         Ok(Program { captured, inputs, outputs, report, launches, _uploads: uploads })
     }
 }
@@ -445,6 +452,7 @@ impl<'a> Lowering<'a> {
         let mut report = Vec::new();
         for &id in order {
             let node = &graph.nodes[id.0 as usize];
+            self.kit.origin = graph.node_name(node).into();
             let before = self.kit.launches;
             let made = match self.ahead.remove(&id) {
                 Some(made) => made.into_iter().collect(),
@@ -455,11 +463,7 @@ impl<'a> Lowering<'a> {
                     self.values.insert(*output, made);
                 }
             }
-            if self.kit.launches > before {
-                let kernel = format!("{} launches of {}", self.kit.launches - before, node.op.name);
-                let nodes = graph.node_name(node);
-                report.push(StepReport { nodes, kernel, flops: 0.0, seconds: None });
-            }
+            self.report(&mut report, node, before);
             for value in node.reads() {
                 let is_last = last_use.get(&value) == Some(&id);
                 if is_last && !graph.outputs.contains(&value) {
@@ -478,8 +482,27 @@ impl<'a> Lowering<'a> {
                 made => made,
             });
         }
+        for made in &mut outputs {
+            if let Made::Device(dense) = made {
+                let words = self.kit.words(dense).map_err(|failure| (None, failure))?;
+                dense.content = Content::Placed(words);
+            }
+        }
+        report.append(&mut self.kit.written);
         let Kit { launches, uploads, .. } = self.kit;
         Ok(Lowered { outputs, report, launches, uploads })
+    }
+
+    /// Notes what a node launched: kernels that were written for several, then its own.
+    fn report(&mut self, report: &mut Vec<StepReport>, node: &Node, before: usize) {
+        let own = self.kit.launches - before - self.kit.written.len();
+        report.append(&mut self.kit.written);
+        if own > 0 {
+            let plural = if own == 1 { "" } else { "es" };
+            let kernel = format!("{own} launch{plural} of {}", node.op.name);
+            let nodes = self.graph.node_name(node);
+            report.push(StepReport { nodes, kernel, flops: 0.0, seconds: None });
+        }
     }
 
     /// The results of a node, as many as it names.

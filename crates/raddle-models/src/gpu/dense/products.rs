@@ -1,5 +1,6 @@
 //! Reductions, products, windows and indexing of dense values.
 
+use raddle_kernels::dense::generated::Expression;
 use raddle_kernels::dense::{
     self, Channels, Class, Dims, Finish, Indexing, Order, Pool, Product, Reduce, Reduction,
     SPACE_MAX, Scan, Scatter, Sliding, Update, View,
@@ -19,6 +20,12 @@ impl Kit<'_> {
         reduction: Reduction,
         dtype: DType,
     ) -> Result<Dense, Failure> {
+        if let Some(grid) = rows_of(x, axes, reduction) {
+            let is_unsigned = !matches!(x.dtype, DType::I8 | DType::I16 | DType::I32 | DType::I64);
+            let mut shape = x.shape.clone();
+            axes.iter().for_each(|&axis| shape[axis] = 1);
+            return self.lazy_reduction(x, grid, (reduction, is_unsigned), (shape, dtype));
+        }
         let Some(cut) = Cut::of(x, axes, reduction) else {
             return self.reduced_at_once(x, axes, reduction, dtype);
         };
@@ -61,7 +68,8 @@ impl Kit<'_> {
         };
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let of = (to, Dims::new(&shape)?);
-        let out = dense::reduce(self.stream, sum_class(x.dtype), of, reduce, x.words.as_slice())?;
+        let input = self.words(x)?;
+        let out = dense::reduce(self.stream, sum_class(x.dtype), of, reduce, input.as_slice())?;
         Ok(self.launched(shape, dtype, out))
     }
 
@@ -99,7 +107,8 @@ impl Kit<'_> {
             scalar: 0,
         };
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
-        let operands = [left.dense.words.as_slice(), right.dense.words.as_slice()];
+        let operands = [self.words(left.dense)?, self.words(right.dense)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
         let of = (to, Dims::new(&shape)?);
         let (out, launches) =
             dense::product(self.stream, class, of, product, self.arithmetic, operands)?;
@@ -136,7 +145,8 @@ impl Kit<'_> {
         let stride = x.strides()[axis] as u32;
         let scan = Scan { len: x.shape[axis] as u32, stride, ..scan };
         let (class, of) = (sum_class(x.dtype), (x.scalar(), Dims::new(&[x.len()])?.len));
-        let out = dense::scan(self.stream, class, of, scan, x.words.as_slice())?;
+        let input = self.words(x)?;
+        let out = dense::scan(self.stream, class, of, scan, input.as_slice())?;
         Ok(self.launched(x.shape.clone(), x.dtype, out))
     }
 
@@ -156,8 +166,8 @@ impl Kit<'_> {
             is_unsigned: u32::from(x.dtype == DType::U64),
         };
         let of = (Dims::new(&[x.len()])?.len, count as u32);
-        let input = x.words.as_slice();
-        let out = dense::order(self.stream, sum_class(x.dtype), of, order, input)?;
+        let input = self.words(x)?;
+        let out = dense::order(self.stream, sum_class(x.dtype), of, order, input.as_slice())?;
         let mut shape = x.shape.clone();
         shape[axis] = count;
         self.launches += 1;
@@ -180,8 +190,9 @@ impl Kit<'_> {
         let indexing = indexing(tuples, along, step, counted)?;
         let of = (x.scalar(), Dims::new(shape)?);
         let view = View::new(x.scalar(), 0, strides);
-        let operands = (x.words.as_slice(), tuples.words.as_slice());
-        let out = dense::gather(self.stream, of, view, indexing, operands.0, operands.1)?;
+        let (input, tuples) = (self.words(x)?, self.words(tuples)?);
+        let (input, tuples) = (input.as_slice(), tuples.as_slice());
+        let out = dense::gather(self.stream, of, view, indexing, input, tuples)?;
         Ok(self.launched(shape.to_vec(), x.dtype, out))
     }
 
@@ -229,7 +240,8 @@ impl Kit<'_> {
         };
         let of = (x.scalar(), Dims::new(&x.shape)?);
         let class = if update == Update::Set { Class::I64 } else { x.class() };
-        let operands = [x, indices, updates].map(|it| it.words.as_slice());
+        let operands = [self.words(x)?, self.words(indices)?, self.words(updates)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
         let out = dense::scatter(self.stream, class, of, scatter, operands)?;
         Ok(self.launched(x.shape.clone(), x.dtype, out))
     }
@@ -238,7 +250,8 @@ impl Kit<'_> {
         let diagonal = diagonal.clamp(i64::from(i32::MIN / 2), i64::from(i32::MAX / 2)) as i32;
         let of = (x.scalar(), Dims::new(&x.shape)?);
         let view = View::new(x.scalar(), 0, &x.strides());
-        let out = dense::triangle(self.stream, of, view, diagonal, is_upper, x.words.as_slice())?;
+        let input = self.words(x)?;
+        let out = dense::triangle(self.stream, of, view, diagonal, is_upper, input.as_slice())?;
         Ok(self.launched(x.shape.clone(), x.dtype, out))
     }
 
@@ -253,7 +266,8 @@ impl Kit<'_> {
         let sliding = Sliding { scalar: x.scalar().code(), len, ..sliding };
         let class = sum_class(x.dtype);
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
-        let out = dense::pool(self.stream, class, to, sliding, pool, x.words.as_slice())?;
+        let input = self.words(x)?;
+        let out = dense::pool(self.stream, class, to, sliding, pool, input.as_slice())?;
         Ok(self.launched(shape, dtype, out))
     }
 
@@ -269,20 +283,37 @@ impl Kit<'_> {
         let len = Dims::new(&[shape.iter().product()])?.len;
         let sliding = Sliding { scalar: x.scalar().code(), len, ..sliding };
         let channels = Channels { weights: weights.scalar().code(), ..channels };
-        let operands = [x, weights, bias].map(|it| it.words.as_slice());
+        let operands = [self.words(x)?, self.words(weights)?, self.words(bias)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let has_tiles = dense::has_tiles(self.stream, to, sliding, channels);
         let follow = follow.filter(|_| has_tiles);
+        let residual_words;
         let mut finish = Finish::plain(self.arithmetic);
         if let Some((bounds, residual)) = follow {
             finish.bounds = bounds;
-            finish.residual = residual.map(|it| it.words.as_slice());
+            residual_words = residual.map(|residual| self.words(residual)).transpose()?;
+            finish.residual = residual_words.as_ref().map(|words| words.as_slice());
         }
         let (out, launches) =
             dense::convolve(self.stream, x.class(), to, sliding, channels, finish, operands)?;
         self.launches += launches - 1;
         Ok((self.launched(shape, dtype, out), follow.is_some()))
     }
+}
+
+/// Rows and columns of a reduction of rows that a written kernel has a block or a warp for.
+fn rows_of(x: &Dense, axes: &[usize], reduction: Reduction) -> Option<[usize; 2]> {
+    let begin = x.rank() - axes.len();
+    let is_last = (begin..x.rank()).all(|axis| axes.contains(&axis));
+    if !is_last || !Expression::has_reduction(reduction) {
+        return None;
+    }
+    let (rows, columns) = x.shape.split_at(begin);
+    let (rows, columns): (usize, usize) = (rows.iter().product(), columns.iter().product());
+    // Shorter rows leave most of a warp idle, a few long ones most of a device.
+    let is_fit = rows > 0 && columns >= 16 && (columns < 1 << 15 || rows >= 64);
+    is_fit.then_some([rows, columns])
 }
 
 /// A long reduction of floats in two steps: `[outer, terms, inner]` over its middle.

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 
 use raddle::Stream;
+use raddle_kernels::dense::generated::Shelf;
 use raddle_kernels::dense::{
     self, Arithmetic, Class, Dims, Function, Operation, Region, Scalar, View, Words,
 };
 use raddle_tensor::{DType, Data, Tensor, shape};
 
 use super::Failure;
+use super::lazy::Content;
+use crate::gpu::StepReport;
 
-/// A value on the device in row-major order.
+/// A value on the device in row-major order; [`Kit::words`] has its elements.
 #[derive(Clone, Debug)]
 pub struct Dense {
     pub shape: Vec<usize>,
     pub dtype: DType,
-    pub words: Arc<Words>,
+    pub content: Content,
 }
 
 impl Dense {
@@ -137,11 +140,12 @@ pub fn write(stream: &Stream, words: &mut Words, tensor: &Tensor) -> crate::Resu
 
 /// A value's elements on the host.
 pub fn read(stream: &Stream, dense: &Dense) -> crate::Result<Tensor> {
+    let words = dense.content.placed().expect("outputs of a program are in memory");
     if dense.dtype == DType::F32 {
-        let elements = dense.words.as_slice().reinterpret::<f32>()?.slice(..dense.len())?;
+        let elements = words.as_slice().reinterpret::<f32>()?.slice(..dense.len())?;
         return Ok(Tensor::new(&dense.shape, stream.to_vec(elements)?)?);
     }
-    from_words(&dense.shape, dense.dtype, &stream.to_vec(&*dense.words)?)
+    from_words(&dense.shape, dense.dtype, &stream.to_vec(&*words)?)
 }
 
 /// The reverse of [`to_words`].
@@ -196,7 +200,7 @@ impl<'d> Strided<'d> {
 }
 
 /// Dimensions with neighbours merged that lie together in all operands.
-fn merged(shape: &[usize], operands: &[&Strided<'_>]) -> (Vec<usize>, Vec<Vec<i64>>) {
+pub fn merged(shape: &[usize], operands: &[&Strided<'_>]) -> (Vec<usize>, Vec<Vec<i64>>) {
     let mut dims: Vec<usize> = Vec::new();
     let mut strides: Vec<Vec<i64>> = vec![Vec::new(); operands.len()];
     for (axis, &dim) in shape.iter().enumerate() {
@@ -249,6 +253,20 @@ pub struct Kit<'a> {
     pub launches: usize,
     /// How numbers of `f32` are multiplied.
     pub arithmetic: Arithmetic,
+    /// Kernels that were written.
+    pub shelf: &'a Shelf,
+    /// The node that is being lowered.
+    pub origin: Arc<str>,
+    /// What written kernels of the launches so far compute.
+    pub written: Vec<StepReport>,
+}
+
+impl<'a> Kit<'a> {
+    /// Launches on a stream, of which there are none yet.
+    pub fn new([stream, setup]: [&'a Stream; 2], arithmetic: Arithmetic, shelf: &'a Shelf) -> Self {
+        let (uploads, launches, written) = (Vec::new(), 0, Vec::new());
+        Self { stream, setup, uploads, launches, arithmetic, shelf, origin: "".into(), written }
+    }
 }
 
 impl Kit<'_> {
@@ -257,16 +275,25 @@ impl Kit<'_> {
             return Err(Failure::why(format!("{} elements have no kernel", tensor.dtype())));
         };
         Dims::new(&[tensor.len()])?;
+        let (shape, dtype) = (tensor.shape().to_vec(), tensor.dtype());
+        if let (1, Some(scalar)) = (tensor.len(), scalar(dtype)) {
+            return Ok(self.lazy_number(words[0], &shape, dtype, scalar));
+        }
         if words.is_empty() {
             words.push(0);
         }
         let words = Arc::new(self.setup.upload(&words)?);
-        if !std::ptr::eq(self.setup, self.stream) {
-            // What is captured cannot wait for work that is not.
-            self.setup.synchronize()?;
-        }
+        self.wait_for_setup()?;
         self.uploads.push(words.clone());
-        Ok(Dense { shape: tensor.shape().to_vec(), dtype: tensor.dtype(), words })
+        Ok(Dense { shape, dtype, content: Content::Placed(words) })
+    }
+
+    /// An input's elements in memory that other runs write to.
+    pub fn upload_input(&mut self, tensor: &Tensor) -> Result<Dense, Failure> {
+        let mut dense = self.upload(tensor)?;
+        let words = self.words(&dense)?;
+        dense.content = Content::Placed(words);
+        Ok(dense)
     }
 
     /// A number as an operand.
@@ -276,10 +303,11 @@ impl Kit<'_> {
 
     fn made(&mut self, shape: &[usize], dtype: DType, words: Words) -> Dense {
         self.launches += 1;
-        Dense { shape: shape.to_vec(), dtype, words: Arc::new(words) }
+        Dense { shape: shape.to_vec(), dtype, content: Content::Placed(Arc::new(words)) }
     }
 
-    /// A function of operands with strides along `shape`, computed in `class`.
+    /// A function of operands with strides along `shape`, computed in `class`; later, if
+    /// written kernels have it.
     pub fn function(
         &mut self,
         formula: Formula,
@@ -287,6 +315,11 @@ impl Kit<'_> {
         (shape, dtype): (&[usize], DType),
         operands: &[Strided<'_>],
     ) -> Result<Dense, Failure> {
+        let is_unsigned = is_unsigned(operands[operands.len() - 1].dense.dtype);
+        let of = (formula, class, is_unsigned);
+        if let Some(lazy) = self.lazy_function(of, (shape, dtype), operands)? {
+            return Ok(lazy);
+        }
         let references: Vec<_> = operands.iter().collect();
         let (dims, strides) = merged(shape, &references);
         let dims = match shape.contains(&0) {
@@ -298,14 +331,18 @@ impl Kit<'_> {
             let strides: &[i64] = if dims.len == 0 { &[] } else { &strides[at] };
             View::new(operands[at].dense.scalar(), operands[at].offset, strides)
         };
-        let words = |at: usize| operands[at.min(operands.len() - 1)].dense.words.as_slice();
+        let mut words = Vec::new();
+        for operand in operands {
+            words.push(self.words(operand.dense)?);
+        }
+        let words = |at: usize| words[at.min(operands.len() - 1)].as_slice();
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let Formula { function, alpha, beta } = formula;
         let operation = Operation {
             alpha,
             beta,
             function: function.code(),
-            is_unsigned: u32::from(is_unsigned(operands[operands.len() - 1].dense.dtype)),
+            is_unsigned: u32::from(is_unsigned),
             scalar: to.code(),
             padding: 0,
         };
@@ -404,7 +441,12 @@ impl Kit<'_> {
         let dims = Dims::new(shape)?;
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let mut out = dense::blank(self.stream, to, dims)?;
-        let mut put = |dense: &Dense, begins: &[i64], lens: &[usize], strides: &[i64]| {
+        let mut put = |kit: &mut Self,
+                       dense: &Dense,
+                       begins: &[i64],
+                       lens: &[usize],
+                       strides: &[i64]| {
+            let words = kit.words(dense)?;
             let all = View::new(to, 0, begins).strides;
             let lens: Vec<_> = lens.iter().map(|&len| len as i64).collect();
             let mut region =
@@ -412,13 +454,13 @@ impl Kit<'_> {
             let own = View::new(to, 0, &lens).strides;
             let first = own.len() - lens.len();
             region.lens[first..].copy_from_slice(&own[first..]);
-            dense::place(self.stream, dims, region, dense.words.as_slice(), &mut out)
+            Ok::<_, Failure>(dense::place(kit.stream, dims, region, words.as_slice(), &mut out)?)
         };
         if let Some(fill) = fill {
-            put(fill, &vec![0; shape.len()], shape, &vec![0; shape.len()])?;
+            put(self, fill, &vec![0; shape.len()], shape, &vec![0; shape.len()])?;
         }
         for (part, begins) in parts {
-            put(part, begins, &part.shape, &part.strides())?;
+            put(self, part, begins, &part.shape, &part.strides())?;
         }
         Ok(self.made(shape, dtype, out))
     }
