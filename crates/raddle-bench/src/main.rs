@@ -13,6 +13,7 @@
 #![allow(missing_docs)]
 
 mod baseline;
+mod fused;
 mod gemm;
 mod kernels;
 mod linear;
@@ -45,7 +46,9 @@ const ALL: [(&str, Benchmark); 9] = [
 
 /// Benchmarks that the CPU device would take too long for; `raddle-models` tests what
 /// they run.
-const ON_GPU: [(&str, Benchmark); 3] = [
+const ON_GPU: [(&str, Benchmark); 5] = [
+    ("fused", fused::fused),
+    ("transformer", fused::transformer),
     ("resnet18", models::resnet18),
     ("resnet18_f32", models::resnet18_f32),
     ("resnet18_memory", models::resnet18_memory),

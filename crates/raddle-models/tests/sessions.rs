@@ -345,7 +345,8 @@ fn bounds_are_taken_along_and_values_that_others_read_are_not() {
         }
         let report = session.prepare(&[vec![1, 3, 20, 24]]).unwrap();
         let has = |op: &str| report.iter().any(|step| step.kernel.ends_with(op));
-        assert!(!has("Clip") && has("Relu") && has("Add"), "{report:?}");
+        // What is no convolution's is one kernel, written for both.
+        assert!(!has("Clip") && !has("Add") && has("written: 2 operations"), "{report:?}");
     }
 }
 

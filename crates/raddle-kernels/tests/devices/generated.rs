@@ -393,7 +393,7 @@ fn run(
 ) -> Vec<Vec<u64>> {
     let inputs: Vec<_> = inputs.iter().map(|words| stream.upload(words).unwrap()).collect();
     let inputs: Vec<_> = inputs.iter().collect();
-    let outputs = evaluate((stream, stream), shelf, way, expression, &inputs).unwrap();
+    let outputs = evaluate((stream, stream), shelf, way, expression, &inputs).unwrap().outputs;
     let outputs = outputs.iter().zip(&expression.outputs);
     outputs
         .map(|(words, &output)| {

@@ -281,6 +281,16 @@ pub enum Way {
     Reference,
 }
 
+/// What a launch gives.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// The values that the expression keeps, in the order of its outputs.
+    pub outputs: Vec<Words>,
+    /// What the launch reads beside its inputs: to be kept as long as a graph that it is
+    /// captured in.
+    pub held: Option<Words>,
+}
+
 /// The values that an expression keeps, in the order of its outputs. What the way needs
 /// beside the inputs is uploaded on `setup`, which is not the stream that is captured if one
 /// is.
@@ -294,7 +304,7 @@ pub fn evaluate(
     way: Way,
     expression: &Expression,
     inputs: &[&Words],
-) -> Result<Vec<Words>> {
+) -> Result<Evaluated> {
     let lens: Vec<_> = inputs.iter().map(|words| words.len()).collect();
     expression.check(&lens)?;
     if way == Way::Reference || stream.device().compute_capability().is_none() {
@@ -304,7 +314,8 @@ pub fn evaluate(
             setup.synchronize()?;
         }
         let run = |&output: &Output| encode::run(stream, &program, expression, output, inputs);
-        return expression.outputs.iter().map(run).collect();
+        let outputs = expression.outputs.iter().map(run).collect::<Result<_>>()?;
+        return Ok(Evaluated { outputs, held: Some(program) });
     }
     let written = write(expression)?;
     let kernel = shelf.get(stream, &written)?;
@@ -326,5 +337,5 @@ pub fn evaluate(
     let call = unsafe { kernel.call((addresses,)) };
     let grid = Grid::new([written.blocks, 1, 1], [written.threads, 1, 1]);
     stream.launch(grid, call)?;
-    Ok(outputs)
+    Ok(Evaluated { outputs, held: None })
 }

@@ -10,6 +10,8 @@ use super::{Failure, Lowering, Made, lock};
 /// A node with the lowering that it is part of.
 pub struct Call<'l, 'a> {
     lowering: &'l mut Lowering<'a>,
+    /// Whether operands are given with channels last, where they have four dimensions.
+    is_lying: bool,
     pub node: &'a Node,
     pub ctx: OpContext<'a>,
 }
@@ -19,7 +21,7 @@ pub type Results = Result<Vec<Made>, Failure>;
 
 impl<'l, 'a> Call<'l, 'a> {
     pub fn new(lowering: &'l mut Lowering<'a>, node: &'a Node) -> Self {
-        Self { lowering, node, ctx: OpContext::of_attributes(node) }
+        Self { lowering, is_lying: false, node, ctx: OpContext::of_attributes(node) }
     }
 
     /// Launches what computes the node.
@@ -30,6 +32,7 @@ impl<'l, 'a> Call<'l, 'a> {
             return Err(Failure::why("there is no kernel for it"));
         }
         let families = [
+            Self::elementwise_of_images,
             Self::elementwise,
             Self::movement,
             Self::indexed,
@@ -82,7 +85,15 @@ impl<'l, 'a> Call<'l, 'a> {
     /// An operand on the device.
     pub fn x(&mut self, at: usize) -> Result<Dense, Failure> {
         let id = self.required(at)?;
-        self.value(id)
+        if self.is_lying { self.lying_value(id) } else { self.value(id) }
+    }
+
+    /// Lowers something with operands whose channels lie last.
+    pub fn with_lying<T>(&mut self, lower: impl FnOnce(&mut Self) -> T) -> T {
+        self.is_lying = true;
+        let lowered = lower(self);
+        self.is_lying = false;
+        lowered
     }
 
     /// A value on the device.

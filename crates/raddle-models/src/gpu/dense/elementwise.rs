@@ -195,6 +195,15 @@ impl Call<'_, '_> {
     }
 
     fn power(&mut self) -> Result<Option<Vec<Made>>, Failure> {
+        // Squares are exact where a power is near.
+        if let Ok(exponent) = self.host(1)
+            && exponent.len() == 1
+            && exponent.rank() <= self.outline(0)?.1.len()
+            && numbers(&exponent)?.first() == Some(&2.0)
+        {
+            let x = self.x(0)?;
+            return only(self.two(Function::Mul, &x, &x)?);
+        }
         let (x, y) = (self.x(0)?, self.x(1)?);
         let class = match (x.class(), y.class()) {
             (Class::I64, Class::I64) => Class::I64,

@@ -10,7 +10,7 @@ use raddle_tensor::graph::ValueId;
 use raddle_tensor::ops::window::Window;
 use raddle_tensor::{DType, Tensor};
 
-use super::call::{Call, only};
+use super::call::Call;
 use super::lazy::Content;
 use super::products::sliding;
 use super::value::{Dense, Kit};
@@ -96,6 +96,76 @@ impl Call<'_, '_> {
             Made::Images(images) => Some(images.clone()),
             Made::Device(_) | Made::Host(_) => None,
         })
+    }
+
+    /// An operation on elements of images, which stay as they lie. Other operands are read in
+    /// that order.
+    pub fn elementwise_of_images(&mut self) -> Result<Option<Vec<Made>>, Failure> {
+        let ids: Vec<ValueId> = self.node.reads().collect();
+        let mut images = None;
+        for id in &ids {
+            let (shape, dtype) = match &self.lowering().values[id] {
+                Made::Images(own) => {
+                    images = Some(own.shape());
+                    continue;
+                }
+                Made::Device(dense) => (dense.shape.len(), dense.dtype),
+                Made::Host(tensor) => (tensor.rank(), tensor.dtype()),
+            };
+            if dtype != DType::F32 || shape > 4 {
+                return Ok(None);
+            }
+        }
+        if images.is_none() {
+            return Ok(None);
+        }
+        let Some(made) = self.with_lying(Self::elementwise)? else { return Ok(None) };
+        let mut results = Vec::new();
+        for made in made {
+            results.push(match made {
+                Made::Device(dense) if dense.rank() == 4 && dense.dtype == DType::F32 => {
+                    Images { lying: dense }.into()
+                }
+                Made::Device(dense) if dense.rank() == 4 => {
+                    self.kit().transposed(&dense, &[0, 3, 1, 2])?.into()
+                }
+                made => made,
+            });
+        }
+        Ok(Some(results))
+    }
+
+    /// A value with channels last; a single number as it is.
+    pub fn lying_value(&mut self, id: ValueId) -> Result<Dense, Failure> {
+        if let Made::Images(images) = &self.lowering().values[&id] {
+            return Ok(images.lying.clone());
+        }
+        let dense = self.value(id)?;
+        if dense.len() == 1 {
+            return dense.reshaped(&[]);
+        }
+        let mut shape = vec![1; 4 - dense.rank()];
+        shape.extend(&dense.shape);
+        if dense.rank() == 4 && shape.iter().all(|&dim| dim > 1) {
+            return self.lowering_mut().channels_last(id, &dense);
+        }
+        self.kit().transposed(&dense.reshaped(&shape)?, &[0, 2, 3, 1])
+    }
+
+    /// A reduction over the pixels of images, whatever it keeps of their dimensions.
+    pub fn reduction_of_images(
+        &mut self,
+        axes: &[usize],
+        reduction: Reduction,
+    ) -> Result<Option<Dense>, Failure> {
+        if axes != [2, 3] {
+            return Ok(None);
+        }
+        let Some(images) = self.lying(0)? else { return Ok(None) };
+        let [count, channels, height, width] = images.shape();
+        let lying = images.lying.reshaped(&[count, height * width, channels])?;
+        let reduced = self.kit().reduced(&lying, &[1], reduction, DType::F32)?;
+        reduced.reshaped(&[count, channels, 1, 1]).map(Some)
     }
 
     /// A convolution with channels last, where there is a kernel for it.
@@ -282,10 +352,6 @@ impl Call<'_, '_> {
         &mut self,
         reduction: Reduction,
     ) -> Result<Option<Vec<Made>>, Failure> {
-        let Some(images) = self.lying(0)? else { return Ok(None) };
-        let [count, channels, height, width] = images.shape();
-        let lying = images.lying.reshaped(&[count, height * width, channels])?;
-        let reduced = self.kit().reduced(&lying, &[1], reduction, DType::F32)?;
-        only(reduced.reshaped(&[count, channels, 1, 1])?)
+        Ok(self.reduction_of_images(&[2, 3], reduction)?.map(|reduced| vec![reduced.into()]))
     }
 }

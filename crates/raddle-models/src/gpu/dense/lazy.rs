@@ -43,6 +43,8 @@ pub struct Lazy {
     is_row: bool,
     /// Whether it is uploaded where it is needed in memory, by whichever program is first.
     is_upload: bool,
+    /// How many values were made before it.
+    number: usize,
     /// The node that it is part of.
     origin: Arc<str>,
     state: Mutex<State>,
@@ -104,6 +106,14 @@ impl Lazy {
 }
 
 impl Content {
+    /// How many values were made before it, if it is one that may not be computed yet.
+    pub fn number(&self) -> usize {
+        match self {
+            Self::Placed(_) => 0,
+            Self::Lazy(lazy) => lazy.number,
+        }
+    }
+
     /// Its memory, if it has some.
     pub fn placed(&self) -> Option<Arc<Words>> {
         match self {
@@ -228,16 +238,24 @@ impl Collected {
 }
 
 impl Kit<'_> {
-    fn lazy(&self, scalar: Scalar, len: usize, space: Space, made: Made) -> Arc<Lazy> {
+    fn lazy(&mut self, scalar: Scalar, len: usize, space: Space, made: Made) -> Arc<Lazy> {
         let Space { grid, is_row } = space;
         let origin = Arc::clone(&self.origin);
         let is_upload = matches!(made, Made::Number(_));
         let state = Mutex::new(State::Open(made));
-        Arc::new(Lazy { scalar, len, grid, is_row, is_upload, origin, state })
+        self.values += 1;
+        let number = self.values;
+        Arc::new(Lazy { scalar, len, grid, is_row, is_upload, number, origin, state })
     }
 
     /// A number as a value of one element.
-    pub fn lazy_number(&self, bits: u64, shape: &[usize], dtype: DType, scalar: Scalar) -> Dense {
+    pub fn lazy_number(
+        &mut self,
+        bits: u64,
+        shape: &[usize],
+        dtype: DType,
+        scalar: Scalar,
+    ) -> Dense {
         let lazy = self.lazy(scalar, 1, Space::PLAIN, Made::Number(bits));
         Dense { shape: shape.to_vec(), dtype, content: Content::Lazy(lazy) }
     }
@@ -296,7 +314,8 @@ impl Kit<'_> {
             generated::evaluate(streams, self.shelf, generated::Way::Fast, &expression, &inputs)?;
         self.launches += 1;
         drop(all);
-        for (value, words) in outputs.iter().zip(made) {
+        self.uploads.extend(made.held.map(Arc::new));
+        for (value, words) in outputs.iter().zip(made.outputs) {
             value.place(words);
         }
         lazy.placed().ok_or_else(|| Failure::why("a launch has left out its own value"))

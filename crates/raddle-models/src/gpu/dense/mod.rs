@@ -482,11 +482,18 @@ impl<'a> Lowering<'a> {
                 made => made,
             });
         }
-        for made in &mut outputs {
-            if let Made::Device(dense) = made {
-                let words = self.kit.words(dense).map_err(|failure| (None, failure))?;
-                dense.content = Content::Placed(words);
-            }
+        // The last ones first: their launch keeps those that they are made of.
+        let mut last: Vec<_> = outputs
+            .iter_mut()
+            .filter_map(|made| match made {
+                Made::Device(dense) => Some(dense),
+                _ => None,
+            })
+            .collect();
+        last.sort_by_key(|dense| std::cmp::Reverse(dense.content.number()));
+        for dense in last {
+            let words = self.kit.words(dense).map_err(|failure| (None, failure))?;
+            dense.content = Content::Placed(words);
         }
         report.append(&mut self.kit.written);
         let Kit { launches, uploads, .. } = self.kit;

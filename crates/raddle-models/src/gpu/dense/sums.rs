@@ -59,8 +59,16 @@ impl Call<'_, '_> {
     }
 
     fn reduce(&mut self, reduction: Reduction) -> Result<Option<Vec<Made>>, Failure> {
-        let x = self.x(0)?;
         let list = self.list("axes", 1)?.unwrap_or_default();
+        let rank = self.outline(0)?.1.len();
+        if !list.is_empty() {
+            let mut axes = shape::axes(&list, rank)?;
+            axes.sort_unstable();
+            if let Some(reduced) = self.reduction_of_images(&axes, reduction)? {
+                return self.squeezed(reduced, &axes);
+            }
+        }
+        let x = self.x(0)?;
         if list.is_empty() && self.ctx.flag("noop_with_empty_axes", false)? {
             // Over no axes each element is its own sum.
             let one = self.kit().reduced(&x, &[], reduction, x.dtype)?;

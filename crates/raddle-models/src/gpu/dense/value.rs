@@ -255,6 +255,8 @@ pub struct Kit<'a> {
     pub arithmetic: Arithmetic,
     /// Kernels that were written.
     pub shelf: &'a Shelf,
+    /// Values that were not computed when they were made.
+    pub values: usize,
     /// The node that is being lowered.
     pub origin: Arc<str>,
     /// What written kernels of the launches so far compute.
@@ -264,8 +266,17 @@ pub struct Kit<'a> {
 impl<'a> Kit<'a> {
     /// Launches on a stream, of which there are none yet.
     pub fn new([stream, setup]: [&'a Stream; 2], arithmetic: Arithmetic, shelf: &'a Shelf) -> Self {
-        let (uploads, launches, written) = (Vec::new(), 0, Vec::new());
-        Self { stream, setup, uploads, launches, arithmetic, shelf, origin: "".into(), written }
+        Self {
+            stream,
+            setup,
+            uploads: Vec::new(),
+            launches: 0,
+            arithmetic,
+            shelf,
+            values: 0,
+            origin: "".into(),
+            written: Vec::new(),
+        }
     }
 }
 
