@@ -18,7 +18,7 @@ enum Work {
     Task(fn() -> Result),
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "test", work: Work::Cargo(&["test", "--workspace", "--no-fail-fast"], None) },
     Step {
         name: "loom",
@@ -45,6 +45,14 @@ const STEPS: [Step; 9] = [
     },
     Step { name: "tidy", work: Work::Task(tidy::run) },
     Step { name: "ptx-check", work: Work::Task(|| ptx_check::run(ptx_check::Mode::Check, None)) },
+    Step {
+        name: "ptx-written",
+        // Kernels that sessions write, now that the assembler is there.
+        work: Work::Cargo(
+            &["test", "--workspace", "--test", "devices", "what_is_written_is_assembled"],
+            None,
+        ),
+    },
     Step { name: "deploy-check", work: Work::Task(deploy::run) },
     Step { name: "deny", work: Work::Task(deny) },
 ];

@@ -285,3 +285,18 @@ fn images_stay_with_their_channels_last() {
     // The first one turns the input; the second one reads what lies right.
     assert!(turned <= 1, "{steps:?}");
 }
+
+#[test]
+fn products_read_turned_matrices_where_they_lie() {
+    let mut b = Builder::default();
+    let (x, y) = (b.input(&[2, 6, 3, 8], DType::F32), b.input(&[2, 5, 3, 8], DType::F32));
+    let turned = |b: &mut Builder, x: ValueId, order: [i64; 4]| {
+        b.node("Transpose", &[x], &[("perm", Attribute::Ints(order.to_vec()))])
+    };
+    let (left, right) = (turned(&mut b, x, [0, 2, 1, 3]), turned(&mut b, y, [0, 2, 3, 1]));
+    let scores = b.node("MatMul", &[left, right], &[]);
+    let values = turned(&mut b, y, [0, 2, 1, 3]);
+    let mixed = b.node("MatMul", &[scores, values], &[]);
+    let steps = steps_of(&b.finish(&[mixed]), 1e-5);
+    assert_eq!(kernels(&steps), ["1 launch of MatMul", "1 launch of MatMul"]);
+}

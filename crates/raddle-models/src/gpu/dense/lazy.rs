@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex};
 use raddle_kernels::dense::generated::{
     self, Expression, INPUTS_MAX, Kind, OUTPUTS_MAX, Output, Places, STEPS_MAX, Step,
 };
-use raddle_kernels::dense::{Class, Reduction, Scalar, Words};
+use raddle_kernels::dense::{Class, Function, Reduction, Scalar, Words};
 use raddle_tensor::DType;
 
 use super::Failure;
@@ -481,6 +481,40 @@ impl Kit<'_> {
         let made = Made::Reduce { reduction, is_unsigned, operand };
         let lazy = self.lazy(to, rows, space, made);
         Ok(Dense { shape, dtype, content: Content::Lazy(lazy) })
+    }
+}
+
+impl Dense {
+    /// The value that this one only shows, in memory, and where its elements lie there along
+    /// this one's dimensions; `None` if it is no view that is not computed yet.
+    pub fn seen(&self) -> Option<(Self, i64, Vec<i64>)> {
+        let Content::Lazy(lazy) = &self.content else { return None };
+        let Some(Made::Apply { formula, operands, .. }) = lazy.open() else { return None };
+        let [Part::Read { words, scalar, places }] = &operands[..] else { return None };
+        if formula.function != Function::Copy || *scalar != lazy.scalar {
+            return None;
+        }
+        // The dimensions of places are several of this value's.
+        let mut rest = places.dims.clone();
+        let mut strides = vec![0; self.rank()];
+        for (own, &dim) in strides.iter_mut().zip(&self.shape).rev() {
+            if dim == 1 {
+                continue;
+            }
+            let (len, stride) = rest.last_mut()?;
+            if !len.is_multiple_of(dim) {
+                return None;
+            }
+            *own = *stride;
+            *len /= dim;
+            *stride *= dim as i64;
+            if *len == 1 {
+                rest.pop();
+            }
+        }
+        let content = Content::Placed(Arc::clone(words));
+        let shape = vec![(words.len() << 3) >> scalar.shift()];
+        Some((Self { shape, dtype: self.dtype, content }, places.offset, strides))
     }
 }
 

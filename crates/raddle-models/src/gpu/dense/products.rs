@@ -128,7 +128,13 @@ impl Kit<'_> {
         if y.rank() == 1 {
             right.shape.push(1);
         }
-        let (a, b) = (whole(&left), whole(&right));
+        let all = |dense: &Dense| (dense.clone(), 0, dense.strides());
+        let seen = [&left, &right].map(|it| seen_matrices(it).unwrap_or_else(|| all(it)));
+        let [a, b] = seen.each_ref().map(|(dense, offset, strides)| Strided {
+            dense,
+            offset: *offset,
+            strides: strides.clone(),
+        });
         let class = x.class();
         let mut out = self.product([&a, &b], [&left.shape, &right.shape], class, dtype)?;
         if y.rank() == 1 {
@@ -300,6 +306,15 @@ impl Kit<'_> {
         self.launches += launches - 1;
         Ok((self.launched(shape, dtype, out), follow.is_some()))
     }
+}
+
+/// Several matrices that are only turned or cut out, where they lie: products read them there.
+fn seen_matrices(dense: &Dense) -> Option<(Dense, i64, Vec<i64>)> {
+    let seen = dense.seen()?;
+    let (matrices, last) = dense.shape.split_at(dense.rank().checked_sub(2)?);
+    let steps = &seen.2[matrices.len()..];
+    let is_fit = matrices.iter().product::<usize>() > 1 && last.iter().all(|&dim| dim > 1);
+    (is_fit && steps.contains(&1) && !steps.contains(&0)).then_some(seen)
 }
 
 /// Rows and columns of a reduction of rows that a written kernel has a block or a warp for.
