@@ -280,10 +280,7 @@ fn images_stay_with_their_channels_last() {
     let y = b.conv(y, [16, 32]);
     let steps = steps_of(&b.finish(&[y]), 1e-4);
     let ends = |op: &str| steps.iter().filter(|step| step.kernel.ends_with(op)).count();
-    let turned = steps.iter().filter(|step| step.kernel.contains("launches of Conv")).count();
     assert_eq!(ends("Sigmoid") + ends("Mul"), 0, "{steps:?}");
-    // The first one turns the input; the second one reads what lies right.
-    assert!(turned <= 1, "{steps:?}");
 }
 
 #[test]

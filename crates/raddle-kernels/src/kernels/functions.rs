@@ -50,8 +50,61 @@ impl Mathematics {
     ];
 }
 
+/// The value of a polynomial, its coefficients from the constant on.
+#[inline(always)]
+fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
+    let mut value = 0.0;
+    for coefficient in coefficients.into_iter().rev() {
+        value = x.mul_add(value, coefficient);
+    }
+    value
+}
+
+/// The error function, within 2 ulp: minimax polynomials for `erf(x) / x - 1` in `x * x` up
+/// to 1, and for `-ln(erfc(x))` from there to 4, where the result is 1.
+#[inline(always)]
+#[must_use]
+pub fn erf_f32(x: f32) -> f32 {
+    const LOW: [f32; 7] = [
+        0.128_379_17,
+        -0.376_126_26,
+        0.112_836,
+        -0.026_854_444,
+        0.005_189_535,
+        -0.000_802_084_1,
+        7.889_119e-5,
+    ];
+    const HIGH: [f32; 8] = [
+        -0.000_188_040_23,
+        1.129_578_5,
+        0.633_219_9,
+        0.108_418_58,
+        -0.025_208_257,
+        0.004_204_562,
+        -0.000_441_336_36,
+        2.168_685e-5,
+    ];
+    let size = x.abs();
+    let low = polynomial(x * x, LOW).mul_add(x, x);
+    let high = 1.0 - (-polynomial(size.min(4.0), HIGH)).exp();
+    if size < 1.0 || x.is_nan() { low } else { high.copysign(x) }
+}
+
+/// The hyperbolic tangent, within 2 ulp: a minimax polynomial for `(tanh(x) / x - 1) / x^2`
+/// in `x * x` up to 0.6, `1 - 2 / (exp(2 x) + 1)` from there.
+#[inline(always)]
+#[must_use]
+pub fn tanh_f32(x: f32) -> f32 {
+    const LOW: [f32; 5] =
+        [-0.333_333_3, 0.133_329_33, -0.053_876_325, 0.021_121_487, -0.006_283_705];
+    let (size, square) = (x.abs(), x * x);
+    let low = (polynomial(square, LOW) * square).mul_add(x, x);
+    let high = 1.0 - 2.0 / ((size + size).exp() + 1.0);
+    if size < 0.6 || x.is_nan() { low } else { high.copysign(x) }
+}
+
 macro_rules! functions {
-    ($ty:ident, $module:ident, $kernel:ident, $erf:path;
+    ($ty:ident, $module:ident, $kernel:ident, $erf:path, $tanh:path;
         $($variant:ident $name:ident: |$x:ident| $body:expr;)*) => {
         /// One function each, by the names that the PTX has.
         mod $module {
@@ -68,6 +121,11 @@ macro_rules! functions {
             }
 
             #[inline(never)]
+            pub fn tanh(x: $ty) -> $ty {
+                $tanh(x)
+            }
+
+            #[inline(never)]
             pub fn powf(x: $ty, y: $ty) -> $ty {
                 x.powf(y)
             }
@@ -80,6 +138,7 @@ macro_rules! functions {
                 *out = match Mathematics::ALL.get(code as usize) {
                     $(Some(Mathematics::$variant) => $module::$name(x[index]),)*
                     Some(Mathematics::Erf) => $module::erf(x[index]),
+                    Some(Mathematics::Tanh) => $module::tanh(x[index]),
                     None => $module::powf(x[index], y[index]),
                 };
             }
@@ -89,8 +148,8 @@ macro_rules! functions {
 
 macro_rules! of_both {
     ($($tokens:tt)*) => {
-        functions! { f32, singles, functions_f32, libm::erff; $($tokens)* }
-        functions! { f64, doubles, functions_f64, libm::erf; $($tokens)* }
+        functions! { f32, singles, functions_f32, super::erf_f32, super::tanh_f32; $($tokens)* }
+        functions! { f64, doubles, functions_f64, libm::erf, f64::tanh; $($tokens)* }
     };
 }
 
@@ -107,7 +166,6 @@ of_both! {
     Atan atan: |x| x.atan();
     Sinh sinh: |x| x.sinh();
     Cosh cosh: |x| x.cosh();
-    Tanh tanh: |x| x.tanh();
     Asinh asinh: |x| x.asinh();
     Acosh acosh: |x| x.acosh();
     Atanh atanh: |x| x.atanh();

@@ -2,6 +2,7 @@
 
 use raddle::prelude::*;
 
+use super::functions;
 use super::scalar::{Compute, Dims, Scalar, View, codes, word};
 
 codes! {
@@ -63,7 +64,7 @@ pub trait Operate: Compute {
 }
 
 macro_rules! float {
-    ($ty:ident, $erf:path) => {
+    ($ty:ident, $erf:path, $tanh:path) => {
         impl Operate for $ty {
             #[inline(always)]
             fn operate(operation: &Operation, [x, y, z]: [Self; 3]) -> Self {
@@ -95,7 +96,7 @@ macro_rules! float {
                     Function::Atan => x.atan(),
                     Function::Sinh => x.sinh(),
                     Function::Cosh => x.cosh(),
-                    Function::Tanh => x.tanh(),
+                    Function::Tanh => $tanh(x),
                     Function::Asinh => x.asinh(),
                     Function::Acosh => x.acosh(),
                     Function::Atanh => x.atanh(),
@@ -107,7 +108,7 @@ macro_rules! float {
                     Function::Softplus => softplus(x),
                     Function::Softsign => x / (x.abs() + 1.0),
                     Function::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-                    Function::Mish => x * softplus(x).tanh(),
+                    Function::Mish => x * $tanh(softplus(x)),
                     Function::Elu => {
                         if x < 0.0 {
                             alpha * x.exp_m1()
@@ -148,7 +149,7 @@ macro_rules! float {
                         let factor =
                             core::f64::consts::FRAC_2_SQRT_PI * core::f64::consts::FRAC_1_SQRT_2;
                         let inner = factor as $ty * (x + 0.044_715 * x * x * x);
-                        0.5 * x * (1.0 + inner.tanh())
+                        0.5 * x * (1.0 + $tanh(inner))
                     }
                     Function::Gelu => {
                         0.5 * x * (1.0 + $erf(x * core::f64::consts::FRAC_1_SQRT_2 as $ty))
@@ -208,8 +209,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32, libm::erff);
-float!(f64, libm::erf);
+float!(f32, functions::erf_f32, functions::tanh_f32);
+float!(f64, libm::erf, f64::tanh);
 
 impl Operate for i64 {
     #[inline(always)]

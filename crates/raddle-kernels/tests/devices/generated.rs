@@ -493,3 +493,41 @@ fn what_reaches_out_of_an_input_is_refused() {
     let later = refused(read(0, vec![(8, 1)]), 1).expect("a step of itself");
     assert!(later.contains("step 1 has the operands [1]"), "{later}");
 }
+
+#[test]
+fn mathematics_are_within_two_ulp() {
+    for device in devices() {
+        let stream = device.stream().unwrap();
+        let numbers = (-60_000..60_000).map(|at| at as f32 * 1e-4);
+        let numbers: Vec<f32> = numbers.chain((0..100).map(|at| 1e-30 * 3f32.powi(at))).collect();
+        let words: Vec<u64> = numbers
+            .chunks(2)
+            .map(|pair| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32)
+            .collect();
+        let x = stream.upload(&words).unwrap();
+        let functions: [(Function, fn(f64) -> f64); 2] =
+            [(Function::Tanh, f64::tanh), (Function::Erf, libm::erf)];
+        for (function, exact) in functions {
+            let dims = Dims::new(&[numbers.len()]).unwrap();
+            let operation = Operation {
+                alpha: 0.0,
+                beta: 0.0,
+                function: function.code(),
+                is_unsigned: 0,
+                scalar: 0,
+                padding: 0,
+            };
+            let view = View::new(Scalar::F32, 0, &[1]);
+            let of = (operation, Scalar::F32);
+            let inputs = [x.as_slice(); 3];
+            let out = dense::pointwise(&stream, Class::F32, of, dims, [view; 3], inputs).unwrap();
+            let found = unpacked(&stream.to_vec(&out).unwrap(), Scalar::F32, numbers.len());
+            for (&x, found) in numbers.iter().zip(found) {
+                let (found, exact) = (f32::from_bits(found as u32), exact(f64::from(x)));
+                let ulp = f64::from((exact as f32).abs().next_up() - (exact as f32).abs());
+                let error = (f64::from(found) - exact).abs() / ulp;
+                assert!(error <= 2.0, "{device}: {function:?} of {x} is {found}, {error} ulp off");
+            }
+        }
+    }
+}

@@ -116,12 +116,16 @@ impl Call<'_, '_> {
         let max = self.kit().reduced(x, axes, Reduction::Max, x.dtype)?;
         let low = self.two(Function::Sub, x, &max)?;
         if is_logarithm {
-            let sum = self.kit().reduced(&low, axes, Reduction::LogSumExp, x.dtype)?;
+            let powers = self.one(Function::Exp, &low)?;
+            let sum = self.kit().reduced(&powers, axes, Reduction::Sum, x.dtype)?;
+            let sum = self.one(Function::Log, &sum)?;
             return self.two(Function::Sub, &low, &sum);
         }
         let powers = self.one(Function::Exp, &low)?;
         let sum = self.kit().reduced(&powers, axes, Reduction::Sum, x.dtype)?;
-        self.two(Function::Div, &powers, &sum)
+        // One division for each row.
+        let factor = self.one(Function::Reciprocal, &sum)?;
+        self.two(Function::Mul, &powers, &factor)
     }
 
     /// Along one axis; up to opset 12 over all dimensions from the axis on.
