@@ -64,14 +64,14 @@ pub trait Operate: Compute {
 }
 
 macro_rules! float {
-    ($ty:ident, $erf:path, $tanh:path) => {
+    ($ty:ident, $exp:path, $erf:path, $tanh:path) => {
         impl Operate for $ty {
             #[inline(always)]
             fn operate(operation: &Operation, [x, y, z]: [Self; 3]) -> Self {
                 let (alpha, beta) = (operation.alpha as $ty, operation.beta as $ty);
                 let truth = |is: bool| if is { 1.0 } else { 0.0 };
-                let softplus = |x: $ty| x.max(0.0) + (-x.abs()).exp().ln_1p();
-                let sigmoid = |x: $ty| ((-x).exp() + 1.0).recip();
+                let softplus = |x: $ty| x.max(0.0) + $exp(-x.abs()).ln_1p();
+                let sigmoid = |x: $ty| ($exp(-x) + 1.0).recip();
                 match Function::of(operation.function) {
                     Function::Copy => x,
                     Function::Abs => x.abs(),
@@ -86,7 +86,7 @@ macro_rules! float {
                         }
                     }
                     Function::Sqrt => x.sqrt(),
-                    Function::Exp => x.exp(),
+                    Function::Exp => $exp(x),
                     Function::Log => x.ln(),
                     Function::Sin => x.sin(),
                     Function::Cos => x.cos(),
@@ -209,8 +209,8 @@ macro_rules! float {
         }
     };
 }
-float!(f32, functions::erf_f32, functions::tanh_f32);
-float!(f64, libm::erf, f64::tanh);
+float!(f32, functions::exp_f32, functions::erf_f32, functions::tanh_f32);
+float!(f64, f64::exp, libm::erf, f64::tanh);
 
 impl Operate for i64 {
     #[inline(always)]
