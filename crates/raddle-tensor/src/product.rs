@@ -10,9 +10,11 @@
 //! task copies the lines of its few columns side by side, and every panel of rows
 //! then reads them in order from the nearest caches.
 //!
-//! Module [`tile`] is the arithmetic, [`slide`] the form for one row. Most
+//! Module [`tile`] is the arithmetic, [`slide`] the form for one row of the left matrix,
+//! [`few`] that for few rows and a matrix on the right that is packed. Most
 //! convolutions are computed in another layout, that of [`crate::blocked`].
 
+mod few;
 mod slide;
 mod tile;
 
@@ -20,6 +22,7 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+pub use few::FewRows;
 pub use slide::slide;
 
 use crate::{parallel, spare, vector};

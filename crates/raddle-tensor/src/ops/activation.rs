@@ -1,6 +1,6 @@
 //! Activations that recurrent layers name by text (ONNX, "RNN", attribute `activations`).
 
-use crate::{OpContext, Result};
+use crate::{OpContext, Result, vector};
 
 /// An activation with its parameters.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,6 +114,33 @@ impl Activation {
                 } else {
                     0.0
                 }
+            }
+        }
+    }
+
+    /// Replaces each number of a line by its activation.
+    pub fn apply_all(self, line: &mut [f32]) {
+        let (alpha, beta) = (self.alpha as f32, self.beta as f32);
+        match self.kind {
+            Kind::Sigmoid => vector::sigmoid(line),
+            Kind::Tanh => vector::tanh(line),
+            Kind::ScaledTanh => {
+                line.iter_mut().for_each(|x| *x *= beta);
+                vector::tanh(line);
+                line.iter_mut().for_each(|x| *x *= alpha);
+            }
+            Kind::Relu => line.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x }),
+            Kind::HardSigmoid => {
+                line.iter_mut().for_each(|x| *x = (alpha * *x + beta).clamp(0.0, 1.0));
+            }
+            // No model has asked for these in lines of vectors.
+            Kind::Affine
+            | Kind::Elu
+            | Kind::LeakyRelu
+            | Kind::Softplus
+            | Kind::Softsign
+            | Kind::ThresholdedRelu => {
+                line.iter_mut().for_each(|x| *x = self.apply(f64::from(*x)) as f32);
             }
         }
     }

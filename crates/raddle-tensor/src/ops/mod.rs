@@ -36,7 +36,7 @@ mod quantize;
 mod quantized_product;
 mod random;
 mod real;
-mod recurrent;
+pub mod recurrent;
 mod reduce;
 pub mod resize;
 mod rotary;

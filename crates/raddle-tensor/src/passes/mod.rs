@@ -10,6 +10,7 @@ mod gelu;
 mod identities;
 mod layout;
 mod products;
+mod recurrent;
 
 use std::collections::HashMap;
 
@@ -27,7 +28,7 @@ pub struct Pass {
 }
 
 /// All passes in order.
-pub const PASSES: [Pass; 9] = [
+pub const PASSES: [Pass; 10] = [
     Pass {
         name: "fold-constants",
         summary: "computes what depends on constants only",
@@ -67,6 +68,11 @@ pub const PASSES: [Pass; 9] = [
         name: "pack-products",
         summary: "packs constant matrices of products, takes the addition of a row into them",
         run: products::pack,
+    },
+    Pass {
+        name: "pack-recurrent",
+        summary: "packs constant weights of recurrent layers",
+        run: recurrent::pack,
     },
     Pass {
         name: "remove-dead",

@@ -158,7 +158,11 @@ fn each_pass_alone_keeps_the_results() {
     for pass in &PASSES {
         // What goes in and out of blocks is what another pass makes.
         let is_later = pass.name == "keep-blocks";
-        let mut graph = if is_later { blocks() } else { block() };
+        let mut graph = match pass.name {
+            "keep-blocks" => blocks(),
+            "pack-recurrent" => layer(),
+            _ => block(),
+        };
         let expected = run(&graph);
         if is_later {
             convolutions::pack(&mut graph).expect("a sound graph");
@@ -179,6 +183,20 @@ fn all_passes_leave_the_nodes_that_are_needed() {
     let packed = names.iter().filter(|name| **name == "PackedConv").count();
     assert_eq!((packed, names.len()), (3, 10), "{names:?}");
     assert_eq!(report.last(), Some(&("remove-dead", 2)));
+}
+
+/// A recurrent layer over the rows of an image.
+fn layer() -> Graph {
+    let mut graph = Graph::default();
+    let x = graph.add_value("x", Some(ValueType::Tensor(DType::F32, None)));
+    graph.inputs = vec![x];
+    let shape = graph.add_constant("shape", Tensor::vector(vec![-1i64, 2, 11]));
+    let rows = node(&mut graph, "Reshape", &[x, shape], &[]);
+    let w = graph.add_constant("w", numbers(&[1, 20, 11], 1));
+    let r = graph.add_constant("r", numbers(&[1, 20, 5], 2));
+    let states = node(&mut graph, "LSTM", &[rows, w, r], &[]);
+    graph.outputs = vec![states];
+    graph
 }
 
 /// What lies between convolutions in blocks: activations in several nodes, pooling,

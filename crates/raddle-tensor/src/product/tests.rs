@@ -84,3 +84,26 @@ fn products_with_packed_lines_agree_with_their_definition() {
         }
     }
 }
+
+#[test]
+fn products_of_few_rows_agree_with_their_definition() {
+    for (rows, depth, columns) in [(1, 1, 1), (1, 37, 40), (2, 5, 33), (3, 300, 16), (9, 16, 70)] {
+        let a: Vec<f32> = (0..rows * depth).map(number).collect();
+        let b: Vec<f32> = (0..depth * columns).map(|at| number(at + 7)).collect();
+        let stride = columns + 3;
+        let mut out = vec![7.0; rows * stride];
+        let lines = pack_lines(&b, columns);
+        FewRows { left: &a, depth, lines: &lines, columns, out: &mut out, stride }.run();
+        for (at, &found) in out.iter().enumerate() {
+            let (m, n) = (at / stride, at % stride);
+            if n >= columns {
+                assert_eq!(found, 7.0, "between rows");
+                continue;
+            }
+            let product = |k| f64::from(a[m * depth + k]) * f64::from(b[k * columns + n]);
+            let expected: f64 = (0..depth).map(product).sum();
+            let bound = 1e-7 * (depth as f64 + 4.0);
+            assert!((f64::from(found) - expected).abs() <= bound, "{rows} {depth} {columns}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::{Infos, required};
 use crate::infer::{Dims, Expr, InferContext, TensorInfo};
-use crate::{DType, Result};
+use crate::{DType, Result, ops};
 
 /// A required count.
 fn heads(ctx: &InferContext<'_>, name: &str) -> Result<Expr> {
@@ -104,8 +104,13 @@ pub fn loss(ctx: &InferContext<'_>) -> Result<Infos> {
 
 /// `RNN`, `GRU`, `LSTM`: all states, the last state, and the last cells.
 pub fn recurrent(ctx: &InferContext<'_>) -> Result<Infos> {
-    let (Some([first, second, _]), Some([.., hidden]), Some(dtype)) =
-        (ctx.dims(0), ctx.dims(2), ctx.dtype(0))
+    let is_packed = ctx.node.op.domain == ops::INTERNAL_DOMAIN;
+    // Packed weights have lost their shape.
+    let hidden = match ctx.node.optional_int("hidden_size")? {
+        Some(stated) if is_packed => Some(stated.into()),
+        _ => ctx.dims(2).and_then(|dims| dims.last().cloned()),
+    };
+    let (Some([first, second, _]), Some(hidden), Some(dtype)) = (ctx.dims(0), hidden, ctx.dtype(0))
     else {
         return Ok(vec![None; 3]);
     };
@@ -113,7 +118,7 @@ pub fn recurrent(ctx: &InferContext<'_>) -> Result<Infos> {
     let (steps, batch) = if is_batch_first { (second, first) } else { (first, second) };
     let is_double = ctx.node.text("direction", "forward")? == "bidirectional";
     let directions = Expr::from(if is_double { 2usize } else { 1 });
-    let [steps, batch, hidden] = [steps, batch, hidden].map(Expr::clone);
+    let [steps, batch] = [steps, batch].map(Expr::clone);
     let (all, last) = match is_batch_first {
         true => (
             vec![batch.clone(), steps, directions.clone(), hidden.clone()],
