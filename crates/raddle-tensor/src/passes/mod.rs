@@ -1,5 +1,6 @@
 //! Passes over a graph, in the order in which they run. Each has a name, changes
-//! nothing that a user can observe but time and memory, and can run alone.
+//! nothing that a user can observe but time and memory, and can run alone. Those that
+//! change results are a list of their own.
 
 mod activations;
 mod blocks;
@@ -7,6 +8,7 @@ mod convolutions;
 mod dead;
 mod fold;
 mod gelu;
+mod half;
 mod identities;
 mod layout;
 mod products;
@@ -78,6 +80,21 @@ pub const PASSES: [Pass; 10] = [
         name: "remove-dead",
         summary: "removes nodes and constants that nothing needs",
         run: dead::remove,
+    },
+];
+
+/// Passes that run where they are asked for only: they change results within the
+/// precision of the type that they are named after.
+pub const ON_REQUEST: [Pass; 2] = [
+    Pass {
+        name: "to-half-f16",
+        summary: "computes in f16 what keeps its range and digits there",
+        run: half::to_f16,
+    },
+    Pass {
+        name: "to-half-bf16",
+        summary: "computes in bf16 what keeps its digits there",
+        run: half::to_bf16,
     },
 ];
 
