@@ -7,6 +7,7 @@
 
 mod boxes;
 pub mod generated;
+mod half;
 mod tiled;
 
 use raddle::{Buffer, Grid, Slice, Stream};
@@ -21,6 +22,7 @@ pub use crate::kernels::reduce::{Order, Reduce, Reduction, Scan};
 pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
 pub use crate::kernels::window::{Channels, Plane, Pool, Pooling, SPACE_MAX, Sliding};
 pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
+pub use half::{half_product, has_half_product};
 pub use tiled::{Arithmetic, Finish};
 
 /// Elements of any type, in words.

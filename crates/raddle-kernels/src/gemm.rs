@@ -37,10 +37,38 @@ pub fn product<T: Element>(
     let [rows, columns, k] = shape;
     check(stream, shape, left.len())?;
     check_len(OPERATION, "the right operand", columns * k, right.len())?;
+    if k == 0 {
+        return Ok(stream.zeros(rows * columns)?);
+    }
     // SAFETY: the kernel writes each element, if there is one.
     let mut out = unsafe { stream.uninitialized::<T>(rows * columns) }?;
-    if rows * columns == 0 || k == 0 {
-        return Ok(stream.zeros(rows * columns)?);
+    product_into(stream, shape, left, right, None, out.as_slice_mut())?;
+    Ok(out)
+}
+
+/// [`product`] into `out`, with one number of `bias` added for each column.
+///
+/// ## Errors
+/// As [`product`].
+pub fn product_into<T: Element>(
+    stream: &Stream,
+    shape: Shape,
+    left: Slice<'_, T>,
+    right: Slice<'_, T>,
+    bias: Option<Slice<'_, f32>>,
+    out: SliceMut<'_, T>,
+) -> Result<()> {
+    let [rows, columns, k] = shape;
+    check(stream, shape, left.len())?;
+    check_len(OPERATION, "the right operand", columns * k, right.len())?;
+    check_len(OPERATION, "the bias", columns, bias.map_or(columns, |bias| bias.len()))?;
+    check_len(OPERATION, "the output", rows * columns, out.len())?;
+    if rows * columns == 0 {
+        return Ok(());
+    }
+    if k == 0 {
+        let why = "expected a depth that is not 0".to_owned();
+        return Err(Error::Shape { operation: OPERATION, why });
     }
     let right = Right {
         elements: right,
@@ -48,9 +76,8 @@ pub fn product<T: Element>(
         step: [TILE_K as u32, 0],
         group: GROUP_N as u32,
     };
-    let ending = Ending { bias: None, residual: None, bounds: [f32::NEG_INFINITY, f32::INFINITY] };
-    launch(stream, shape, left, right, ending, out.as_slice_mut())?;
-    Ok(out)
+    let ending = Ending { bias, residual: None, bounds: [f32::NEG_INFINITY, f32::INFINITY] };
+    launch(stream, shape, left, right, ending, out)
 }
 
 /// What follows a sum.
