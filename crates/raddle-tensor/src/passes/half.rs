@@ -128,7 +128,7 @@ fn fixed(op: &str) -> &'static [usize] {
 /// ## Errors
 /// Those of [`infer::types`].
 pub fn to_f16(graph: &mut Graph) -> Result<usize> {
-    to_half(graph, DType::F16)
+    to_half(graph, DType::F16, &[])
 }
 
 /// Brings a graph to `bf16`.
@@ -136,11 +136,15 @@ pub fn to_f16(graph: &mut Graph) -> Result<usize> {
 /// ## Errors
 /// Those of [`infer::types`].
 pub fn to_bf16(graph: &mut Graph) -> Result<usize> {
-    to_half(graph, DType::BF16)
+    to_half(graph, DType::BF16, &[])
 }
 
-/// Returns how many nodes compute in 16 bits then.
-fn to_half(graph: &mut Graph, dtype: DType) -> Result<usize> {
+/// Brings a graph to `f16` or `bf16` but for operations that a device is better at in
+/// `f32`; returns how many nodes compute in 16 bits then.
+///
+/// ## Errors
+/// Those of [`infer::types`].
+pub fn to_half(graph: &mut Graph, dtype: DType, kept: &[&str]) -> Result<usize> {
     let types = infer::types(graph, &[])?;
     let order = graph.order()?;
     let nodes = std::mem::take(&mut graph.nodes);
@@ -151,7 +155,7 @@ fn to_half(graph: &mut Graph, dtype: DType) -> Result<usize> {
             forms[id.index()].is_on_host = true;
         }
     }
-    let mut rewriting = Rewriting { graph, dtype, forms, count: 0 };
+    let mut rewriting = Rewriting { graph, dtype, kept, forms, count: 0 };
     for at in order {
         rewriting.node(nodes[at].clone())?;
     }
@@ -189,6 +193,8 @@ impl Form {
 struct Rewriting<'g> {
     graph: &'g mut Graph,
     dtype: DType,
+    /// Operations that stay in `f32`.
+    kept: &'g [&'g str],
     forms: Vec<Form>,
     count: usize,
 }
@@ -234,7 +240,8 @@ impl Rewriting<'_> {
 
     fn is_for_half(&mut self, node: &Node) -> bool {
         let rule = RULES.iter().find(|(name, _)| *name == node.op.name);
-        let Some(&(_, rule)) = rule.filter(|_| node.op.domain.is_empty()) else { return false };
+        let is_free = node.op.domain.is_empty() && !self.kept.contains(&node.op.name);
+        let Some(&(_, rule)) = rule.filter(|_| is_free) else { return false };
         let form = |id: &ValueId| &self.forms[id.index()];
         let outputs = || node.outputs.iter().flatten();
         let is_known = node.reads().chain(outputs().copied()).all(|id| form(&id).dtype.is_some());

@@ -14,6 +14,8 @@ mod layout;
 mod products;
 mod recurrent;
 
+pub use half::to_half;
+
 use std::collections::HashMap;
 
 use crate::graph::{Graph, Node, ValueId};

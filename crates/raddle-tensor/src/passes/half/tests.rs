@@ -188,6 +188,12 @@ fn images_and_layers_stay_in_16_bits() {
     }
     let resize = half.nodes.iter().find(|node| node.op.name == "Resize");
     assert_eq!(resize.expect("it is there").inputs[2], Some(scales));
+    // A device may want images in f32: then what follows them is too.
+    let mut kept = graph.clone();
+    let count = to_half(&mut kept, DType::F16, &["Conv"]).expect("a sound graph");
+    let f32s = ["Clip", "Resize", "MaxPool", "Reshape", "Conv"];
+    assert!(f32s.iter().all(|op| types_of(&kept, op) == [F32]));
+    assert_eq!((count, types_of(&kept, "LSTM")), (1, vec![F16]));
 }
 
 #[test]
