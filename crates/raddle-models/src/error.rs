@@ -22,16 +22,6 @@ pub enum Error {
         /// What is missing.
         why: String,
     },
-    /// A float type that the device cannot compute in.
-    #[error("{device} cannot run models in {precision}: {why}")]
-    Precision {
-        /// The device.
-        device: String,
-        /// The type.
-        precision: &'static str,
-        /// What is missing.
-        why: &'static str,
-    },
     /// A call of a kernel failed.
     #[error(transparent)]
     Kernel(#[from] raddle_kernels::Error),

@@ -53,7 +53,7 @@ impl Model {
     /// Prepares the model for a device.
     ///
     /// ## Errors
-    /// [`Error::NotOnGpu`], [`Error::Precision`], a failure of the runtime.
+    /// [`Error::Graph`], a failure of the runtime.
     pub fn on(&self, device: &Device, options: Options) -> Result<Session> {
         Session::new(&self.graph, device, options)
     }

@@ -25,9 +25,10 @@ pub enum Precision {
     /// cores, which round factors to 10 bits of mantissa: a sum is off by at most 1e-3 of the
     /// sum of its terms' sizes.
     TF32,
-    /// IEEE's 16 bits, for convolutional networks.
+    /// IEEE's 16 bits: convolutional networks all through, other models where range and
+    /// precision allow; see [`Route`](crate::gpu::Route).
     F16,
-    /// The upper half of an `f32`, for convolutional networks.
+    /// The upper half of an `f32`, as [`F16`](Self::F16).
     BF16,
 }
 

@@ -47,6 +47,8 @@ pub struct OnGpus {
     first: Mutex<HashMap<String, GpuSession>>,
     /// Where inputs wait for their batch; made for the first instance.
     pool: OnceLock<Arc<Pool>>,
+    /// Whether sessions take inputs from there; known with the first one.
+    is_pinned: OnceLock<bool>,
 }
 
 impl OnGpus {
@@ -83,8 +85,8 @@ impl OnGpus {
             rest.collect::<Option<Vec<usize>>>()
         });
         let shapes = shapes.collect();
-        let (first, pool) = (Mutex::default(), OnceLock::new());
-        Ok(Self { devices, precision, sizes, shapes, first, pool })
+        let (first, pool, is_pinned) = (Mutex::default(), OnceLock::new(), OnceLock::new());
+        Ok(Self { devices, precision, sizes, shapes, first, pool, is_pinned })
     }
 
     /// Whether inputs are copied when they come: as they are, to sessions in 16 bits.
@@ -93,9 +95,10 @@ impl OnGpus {
         is_half && pictures.is_none_or(|it| !it.are_encoded())
     }
 
-    /// Copies an input to where an instance wants it; `None` before there is one, or if
-    /// there is no room.
+    /// Copies an input to where an instance wants it; `None` before there is one, if it
+    /// wants none, or if there is no room.
     pub fn stage(&self, tensor: &Tensor) -> Option<Staged> {
+        self.is_pinned.get().filter(|is_pinned| **is_pinned)?;
         let rows = if self.sizes.is_empty() { 1 } else { *tensor.shape.first()? };
         let held = self.pool.get()?.hold(&tensor.data, rows)?;
         Some(Box::new(held))
@@ -144,6 +147,7 @@ impl OnGpus {
             }
         }
         let kind = if pictures.is_some() { Kind::Pixels } else { Kind::Floats };
+        self.is_pinned.get_or_init(|| session.is_pinned());
         let pool = self.pool.get_or_init(|| Pool::new(&opened, kind));
         Ok(OnGpu { session, pictures, sizes: self.sizes.clone(), pool: Arc::clone(pool) })
     }
@@ -179,7 +183,7 @@ fn sizes(config: &ModelConfig) -> Vec<usize> {
 /// Why a model has no instance on a GPU.
 fn refused(error: &Error) -> ModelError {
     match error {
-        Error::NotOnGpu { .. } | Error::Precision { .. } => {
+        Error::NotOnGpu { .. } => {
             failed(format!("{error}; place it with instance_group {{ kind: KIND_CPU }}"))
         }
         error => failed(error),

@@ -17,6 +17,7 @@
 
 mod convolution;
 mod dense;
+mod half;
 mod kept;
 mod lower;
 mod pinned;
@@ -32,15 +33,16 @@ use raddle::device::{bf16, f16};
 use raddle::{Buffer, Device, Graph as Captured, Stream};
 use raddle_kernels::dense::Arithmetic;
 use raddle_tensor::graph::{Dim, Graph, ValueType};
-use raddle_tensor::{DType, Plan, Tensor, Value, passes};
+use raddle_tensor::{DType, Tensor, Value, passes};
 
-use crate::{Error, Precision, Result};
+use crate::{Precision, Result};
 
 use dense::DenseSession;
 use lower::{Lowering, Mode, Weights};
 use plan::Step;
 use recent::Recent;
 
+pub use half::Route;
 pub use pinned::{Feed, Fetched, Phases, Piece, PixelTable, Ran};
 
 /// Passes of `raddle-tensor` that hold for every device.
@@ -57,6 +59,7 @@ pub struct GpuSession {
     graph: Arc<Graph>,
     steps: Arc<[Step]>,
     weights: Typed,
+    route: Route,
     /// What bytes of pictures mean, if they may come.
     pixels: Option<Arc<PixelTable>>,
     programs: Mutex<Programs>,
@@ -124,37 +127,28 @@ impl GpuSession {
     /// Plans `graph` for `device`.
     ///
     /// ## Errors
-    /// [`Error::NotOnGpu`] for nodes without a kernel, [`Error::Precision`] for devices
-    /// that do not compute in that type, a failure of the runtime.
+    /// [`Error::Graph`] for a graph that is wrong, a failure of the runtime. What has no
+    /// kernel shows when a program is made.
     pub fn new(graph: &Graph, device: &Device, precision: Precision) -> Result<Self> {
         match precision {
-            Precision::F32 => return Self::dense(graph, device, Arithmetic::F32),
-            Precision::TF32 => return Self::dense(graph, device, Arithmetic::TF32),
-            Precision::F16 | Precision::BF16 => {}
+            Precision::F32 => Self::dense(graph, device, Arithmetic::F32),
+            Precision::TF32 => Self::dense(graph, device, Arithmetic::TF32),
+            Precision::F16 | Precision::BF16 => half::session(graph, device, precision),
         }
-        if device.compute_capability().is_some_and(|(major, _)| major != 9) {
-            let (device, why) = (device.to_string(), "the kernels need compute capability 9.0");
-            return Err(Error::Precision { device, precision: precision.name(), why });
-        }
-        let mut graph = graph.clone();
-        for pass in passes::PASSES.iter().filter(|pass| PASSES.contains(&pass.name)) {
-            (pass.run)(&mut graph)?;
-        }
-        let order: Vec<_> = Plan::new(graph.clone())?.order().collect();
-        let steps = plan::steps(&graph, &order)?;
-        let weights = match precision {
-            Precision::BF16 => Typed::BF16(Arc::default()),
-            _ => Typed::F16(Arc::default()),
-        };
-        Self::of(graph, device, steps, weights)
     }
 
-    fn of(graph: Graph, device: &Device, steps: Vec<Step>, weights: Typed) -> Result<Self> {
+    fn of(
+        graph: Graph,
+        device: &Device,
+        steps: Vec<Step>,
+        weights: Typed,
+        route: Route,
+    ) -> Result<Self> {
         let (device, stream) = (device.clone(), device.stream()?);
         let (graph, steps) = (Arc::new(graph), steps.into());
         let (programs, making) = (Mutex::default(), Arc::default());
         let pixels = None;
-        Ok(Self { device, stream, graph, steps, weights, pixels, programs, making })
+        Ok(Self { device, stream, graph, steps, weights, route, pixels, programs, making })
     }
 
     /// Another session of the same model with a stream and programs of its own: both
@@ -174,6 +168,7 @@ impl GpuSession {
             graph: Arc::clone(&self.graph),
             steps: Arc::clone(&self.steps),
             weights,
+            route: self.route.clone(),
             pixels: self.pixels.clone(),
             programs: Mutex::default(),
             making: Arc::clone(&self.making),
@@ -184,6 +179,12 @@ impl GpuSession {
     #[must_use]
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The way that the model goes.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
     }
 
     /// The model as it is run.
@@ -199,7 +200,7 @@ impl GpuSession {
             (pass.run)(&mut graph)?;
         }
         let weights = Typed::Dense(DenseSession::new(&graph, arithmetic)?);
-        Self::of(graph, device, Vec::new(), weights)
+        Self::of(graph, device, Vec::new(), weights, Route::Dense)
     }
 
     /// Inputs of these shapes in the declared types, to prepare and to time with: floats
@@ -263,7 +264,12 @@ impl GpuSession {
     pub fn prepare(&self, shapes: &[Vec<usize>]) -> Result<Vec<StepReport>> {
         if let Typed::Dense(session) = &self.weights {
             let samples = self.samples(shapes)?;
-            return session.report(&self.graph, &self.stream, &samples);
+            let mut report = session.report(&self.graph, &self.stream, &samples)?;
+            if let Route::DenseHalf { .. } = self.route {
+                let (nodes, kernel) = ("model".to_owned(), self.route.to_string());
+                report.insert(0, StepReport { nodes, kernel, flops: 0.0, seconds: None });
+            }
+            return Ok(report);
         }
         Ok(lock(&*self.program(shapes)?).report.clone())
     }

@@ -11,6 +11,7 @@ mod attention;
 mod call;
 mod elementwise;
 mod follow;
+mod halves;
 mod images;
 mod indexed;
 mod lazy;

@@ -88,6 +88,9 @@ impl Kit<'_> {
             let why = format!("cannot multiply {left_shape:?} and {right_shape:?}");
             return Err(Failure::why(why));
         }
+        if let Some(made) = self.half_product([left, right], [left_shape, right_shape], dtype)? {
+            return Ok(made);
+        }
         let mut shape = shape::broadcast(&left_shape[..a - 2], &right_shape[..b - 2])?;
         let batch = shape.len();
         shape.extend([left_shape[a - 2], right_shape[b - 1]]);

@@ -243,6 +243,9 @@ impl Call<'_, '_> {
     }
 
     fn matmul(&mut self) -> Result<Option<Vec<Made>>, Failure> {
+        if let Some(y) = self.half_matmul()? {
+            return only(y);
+        }
         let ((x_type, x), (w_type, w)) = (self.outline(0)?, self.outline(1)?);
         if let (DType::F32, DType::F32, &[depth, columns]) = (x_type, w_type, &w[..])
             && x.len() >= 2
@@ -269,6 +272,9 @@ impl Call<'_, '_> {
         same_type(&a, &b)?;
         if a.rank() != 2 || b.rank() != 2 {
             return Err(Failure::why("its operands are no matrices"));
+        }
+        if let Some(y) = self.half_gemm(&a)? {
+            return only(y);
         }
         let turned = |dense: &Dense, is_turned: bool| {
             let (mut strides, mut shape) = (dense.strides(), dense.shape.clone());
