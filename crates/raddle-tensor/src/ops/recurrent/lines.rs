@@ -167,11 +167,18 @@ fn weights<'a>(ctx: &'a OpContext<'_>, layer: &Layer) -> Result<[Cow<'a, [f32]>;
         let lens =
             [packed_lines_len(input, columns), cell.gates() * packed_lines_len(hidden, hidden)];
         let own = |tensor: &'a Tensor, len: usize| -> Result<Cow<'a, [f32]>> {
-            let all = tensor.elements::<f32>()?;
+            // A model in another type holds these numbers in that type too.
+            let all = f32::widen(tensor)?;
             let start = all.first().map_or(0, |&start| start as usize);
-            let own = all.get(start..start + count * len);
-            let unfit = || ctx.bad_attribute("hidden_size", "is not that of the packed weights");
-            own.map(Cow::Borrowed).ok_or_else(unfit)
+            let end = start + count * len;
+            if all.len() < end {
+                let why = "is not that of the packed weights";
+                return Err(ctx.bad_attribute("hidden_size", why));
+            }
+            Ok(match all {
+                Cow::Borrowed(all) => Cow::Borrowed(&all[start..end]),
+                Cow::Owned(all) => Cow::Owned(all[start..end].to_vec()),
+            })
         };
         return Ok([own(w, lens[0])?, own(r, lens[1])?]);
     }

@@ -131,13 +131,18 @@ fn run(graph: Graph) -> Vec<Tensor> {
     values.into_iter().map(|value| value.into_tensor().expect("a tensor")).collect()
 }
 
+/// Holds results against others, relative to the larger of one and the number.
 fn assert_close(found: &[Tensor], expected: &[Tensor], case: &Case) {
+    // A few dozen steps, each of which rounds sums of up to 70 terms.
+    assert_within(2e-5, found, expected, case);
+}
+
+fn assert_within(bound: f64, found: &[Tensor], expected: &[Tensor], case: &Case) {
     for (found, expected) in found.iter().zip(expected) {
         assert_eq!(found.shape(), expected.shape());
         let (found, expected) = (f64::widen(found).unwrap(), f64::widen(expected).unwrap());
         for (found, expected) in found.iter().zip(&*expected) {
-            // A few dozen steps, each of which rounds sums of up to 70 terms.
-            let bound = 2e-5 * expected.abs().max(1.0);
+            let bound = bound * expected.abs().max(1.0);
             let (op, attributes) = (case.op, &case.attributes);
             assert!((found - expected).abs() < bound, "{found} {expected} {op} {attributes:?}");
         }
@@ -161,6 +166,26 @@ fn all_forms_of_layers_agree() {
             assert_eq!((changes, graph.nodes[0].op.domain), (1, DOMAIN), "in round {round}");
             assert_close(&run(graph), &expected, &case);
         }
+    }
+}
+
+#[test]
+fn packed_weights_may_be_stored_in_16_bits() {
+    let numbers = &mut Numbers(4);
+    for op in ["RNN", "GRU", "LSTM"] {
+        let case = Case::random(numbers, op, [4, 3, 9, 20]);
+        let expected = run(case.graph(DType::F64));
+        let mut graph = case.graph(DType::F32);
+        let pass = passes::PASSES.iter().find(|pass| pass.name == "pack-recurrent");
+        (pass.expect("it is listed").run)(&mut graph).expect("a sound graph");
+        for (_, tensor) in graph.constants.iter_mut().filter(|it| it.1.dtype() == DType::F32) {
+            let elements = tensor.elements::<f32>().expect("floats").to_vec();
+            *tensor = Tensor::computed(tensor.shape(), DType::F16, elements).expect("it fits");
+        }
+        let x = graph.inputs[0];
+        graph.values[x.index()].declared = Some(ValueType::Tensor(DType::F16, None));
+        // Digits of f16, a few steps.
+        assert_within(1e-2, &run(graph), &expected, &case);
     }
 }
 
