@@ -3,6 +3,7 @@
 mod conv;
 mod dense;
 mod generated;
+mod halves;
 mod head;
 mod image;
 mod planes;
