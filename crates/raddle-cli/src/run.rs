@@ -56,7 +56,8 @@ pub struct Options {
     #[arg(long)]
     device: Option<Device>,
     /// Type to store and exchange floats in: f32, f16 or bf16; or tf32, which a GPU
-    /// multiplies f32 in, on its tensor cores.
+    /// multiplies f32 in, on its tensor cores. On a GPU, f16 and bf16 are what convolutional
+    /// networks compute in all through, and other models where range and precision allow.
     #[arg(long, default_value = "f32")]
     dtype: Precision,
     /// Repeat the run N times and print the times.
@@ -215,6 +216,7 @@ impl Loaded {
         let graph = graph?;
         let model = raddle_models::Model::from_graph(graph)?;
         let session = GpuSession::new(model.graph(), &device, precision)?;
+        println!("route   {}", session.route());
         Ok(Self::Gpu(Box::new(model), Box::new(session)))
     }
 

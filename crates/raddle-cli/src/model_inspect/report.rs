@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use raddle_models::Precision;
+use raddle_models::gpu::Route;
 use raddle_tensor::graph::Graph;
 
 use super::cost::{self, Cost, Kind};
@@ -21,6 +23,8 @@ pub struct Report {
     pub cost: Result<Cost, String>,
     /// The graph as it runs and its memory plan, or why there is none.
     pub fused: Result<Fused, String>,
+    /// The way that it goes on a GPU in `f16`, or why there is none.
+    pub half: Result<Route, String>,
     /// A line for each operation, the most expensive first.
     pub ops: Vec<OpRow>,
 }
@@ -44,19 +48,20 @@ impl Report {
         loaded: raddle_onnx::Result<Graph>,
         dims: &[FreeDim],
     ) -> Self {
-        let (load_error, cost, fused) = match loaded {
+        let (load_error, cost, fused, half) = match loaded {
             Ok(graph) => {
                 let cost = cost::measure(&graph, dims).map_err(|error| error.to_string());
                 let fused = Fused::of(&graph, dims).map_err(|error| error.to_string());
-                (None, cost, fused)
+                let half = Route::of(&graph, Precision::F16).map_err(|error| error.to_string());
+                (None, cost, fused, half)
             }
             Err(error) => {
                 let why = || "the model does not load".to_owned();
-                (Some(error.to_string()), Err(why()), Err(why()))
+                (Some(error.to_string()), Err(why()), Err(why()), Err(why()))
             }
         };
-        let mut report =
-            Self { model: model.to_owned(), structure, load_error, cost, fused, ops: Vec::new() };
+        let (model, ops) = (model.to_owned(), Vec::new());
+        let mut report = Self { model, structure, load_error, cost, fused, half, ops };
         report.ops = report.count_ops();
         report
     }

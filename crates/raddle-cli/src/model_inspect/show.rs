@@ -96,10 +96,17 @@ fn fused(report: &Report, text: &mut String) -> std::fmt::Result {
 
 fn support(report: &Report, text: &mut String) -> std::fmt::Result {
     match &report.load_error {
-        None => writeln!(
-            text,
-            "support     all nodes run on the CPU; `raddle run --device gpu` names what a GPU lacks"
-        ),
+        None => {
+            writeln!(
+                text,
+                "support     all nodes run on the CPU; `raddle run --device gpu` names what a GPU \
+                 lacks"
+            )?;
+            match &report.half {
+                Ok(route) => writeln!(text, "gpu in f16  {route}"),
+                Err(reason) => writeln!(text, "gpu in f16  unknown: {reason}"),
+            }
+        }
         Some(error) => {
             writeln!(text, "support     the model does not load: {error}")?;
             for (node, reason) in report.problems() {
@@ -203,6 +210,7 @@ pub fn json(report: &Report) -> Value {
         "flops": is_measured.then(|| report.ops.iter().map(|row| row.flops).sum::<u64>()),
         "runs_as": report.fused.as_ref().ok().map(runs_as),
         "memory_plan": report.fused.as_ref().ok().map(|fused| memory_plan(&fused.memory)),
+        "gpu_f16": report.half.as_ref().ok().map(ToString::to_string),
         "load_error": report.load_error,
         "shape_error": report.cost.as_ref().err(),
         "ops": ops.collect::<Vec<_>>(),

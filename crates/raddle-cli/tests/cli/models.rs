@@ -106,6 +106,9 @@ fn a_model_is_inspected() {
     assert!(text.contains("input       tokens: int64[n, t]\n"), "{text}");
     assert!(text.contains("dimensions  n = 1, t = 5\n"), "{text}");
     assert!(text.contains("all nodes run on the CPU"), "{text}");
+    // Gathering rows of constants, two layers, what reads them, and the classifier.
+    let route = "gpu in f16  kernels for any model, 7 of 7 nodes in 16 bits, ";
+    assert!(text.contains(route), "{text}");
     let pictures = ["--svg", "lstm.svg", "--html", "lstm.html", "--json"];
     let json = succeed(&dir, &[&["inspect", "lstm.onnx"], &pictures[..]].concat());
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();

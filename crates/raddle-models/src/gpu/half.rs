@@ -44,7 +44,8 @@ impl std::fmt::Display for Route {
             Self::Steps => f.write_str("planned steps for convolutional networks"),
             Self::DenseHalf { halves, nodes, why } => write!(
                 f,
-                "kernels for any model, {halves} of {nodes} nodes in 16 bits; no planned steps: {why}"
+                "kernels for any model, {halves} of {nodes} nodes in 16 bits, others in f32 that \
+                 is multiplied in tf32; no planned steps: {why}"
             ),
         }
     }
