@@ -16,9 +16,15 @@ fn check(scalar: Scalar, [rows, columns, depth]: [usize; 3], has_bias: bool) {
     let [left, right] = [rows, columns].map(|n| random.elements(n * depth));
     let bias = random.elements(columns);
     // Numbers that both types hold exactly; what is left is the rounding of the sum.
-    let (to_bits, from_bits, digits): (fn(f32) -> u16, fn(u16) -> f32, i32) = match scalar {
-        Scalar::F16 => (|x| f16::from_f32(x).to_bits(), |x| f16::from_bits(x).to_f32(), 10),
-        _ => (|x| bf16::from_f32(x).to_bits(), |x| bf16::from_bits(x).to_f32(), 7),
+    let is_bf16 = scalar == Scalar::BF16;
+    let digits = if is_bf16 { 7 } else { 10 };
+    let to_bits = |x: f32| match is_bf16 {
+        true => bf16::from_f32(x).to_bits(),
+        false => f16::from_f32(x).to_bits(),
+    };
+    let from_bits = |bits: u16| match is_bf16 {
+        true => bf16::from_bits(bits).to_f32(),
+        false => f16::from_bits(bits).to_f32(),
     };
     let words = |list: &[f32]| pack(&list.iter().map(|&x| to_bits(x)).collect::<Vec<_>>());
     for device in devices() {
