@@ -23,7 +23,7 @@ pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
 pub use crate::kernels::window::{Channels, Plane, Pool, Pooling, SPACE_MAX, Sliding};
 pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
 pub use half::{half_product, has_half_product};
-pub use tiled::{Arithmetic, Finish};
+pub use tiled::{Arithmetic, Finish, product_finished};
 
 /// Elements of any type, in words.
 pub type Words = Buffer<u64>;

@@ -297,3 +297,25 @@ fn products_read_turned_matrices_where_they_lie() {
     let steps = steps_of(&b.finish(&[mixed]), 1e-5);
     assert_eq!(kernels(&steps), ["1 launch of MatMul", "1 launch of MatMul"]);
 }
+
+#[test]
+fn products_take_their_bias_and_bounds_along() {
+    for dtype in [DType::F32, DType::F16] {
+        let mut b = Builder::default();
+        let x = b.input(&[2, 24, 64], dtype);
+        let mut weights = |shape: &[usize]| {
+            let len: usize = shape.iter().product();
+            let elements = (0..len).map(|at| noise(at, 5) / 8.0).collect::<Vec<f32>>();
+            b.constant(Tensor::computed(shape, dtype, elements).unwrap())
+        };
+        let (w, bias) = (weights(&[64, 96]), weights(&[96]));
+        let y = b.node("MatMul", &[x, w], &[]);
+        let y = b.node("Add", &[y, bias], &[]);
+        let y = b.node("Relu", &[y], &[]);
+        let bound = if dtype == DType::F32 { 1e-5 } else { 4e-3 };
+        let steps = steps_of(&b.finish(&[y]), bound);
+        let adds = steps.iter().filter(|step| step.nodes.contains("Add")).count();
+        assert_eq!(adds, 0, "{dtype}: {steps:?}");
+        assert!(steps.len() <= 2, "{dtype}: {steps:?}");
+    }
+}

@@ -140,26 +140,19 @@ pub(super) fn product(
     if !is_fit || !has_kernels(stream) {
         return Ok(None);
     }
+    let (left, right) = (left.reinterpret::<f32>()?, right.reinterpret::<f32>()?);
+    hold(&dims, product, [left, right])?;
+    let finish = Finish::plain(arithmetic);
+    if let Some(made) = boxes::product(stream, dims, product, (finish, None), [left, right])? {
+        return Ok(Some(made));
+    }
     let [rows, columns] = [dims.dims[RANK_MAX - 2], dims.dims[RANK_MAX - 1]];
     let batches = outer(&dims);
     let steps = Steps {
         left: [product.left.strides[RANK_MAX - 2], product.left_step],
         right: [product.right_step, product.right.strides[RANK_MAX - 1]],
     };
-    let views = views.map(|view| View {
-        strides: std::array::from_fn(|axis| match axis.checked_sub(2) {
-            Some(axis) => view.strides[axis],
-            None => 0,
-        }),
-        ..view
-    });
-    let (left, right) = (left.reinterpret::<f32>()?, right.reinterpret::<f32>()?);
-    reaches(&batches, &views[0], [(rows, steps.left[0]), (product.depth, steps.left[1])], left)?;
-    let along = [(product.depth, steps.right[0]), (columns, steps.right[1])];
-    reaches(&batches, &views[1], along, right)?;
-    if let Some(made) = boxes::product(stream, dims, product, arithmetic, [left, right])? {
-        return Ok(Some(made));
-    }
+    let views = views.map(of_matrices);
     let multiprocessors = stream.device().multiprocessor_count();
     let shape = [rows, columns, product.depth];
     let Some(cut) = Cut::new(shape, batches.len, 1, multiprocessors) else { return Ok(None) };
@@ -187,6 +180,49 @@ pub(super) fn product(
         Ok(())
     })?;
     Ok(Some(made))
+}
+
+/// A product of `f32` by boxes with what follows it, `None` if boxes do not gain.
+///
+/// ## Errors
+/// As [`product`](super::product); [`Error::Length`] for a bias or a residual that is too
+/// short.
+pub fn product_finished(
+    stream: &Stream,
+    dims: Dims,
+    product: &Product,
+    (finish, bias): (Finish<'_>, Option<Slice<'_, u64>>),
+    [left, right]: [Slice<'_, u64>; 2],
+) -> Result<Option<(Words, usize)>> {
+    let is_single = |view: &View| view.scalar == Scalar::F32.code();
+    if ![product.left, product.right].iter().all(is_single) || !has_kernels(stream) {
+        return Ok(None);
+    }
+    let (left, right) = (left.reinterpret::<f32>()?, right.reinterpret::<f32>()?);
+    hold(&dims, product, [left, right])?;
+    let bias = bias.map(Slice::reinterpret::<f32>).transpose()?;
+    boxes::product(stream, dims, product, (finish, bias), [left, right])
+}
+
+/// Holds a product's operands against what it reads.
+fn hold(dims: &Dims, product: &Product, [left, right]: [Slice<'_, f32>; 2]) -> Result<()> {
+    let [rows, columns] = [dims.dims[RANK_MAX - 2], dims.dims[RANK_MAX - 1]];
+    let batches = outer(dims);
+    let views = [product.left, product.right].map(of_matrices);
+    let along = [(rows, product.left.strides[RANK_MAX - 2]), (product.depth, product.left_step)];
+    reaches(&batches, &views[0], along, left)?;
+    let along =
+        [(product.depth, product.right_step), (columns, product.right.strides[RANK_MAX - 1])];
+    reaches(&batches, &views[1], along, right)
+}
+
+/// Where matrices lie, of a view of all of their elements.
+fn of_matrices(view: View) -> View {
+    let strides = std::array::from_fn(|axis| match axis.checked_sub(2) {
+        Some(axis) => view.strides[axis],
+        None => 0,
+    });
+    View { strides, ..view }
 }
 
 /// The dimensions without the last two.

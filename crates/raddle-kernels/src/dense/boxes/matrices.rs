@@ -93,9 +93,10 @@ pub(in super::super) fn product(
     stream: &Stream,
     dims: Dims,
     product: &Product,
-    arithmetic: Arithmetic,
+    (finish, bias): (Finish<'_>, Option<Slice<'_, f32>>),
     [left, right]: [Slice<'_, f32>; 2],
 ) -> Result<Option<(Words, usize)>> {
+    let arithmetic = finish.arithmetic;
     let [rows, columns] = [dims.dims[RANK_MAX - 2] as usize, dims.dims[RANK_MAX - 1] as usize];
     let depth = product.depth as usize;
     let row_step = product.left.strides[RANK_MAX - 2];
@@ -145,7 +146,7 @@ pub(in super::super) fn product(
     };
     let copies = [turned(&left, is_turned[0])?, turned(&right, is_turned[1])?];
     let operands = [left.elements_or(&copies[0])?, right.elements_or(&copies[1])?];
-    let (out, launches) = job.run(stream, Finish::plain(arithmetic), operands, None)?;
+    let (out, launches) = job.run(stream, finish, operands, bias)?;
     Ok(Some((out, launches + copies.iter().flatten().count())))
 }
 

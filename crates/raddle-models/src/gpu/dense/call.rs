@@ -1,6 +1,7 @@
 //! A node that is being lowered: its operands and attributes, and who lowers it.
 
 use raddle_kernels::dense::{Function, RANK_MAX};
+use raddle_tensor::convert::Compute;
 use raddle_tensor::graph::{Node, NodeId, ValueId};
 use raddle_tensor::{DType, OpContext, Tensor, shape};
 
@@ -113,6 +114,24 @@ impl<'l, 'a> Call<'l, 'a> {
             lock(uploaded).insert(id, dense.clone());
         }
         ranked(dense)
+    }
+
+    /// A value in `f32`, a constant made so once.
+    pub fn value_in_f32(&mut self, id: ValueId) -> Result<Dense, Failure> {
+        let tensor = match &self.lowering.values[&id] {
+            Made::Host(tensor) if self.lowering.is_constant.contains(&id) => tensor.clone(),
+            _ => {
+                let dense = self.value(id)?;
+                return self.kit().cast(&dense, DType::F32);
+            }
+        };
+        if let Some(dense) = lock(&self.lowering.constants.widened).get(&id) {
+            return Ok(dense.clone());
+        }
+        let elements = f32::widen(&tensor)?.into_owned();
+        let dense = self.lowering.kit.upload(&Tensor::new(tensor.shape(), elements)?)?;
+        lock(&self.lowering.constants.widened).insert(id, dense.clone());
+        Ok(dense)
     }
 
     pub fn maybe(&mut self, at: usize) -> Result<Option<Dense>, Failure> {

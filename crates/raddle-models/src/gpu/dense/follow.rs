@@ -10,6 +10,8 @@ use crate::gpu::plan::is;
 
 /// Nodes that a launch computes beside its own.
 pub struct Follow {
+    /// A row that is added to all rows of the sums.
+    pub bias: Option<ValueId>,
     /// Added to the sums.
     pub residual: Option<ValueId>,
     /// What results are kept within.
@@ -23,7 +25,8 @@ impl Call<'_, '_> {
     pub fn follow(&self, shape: &[usize]) -> Option<Follow> {
         let lowering = self.lowering();
         let unbounded = [f32::NEG_INFINITY, f32::INFINITY];
-        let mut follow = Follow { residual: None, bounds: unbounded, nodes: Vec::new() };
+        let (bias, residual, nodes) = (None, None, Vec::new());
+        let mut follow = Follow { bias, residual, bounds: unbounded, nodes };
         let mut value = self.node.outputs.first().copied().flatten()?;
         while let Some((id, node)) = lowering.only_reader(value) {
             let is_first = follow.nodes.is_empty();
@@ -43,6 +46,52 @@ impl Call<'_, '_> {
         }
         (!follow.nodes.is_empty()).then_some(follow)
     }
+}
+
+impl Call<'_, '_> {
+    /// The bias, and of `f32` the bounds, that follow a product of this shape and type.
+    pub fn follow_row(&self, shape: &[usize], dtype: DType) -> Option<Follow> {
+        let lowering = self.lowering();
+        let unbounded = [f32::NEG_INFINITY, f32::INFINITY];
+        let (residual, nodes) = (None, Vec::new());
+        let mut follow = Follow { bias: None, residual, bounds: unbounded, nodes };
+        let mut value = self.node.outputs.first().copied().flatten()?;
+        while let Some((id, node)) = lowering.only_reader(value) {
+            if follow.nodes.is_empty() && is(node, "Add") {
+                follow.bias = Some(row(lowering, node, value, shape, dtype)?);
+            } else if let (DType::F32, Some(bounds)) = (dtype, bounds(lowering, node, value)) {
+                follow.bounds = bounds;
+            } else {
+                break;
+            }
+            follow.nodes.push(id);
+            value = node.outputs.first().copied().flatten()?;
+            if follow.bounds != unbounded {
+                break;
+            }
+        }
+        (!follow.nodes.is_empty()).then_some(follow)
+    }
+}
+
+/// The other operand of an addition, if it is one row for all and is there already.
+fn row(
+    lowering: &Lowering<'_>,
+    node: &Node,
+    value: ValueId,
+    shape: &[usize],
+    dtype: DType,
+) -> Option<ValueId> {
+    let &[Some(left), Some(right)] = &node.inputs[..] else { return None };
+    let other = if left == value { right } else { left };
+    let (own_type, own) = match lowering.values.get(&other)? {
+        Made::Device(dense) => (dense.dtype, dense.shape.clone()),
+        Made::Host(tensor) => (tensor.dtype(), tensor.shape().to_vec()),
+        Made::Images(_) => return None,
+    };
+    let columns = shape.last()?;
+    let is_row = own.last() == Some(columns) && own.iter().product::<usize>() == *columns;
+    (own_type == dtype && is_row && own.len() <= shape.len()).then_some(other)
 }
 
 /// The other operand of an addition, if it is there already and is not broadcast.

@@ -77,9 +77,12 @@ impl Kit<'_> {
         shape: [usize; 3],
         bias: Option<&Dense>,
     ) -> Result<Dense, Failure> {
-        let operands = [left, right].map(|dense| dense.words.as_slice());
-        let bias = bias.map(|bias| bias.words.as_slice());
-        let words = dense::half_product(self.stream, left.scalar(), shape, operands, bias)?;
+        let scalar = left.scalar();
+        let operands = [self.words(left)?, self.words(right)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
+        let bias = bias.map(|bias| self.words(bias)).transpose()?;
+        let bias = bias.as_ref().map(|words| words.as_slice());
+        let words = dense::half_product(self.stream, scalar, shape, operands, bias)?;
         Ok(self.launched(vec![shape[0], shape[1]], left.dtype, words))
     }
 
@@ -117,7 +120,7 @@ fn is_dense(operand: &Strided<'_>, shape: &[usize]) -> bool {
 
 impl Call<'_, '_> {
     /// `MatMul` of 16 bits with constant weights, if it is large.
-    pub fn half_matmul(&mut self) -> Result<Option<Dense>, Failure> {
+    pub fn half_matmul(&mut self) -> Result<Option<Vec<Made>>, Failure> {
         let ((x_type, x), (_, w)) = (self.outline(0)?, self.outline(1)?);
         let &[depth, columns] = &w[..] else { return Ok(None) };
         let Some((&last, outer)) = x.split_last() else { return Ok(None) };
@@ -127,8 +130,17 @@ impl Call<'_, '_> {
         }
         let Some(weights) = self.half_weights(x_type, shape)? else { return Ok(None) };
         let x = self.x(0)?;
-        let y = self.kit().half_launch([&x, &weights], shape, None)?;
-        y.reshaped(&[outer, &[columns]].concat()).map(Some)
+        let all = [outer, &[columns]].concat();
+        let Some(follow) = self.follow_row(&all, x_type) else {
+            let y = self.kit().half_launch([&x, &weights], shape, None)?;
+            return y.reshaped(&all).map(|y| Some(vec![y.into()]));
+        };
+        // The launch adds in `f32`.
+        let bias = follow.bias.map(|id| self.value_in_f32(id)).transpose()?;
+        let y = self.kit().half_launch([&x, &weights], shape, bias.as_ref())?;
+        let y = y.reshaped(&all)?;
+        self.leave(&follow.nodes, y.into());
+        Ok(Some(Vec::new()))
     }
 
     /// `a * b' + c` of 16 bits, if it is large: `b` as it lies or constant, and `c` a row.
@@ -155,7 +167,8 @@ impl Call<'_, '_> {
             false => self.half_weights(a.dtype, shape)?,
         };
         let Some(weights) = weights else { return Ok(None) };
-        let bias = if self.has(2) { Some(self.wide(2)?) } else { None };
+        let bias = if self.has(2) { Some(self.required(2)?) } else { None };
+        let bias = bias.map(|id| self.value_in_f32(id)).transpose()?;
         self.kit().half_launch([a, &weights], shape, bias.as_ref()).map(Some)
     }
 

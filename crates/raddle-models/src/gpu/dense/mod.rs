@@ -138,6 +138,8 @@ struct Constants {
     uploaded: Mutex<HashMap<ValueId, Dense>>,
     /// Weights of convolutions with channels last.
     packed: Mutex<HashMap<ValueId, Dense>>,
+    /// Floats of 16 bits as `f32`.
+    widened: Mutex<HashMap<ValueId, Dense>>,
     /// Kernels that were written for the model.
     shelf: Shelf,
 }

@@ -1,5 +1,6 @@
 //! Reductions, products, windows and indexing of dense values.
 
+use raddle::Slice;
 use raddle_kernels::dense::generated::Expression;
 use raddle_kernels::dense::{
     self, Channels, Class, Dims, Finish, Indexing, Order, Pool, Product, Reduce, Reduction,
@@ -91,24 +92,7 @@ impl Kit<'_> {
         if let Some(made) = self.half_product([left, right], [left_shape, right_shape], dtype)? {
             return Ok(made);
         }
-        let mut shape = shape::broadcast(&left_shape[..a - 2], &right_shape[..b - 2])?;
-        let batch = shape.len();
-        shape.extend([left_shape[a - 2], right_shape[b - 1]]);
-        let strides = |operand: &Strided<'_>, own: &[usize], [row, column]: [i64; 2]| {
-            let mut all = vec![0; batch - (own.len() - 2)];
-            let lens = own[..own.len() - 2].iter();
-            all.extend(lens.zip(&operand.strides).map(|(&n, &it)| if n == 1 { 0 } else { it }));
-            all.extend([row, column]);
-            View::new(operand.dense.scalar(), operand.offset, &all)
-        };
-        let product = Product {
-            left: strides(left, left_shape, [left.strides[a - 2], 0]),
-            right: strides(right, right_shape, [0, right.strides[b - 1]]),
-            left_step: left.strides[a - 1] as i32,
-            right_step: right.strides[b - 2] as i32,
-            depth: depth as u32,
-            scalar: 0,
-        };
+        let (shape, product) = multiplied([left, right], [left_shape, right_shape])?;
         let to = scalar(dtype).ok_or_else(|| Failure::why(format!("{dtype} has no kernel")))?;
         let operands = [self.words(left.dense)?, self.words(right.dense)?];
         let operands = operands.each_ref().map(|words| words.as_slice());
@@ -117,6 +101,26 @@ impl Kit<'_> {
             dense::product(self.stream, class, of, product, self.arithmetic, operands)?;
         self.launches += launches - 1;
         Ok(self.launched(shape, dtype, out))
+    }
+
+    /// A product of `f32` with bounds and a bias behind it, where one launch has them all.
+    pub fn product_finished(
+        &mut self,
+        [left, right]: [&Strided<'_>; 2],
+        shapes: [&[usize]; 2],
+        (bounds, bias): ([f32; 2], Option<Slice<'_, u64>>),
+    ) -> Result<Option<Dense>, Failure> {
+        let (shape, product) = multiplied([left, right], shapes)?;
+        let finish = Finish { bounds, ..Finish::plain(self.arithmetic) };
+        let operands = [self.words(left.dense)?, self.words(right.dense)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
+        let dims = Dims::new(&shape)?;
+        let of = (finish, bias);
+        let made = dense::product_finished(self.stream, dims, &product, of, operands)?;
+        Ok(made.map(|(out, launches)| {
+            self.launches += launches - 1;
+            self.launched(shape, DType::F32, out)
+        }))
     }
 
     /// `x * y` as numpy's `matmul` has it.
@@ -309,6 +313,34 @@ impl Kit<'_> {
         self.launches += launches - 1;
         Ok((self.launched(shape, dtype, out), follow.is_some()))
     }
+}
+
+/// A product's shape, and what its kernels are told of the operands.
+fn multiplied(
+    [left, right]: [&Strided<'_>; 2],
+    [left_shape, right_shape]: [&[usize]; 2],
+) -> Result<(Vec<usize>, Product), Failure> {
+    let (a, b) = (left_shape.len(), right_shape.len());
+    let depth = left_shape[a - 1];
+    let mut shape = shape::broadcast(&left_shape[..a - 2], &right_shape[..b - 2])?;
+    let batch = shape.len();
+    shape.extend([left_shape[a - 2], right_shape[b - 1]]);
+    let strides = |operand: &Strided<'_>, own: &[usize], [row, column]: [i64; 2]| {
+        let mut all = vec![0; batch - (own.len() - 2)];
+        let lens = own[..own.len() - 2].iter();
+        all.extend(lens.zip(&operand.strides).map(|(&n, &it)| if n == 1 { 0 } else { it }));
+        all.extend([row, column]);
+        View::new(operand.dense.scalar(), operand.offset, &all)
+    };
+    let product = Product {
+        left: strides(left, left_shape, [left.strides[a - 2], 0]),
+        right: strides(right, right_shape, [0, right.strides[b - 1]]),
+        left_step: left.strides[a - 1] as i32,
+        right_step: right.strides[b - 2] as i32,
+        depth: depth as u32,
+        scalar: 0,
+    };
+    Ok((shape, product))
 }
 
 /// Several matrices that are only turned or cut out, where they lie: products read them there.

@@ -243,8 +243,8 @@ impl Call<'_, '_> {
     }
 
     fn matmul(&mut self) -> Result<Option<Vec<Made>>, Failure> {
-        if let Some(y) = self.half_matmul()? {
-            return only(y);
+        if let Some(made) = self.half_matmul()? {
+            return Ok(Some(made));
         }
         let ((x_type, x), (w_type, w)) = (self.outline(0)?, self.outline(1)?);
         if let (DType::F32, DType::F32, &[depth, columns]) = (x_type, w_type, &w[..])
@@ -256,12 +256,45 @@ impl Call<'_, '_> {
                 let x = self.x(0)?;
                 let right = Strided { strides: vec![1, depth as i64], ..whole(&weights) };
                 let (shapes, class): ([&[usize]; 2], _) = ([&x.shape, &w], x.class());
+                if self.product_with_row([&whole(&x), &right], shapes)? {
+                    return Ok(Some(Vec::new()));
+                }
                 return only(self.kit().product([&whole(&x), &right], shapes, class, x_type)?);
+            }
+            let (x, weights) = (self.x(0)?, self.x(1)?);
+            if self.product_with_row([&whole(&x), &whole(&weights)], [&x.shape, &w])? {
+                return Ok(Some(Vec::new()));
             }
         }
         let (x, y) = (self.x(0)?, self.x(1)?);
         same_type(&x, &y)?;
         only(self.kit().matmul(&x, &y, x.dtype)?)
+    }
+
+    /// A product of `f32` with one matrix on the right and the bias and bounds behind it, left
+    /// to the last of their nodes; whether there is something behind it and a launch for all.
+    fn product_with_row(
+        &mut self,
+        operands: [&Strided<'_>; 2],
+        shapes: [&[usize]; 2],
+    ) -> Result<bool, Failure> {
+        let mut shape = shapes[0].to_vec();
+        let columns = shapes[1][1];
+        shape.pop();
+        shape.push(columns);
+        let Some(follow) = self.follow_row(&shape, DType::F32) else { return Ok(false) };
+        let bias = match follow.bias {
+            Some(id) => {
+                let bias = self.value(id)?;
+                Some(self.kit().words(&bias)?)
+            }
+            None => None,
+        };
+        let bias = bias.as_ref().map(|words| words.as_slice());
+        let made = self.kit().product_finished(operands, shapes, (follow.bounds, bias))?;
+        let Some(made) = made else { return Ok(false) };
+        self.leave(&follow.nodes, made.into());
+        Ok(true)
     }
 
     /// `alpha * a' * b' + beta * c`.
