@@ -319,3 +319,23 @@ fn products_take_their_bias_and_bounds_along() {
         assert!(steps.len() <= 2, "{dtype}: {steps:?}");
     }
 }
+
+#[test]
+fn steps_of_recurrent_layers_are_a_few_launches() {
+    for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
+        let mut b = Builder::default();
+        let x = b.input(&[10, 2, 12], DType::F32);
+        let (w, r) = (b.weights(&[1, gates * 16, 12]), b.weights(&[1, gates * 16, 16]));
+        let y = b.node(op, &[x, w, r], &[("hidden_size", Attribute::Int(16))]);
+        let steps = steps_of(&b.finish(&[y]), 1e-4);
+        let launches: usize = steps.iter().map(launches_of).sum();
+        println!("{op}: {launches} {steps:?}");
+        assert!(launches <= 10 * 5 + 8, "{op}: {launches} launches, {steps:?}");
+    }
+}
+
+/// Launches of a step of the report.
+fn launches_of(step: &StepReport) -> usize {
+    let count = step.kernel.split(' ').next().and_then(|word| word.parse().ok());
+    count.unwrap_or(1)
+}

@@ -49,8 +49,14 @@ impl<'k> AddressList<'k> {
 
     /// Adds a buffer that the kernel reads.
     #[must_use]
-    pub fn read<T: DeviceType>(mut self, slice: Slice<'k, T>) -> Self {
-        self.all.push((slice.address, slice.region, Access::Read));
+    pub fn read<T: DeviceType>(self, slice: Slice<'k, T>) -> Self {
+        self.read_from(slice, 0)
+    }
+
+    /// Adds a buffer that the kernel reads, by the address so many bytes behind its first.
+    #[must_use]
+    pub fn read_from<T: DeviceType>(mut self, slice: Slice<'k, T>, bytes: u64) -> Self {
+        self.all.push((slice.address.wrapping_add(bytes), slice.region, Access::Read));
         self
     }
 

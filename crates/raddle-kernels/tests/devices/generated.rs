@@ -538,3 +538,34 @@ fn mathematics_have_the_stated_error() {
         }
     }
 }
+
+/// One kernel serves all steps of a loop over a value's parts.
+#[test]
+fn parts_of_a_value_are_read_by_the_same_text() {
+    let written = |offset: i64| {
+        let read = |offset: i64| Step {
+            kind: Kind::Read {
+                input: 0,
+                places: Places { offset, dims: vec![(64, 1)] },
+                is_row: false,
+            },
+            scalar: Scalar::F32,
+        };
+        let sum = Kind::Apply {
+            class: Class::F32,
+            function: Function::Add,
+            alpha: 0.0,
+            beta: 0.0,
+            is_unsigned: false,
+            operands: vec![0, 1],
+        };
+        let steps = vec![read(offset + 64), read(offset), Step { kind: sum, scalar: Scalar::F32 }];
+        let outputs = vec![Output { step: 2, is_row: false }];
+        write(&Expression { rows: 1, columns: 64, steps, outputs }).unwrap()
+    };
+    let (first, second, odd) = (written(0), written(1024), written(1025));
+    assert_eq!(first.ptx, second.ptx);
+    assert_eq!((&first.begins[..], &second.begins[..]), (&[0][..], &[4096][..]));
+    // What is not aligned is read in other accesses.
+    assert_ne!(first.ptx, odd.ptx);
+}

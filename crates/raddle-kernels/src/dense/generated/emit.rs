@@ -19,6 +19,10 @@ pub struct Written {
     pub blocks: u32,
     /// Threads of a block.
     pub threads: u32,
+    /// Bytes from an input's first element to the first that is read at all, where the
+    /// address that the kernel is given points: the text does not depend on it, so that
+    /// parts of one value are read by one kernel.
+    pub begins: Vec<u64>,
 }
 
 /// Writes the kernel of an expression that has been checked.
@@ -34,7 +38,28 @@ pub fn write(expression: &Expression) -> Result<Written> {
         let (blocks, threads) = points::emit(&mut emitter)?;
         ("generated_points", blocks, threads)
     };
-    Ok(Written { ptx: emitter.finish(entry, threads)?, entry, blocks, threads })
+    let begins = emitter.begins.clone();
+    Ok(Written { ptx: emitter.finish(entry, threads)?, entry, blocks, threads, begins })
+}
+
+/// Bytes from each input's first element to the first that is read.
+fn begins(expression: &Expression) -> Vec<u64> {
+    let mut found: Vec<Option<(i64, u32)>> = Vec::new();
+    for step in &expression.steps {
+        let Kind::Read { input, places, .. } = &step.kind else { continue };
+        if found.len() <= *input {
+            found.resize(*input + 1, None);
+        }
+        let (own, shift) = (places.offset, step.scalar.shift());
+        found[*input] = Some(match found[*input] {
+            // Elements of several sizes are counted from the first one.
+            Some((_, other)) if other != shift => (0, shift),
+            Some((begin, _)) => (begin.min(own), shift),
+            None => (own, shift),
+        });
+    }
+    let bytes = |(begin, shift): (i64, u32)| (begin as u64) << shift;
+    found.into_iter().map(|begin| begin.map_or(0, bytes)).collect()
 }
 
 /// Where a value is in registers: narrow floats as `f32`, integers and truth values as
@@ -107,6 +132,8 @@ pub struct Emitter<'e> {
     pub shared: String,
     /// Values that are in registers.
     known: HashMap<(usize, Slot), Register>,
+    /// See [`Written::begins`].
+    pub begins: Vec<u64>,
     /// Addresses of inputs and outputs.
     pub inputs: Vec<Register>,
     pub outputs: Vec<Register>,
@@ -130,14 +157,11 @@ impl<'e> Emitter<'e> {
             called: Default::default(),
             shared: String::new(),
             known: HashMap::new(),
+            begins: begins(expression),
             inputs: Vec::new(),
             outputs: Vec::new(),
         };
-        let reads = expression.steps.iter().filter_map(|step| match step.kind {
-            Kind::Read { input, .. } => Some(input + 1),
-            _ => None,
-        });
-        let inputs = reads.max().unwrap_or(0);
+        let inputs = emitter.begins.len();
         for at in 0..inputs + expression.outputs.len() {
             let address = emitter.word();
             op!(emitter, "ld.param.b64 {address}, [buffers+{}];", at * 8);

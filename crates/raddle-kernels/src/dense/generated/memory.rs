@@ -8,14 +8,14 @@ const ACCESS_BYTES: usize = 16;
 
 impl Places {
     /// Whether `count` elements from a multiple of `count` on lie together, at an address
-    /// that is a multiple of the access.
-    fn lie_together(&self, count: usize, size: usize) -> bool {
+    /// that is a multiple of the access, if the first one's offset is.
+    fn lie_together(&self, count: usize, size: usize, offset: i64) -> bool {
         let access = (count * size).min(ACCESS_BYTES) as i64;
         let is_even = |elements: i64| elements * size as i64 % access == 0;
         match self.dims.split_last() {
             Some((&(len, 1), outer)) => {
                 let is_whole = outer.is_empty() || len.is_multiple_of(count);
-                is_whole && is_even(self.offset) && outer.iter().all(|dim| is_even(dim.1))
+                is_whole && is_even(offset) && outer.iter().all(|dim| is_even(dim.1))
             }
             _ => false,
         }
@@ -31,7 +31,15 @@ impl Emitter<'_> {
         let Kind::Read { input, places, .. } = &expression.steps[step].kind else {
             unreachable!("only inputs are read")
         };
-        let (input, size) = (self.inputs[*input], 1 << scalar.shift());
+        let size = 1 << scalar.shift();
+        // Whether an access is aligned depends on where the input begins; the text does on
+        // nothing else of that.
+        let whole = places.offset;
+        let places = &Places {
+            offset: places.offset - (self.begins[*input] >> scalar.shift()) as i64,
+            dims: places.dims.clone(),
+        };
+        let input = self.inputs[*input];
         let inner = places.dims.last().copied().unwrap_or((1, 0));
         let is_same = places.dims.iter().all(|dim| dim.1 == 0)
             || inner.1 == 0 && inner.0.is_multiple_of(count);
@@ -39,7 +47,7 @@ impl Emitter<'_> {
             let place = self.place(places, index, 0);
             let address = self.address(input, place, size);
             vec![self.load(scalar, address, 0, guard); count]
-        } else if places.lie_together(count, size) && (count * size).is_multiple_of(4) {
+        } else if places.lie_together(count, size, whole) && (count * size).is_multiple_of(4) {
             let place = self.place(places, index, 0);
             let address = self.address(input, place, size);
             self.load_together(scalar, address, count, guard)

@@ -326,8 +326,8 @@ pub fn evaluate(
         outputs.push(output(stream, scalar, len as u32)?);
     }
     let mut addresses = AddressList::new();
-    for words in inputs {
-        addresses = addresses.read(words.as_slice());
+    for (words, &begin) in inputs.iter().zip(&written.begins) {
+        addresses = addresses.read_from(words.as_slice(), begin);
     }
     for words in &mut outputs {
         addresses = addresses.write(words.as_slice_mut());

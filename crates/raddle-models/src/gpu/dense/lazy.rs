@@ -485,6 +485,11 @@ impl Kit<'_> {
 }
 
 impl Dense {
+    /// Where its elements lie along its dimensions: in the value that it shows, or in itself.
+    pub fn lying(&self) -> (Self, i64, Vec<i64>) {
+        self.seen().unwrap_or_else(|| (self.clone(), 0, self.strides()))
+    }
+
     /// The value that this one only shows, in memory, and where its elements lie there along
     /// this one's dimensions; `None` if it is no view that is not computed yet.
     pub fn seen(&self) -> Option<(Self, i64, Vec<i64>)> {

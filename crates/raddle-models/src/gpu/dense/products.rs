@@ -135,8 +135,8 @@ impl Kit<'_> {
         if y.rank() == 1 {
             right.shape.push(1);
         }
-        let all = |dense: &Dense| (dense.clone(), 0, dense.strides());
-        let seen = [&left, &right].map(|it| seen_matrices(it).unwrap_or_else(|| all(it)));
+        let seen = [&left, &right]
+            .map(|it| seen_matrices(it).unwrap_or_else(|| (it.clone(), 0, it.strides())));
         let [a, b] = seen.each_ref().map(|(dense, offset, strides)| Strided {
             dense,
             offset: *offset,

@@ -14,7 +14,9 @@ struct Direction {
     inputs: Dense,
     /// `[hidden, gates * hidden]`.
     recurrence: Dense,
-    /// The bias of the recurrence, `[gates * hidden]`.
+    /// The third gate's weights, where it has a product of its own.
+    candidate: Option<Dense>,
+    /// The bias of the recurrence, `[gates * hidden]`, where it is not in the inputs.
     bias: Option<Dense>,
     /// Peepholes, `[3 * hidden]`.
     peepholes: Option<Dense>,
@@ -130,8 +132,17 @@ impl Call<'_, '_> {
             let both = self.of_direction(&both, at)?;
             let own = self.kit().part(&both, 0, 0, rows)?;
             inputs = self.two(Function::Add, &inputs, &own)?;
-            bias = Some(self.kit().part(&both, 0, rows, rows)?);
+            let other = self.kit().part(&both, 0, rows, rows)?;
+            match gates {
+                3 => bias = Some(other),
+                // What is added to all steps alike is added once.
+                _ => inputs = self.two(Function::Add, &inputs, &other)?,
+            }
         }
+        let candidate = match gates == 3 && !self.ctx.flag("linear_before_reset", false)? {
+            true => Some(self.gate(&recurrence, 2, rows / gates)?),
+            false => None,
+        };
         let peepholes = match gates == 4 && self.has(7) {
             true => {
                 let all = self.x(7)?;
@@ -139,7 +150,7 @@ impl Call<'_, '_> {
             }
             false => None,
         };
-        Ok(Direction { inputs, recurrence, bias, peepholes, hidden: rows / gates })
+        Ok(Direction { inputs, recurrence, candidate, bias, peepholes, hidden: rows / gates })
     }
 
     fn initial(
@@ -163,10 +174,7 @@ impl Call<'_, '_> {
 
     fn step(&mut self, own: &Direction, state: State, at: usize) -> Result<State, Failure> {
         let inputs = self.of_direction(&own.inputs, at)?;
-        let mut product = self.kit().matmul(&state.h, &own.recurrence, state.h.dtype)?;
-        if let Some(bias) = &own.bias {
-            product = self.two(Function::Add, &product, bias)?;
-        }
+        let product = self.kit().matmul(&state.h, &own.recurrence, state.h.dtype)?;
         match state.c {
             Some(c) => self.lstm_step(own, &inputs, &product, &c),
             None if own.recurrence.shape[1] == own.hidden => {
@@ -190,10 +198,11 @@ impl Call<'_, '_> {
         product: &Dense,
         c: &Dense,
     ) -> Result<State, Failure> {
-        let sum = self.two(Function::Add, inputs, product)?;
         let mut gates = Vec::new();
         for at in 0..4 {
-            gates.push(self.gate(&sum, at, own.hidden)?);
+            // Parts of what is in memory are part of the step's one kernel.
+            let (a, b) = (self.gate(inputs, at, own.hidden)?, self.gate(product, at, own.hidden)?);
+            gates.push(self.two(Function::Add, &a, &b)?);
         }
         // Input, output and forget gate look at the state before and after.
         let look = |call: &mut Self, gate: &Dense, at: usize, c: &Dense| match &own.peepholes {
@@ -229,19 +238,27 @@ impl Call<'_, '_> {
         let mut gates = Vec::new();
         for at in 0..2 {
             let (a, b) = (self.gate(inputs, at, hidden)?, self.gate(product, at, hidden)?);
-            let sum = self.two(Function::Add, &a, &b)?;
+            let mut sum = self.two(Function::Add, &a, &b)?;
+            if let Some(bias) = &own.bias {
+                let bias = self.gate(bias, at, hidden)?;
+                sum = self.two(Function::Add, &sum, &bias)?;
+            }
             gates.push(self.one(Function::Sigmoid, &sum)?);
         }
         let (update, reset) = (&gates[0], &gates[1]);
         let seen = match self.ctx.flag("linear_before_reset", false)? {
             true => {
-                let all = self.gate(product, 2, hidden)?;
+                let mut all = self.gate(product, 2, hidden)?;
+                if let Some(bias) = &own.bias {
+                    let bias = self.gate(bias, 2, hidden)?;
+                    all = self.two(Function::Add, &all, &bias)?;
+                }
                 self.two(Function::Mul, reset, &all)?
             }
             false => {
                 let part = self.two(Function::Mul, reset, h)?;
-                let weights = self.gate(&own.recurrence, 2, hidden)?;
-                let mut all = self.kit().matmul(&part, &weights, h.dtype)?;
+                let weights = own.candidate.as_ref().unwrap_or(&own.recurrence);
+                let mut all = self.kit().matmul(&part, weights, h.dtype)?;
                 if let Some(bias) = &own.bias {
                     let bias = self.gate(bias, 2, hidden)?;
                     all = self.two(Function::Add, &all, &bias)?;

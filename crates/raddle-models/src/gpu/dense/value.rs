@@ -416,9 +416,9 @@ impl Kit<'_> {
     }
 
     pub fn transposed(&mut self, x: &Dense, order: &[usize]) -> Result<Dense, Failure> {
-        let own = x.strides();
+        let (base, offset, own) = x.lying();
         let shape: Vec<_> = order.iter().map(|&axis| x.shape[axis]).collect();
-        self.moved(x, &shape, 0, order.iter().map(|&axis| own[axis]).collect())
+        self.moved(&base, &shape, offset, order.iter().map(|&axis| own[axis]).collect())
     }
 
     pub fn expanded(&mut self, x: &Dense, shape: &[usize]) -> Result<Dense, Failure> {
@@ -437,9 +437,9 @@ impl Kit<'_> {
         start: usize,
         len: usize,
     ) -> Result<Dense, Failure> {
-        let (strides, mut shape) = (x.strides(), x.shape.clone());
+        let ((base, offset, strides), mut shape) = (x.lying(), x.shape.clone());
         shape[axis] = len;
-        self.moved(x, &shape, start as i64 * strides[axis], strides)
+        self.moved(&base, &shape, offset + start as i64 * strides[axis], strides)
     }
 
     /// Places values in a value that is filled with `fill`, or with zeros.
