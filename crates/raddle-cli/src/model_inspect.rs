@@ -6,6 +6,7 @@
 
 mod cost;
 mod fused;
+mod launches;
 mod layout;
 mod picture;
 mod report;
@@ -15,7 +16,7 @@ mod structure;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
-use crate::run::FreeDim;
+use crate::run::{FreeDim, Precision};
 
 /// Options of `raddle inspect`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +38,13 @@ pub struct InspectOptions {
     /// Print every node.
     #[arg(long)]
     nodes: bool,
+    /// Print the launches that the nodes become with the kernels for GPUs: on gpu:N, or on the
+    /// simulator, which takes its time but needs no GPU.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<launches::Target>,
+    /// With --device, the type to compute in: f32, tf32, f16 or bf16.
+    #[arg(long, default_value = "f32", requires = "device")]
+    dtype: Precision,
 }
 
 /// Why a model was not shown.
@@ -85,7 +93,8 @@ pub fn run(options: &InspectOptions) -> Result<(), ModelError> {
     };
     let structure = structure::Structure::read(&bytes)
         .map_err(|source| ModelError::File { model: name.clone(), source })?;
-    let report = report::Report::new(name, structure, loaded, &options.dims);
+    let target = options.device.map(|device| (device, options.dtype.precision()));
+    let report = report::Report::new(name, structure, loaded, &options.dims, target);
     let write = |path: &PathBuf, text: String| {
         std::fs::write(path, text)
             .map_err(|source| ModelError::Io { path: path.clone(), source })?;

@@ -94,6 +94,11 @@ impl FromStr for Device {
 pub struct Precision(raddle_models::Precision);
 
 impl Precision {
+    /// As sessions take it.
+    pub fn precision(self) -> raddle_models::Precision {
+        self.0
+    }
+
     /// The type in memory.
     fn dtype(self) -> DType {
         match self.0 {

@@ -8,6 +8,7 @@ use raddle_tensor::graph::Graph;
 
 use super::cost::{self, Cost, Kind};
 use super::fused::Fused;
+use super::launches::{Launches, Target};
 use super::structure::{Node, Structure};
 use crate::run::FreeDim;
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub fused: Result<Fused, String>,
     /// The way that it goes on a GPU in `f16`, or why there is none.
     pub half: Result<Route, String>,
+    /// Launches on the device that was asked for, or why there are none.
+    pub launches: Option<Result<Launches, String>>,
     /// A line for each operation, the most expensive first.
     pub ops: Vec<OpRow>,
 }
@@ -47,10 +50,22 @@ impl Report {
         structure: Structure,
         loaded: raddle_onnx::Result<Graph>,
         dims: &[FreeDim],
+        target: Option<(Target, Precision)>,
     ) -> Self {
+        let mut launches = None;
         let (load_error, cost, fused, half) = match loaded {
             Ok(graph) => {
                 let cost = cost::measure(&graph, dims).map_err(|error| error.to_string());
+                launches = target.map(|(target, precision)| {
+                    let cost = cost.as_ref().map_err(Clone::clone)?;
+                    let shape = |name: &str| cost.kinds.get(name).map(|kind| kind.shape.clone());
+                    let names = graph.inputs.iter().map(|&id| graph.name_of(id));
+                    let shapes = names.map(|name| {
+                        shape(name).ok_or_else(|| format!("the shape of input {name} is unknown"))
+                    });
+                    let shapes: Vec<_> = shapes.collect::<Result<_, _>>()?;
+                    Launches::of(&graph, target, precision, &shapes)
+                });
                 let fused = Fused::of(&graph, dims).map_err(|error| error.to_string());
                 let half = Route::of(&graph, Precision::F16).map_err(|error| error.to_string());
                 (None, cost, fused, half)
@@ -61,7 +76,7 @@ impl Report {
             }
         };
         let (model, ops) = (model.to_owned(), Vec::new());
-        let mut report = Self { model, structure, load_error, cost, fused, half, ops };
+        let mut report = Self { model, structure, load_error, cost, fused, half, launches, ops };
         report.ops = report.count_ops();
         report
     }

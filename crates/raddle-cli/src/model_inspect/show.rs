@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::fused::{ALIGNMENT, Arena, Fused};
+use super::launches::Launches;
 use super::report::Report;
 use super::structure::Node;
 
@@ -15,7 +16,23 @@ pub fn text(report: &Report, with_nodes: bool) -> String {
     if with_nodes {
         nodes(report, &mut text).expect("text takes all");
     }
+    launches(report, &mut text).expect("text takes all");
     text
+}
+
+/// What the nodes become on a device.
+fn launches(report: &Report, text: &mut String) -> std::fmt::Result {
+    let launches = match &report.launches {
+        None => return Ok(()),
+        Some(Err(reason)) => return writeln!(text, "\nlaunches    none: {reason}"),
+        Some(Ok(launches)) => launches,
+    };
+    let Launches { device, dtype, steps } = launches;
+    writeln!(text, "\n{:<52}nodes, on {device} in {dtype}", "launch")?;
+    for step in steps {
+        writeln!(text, "{:<52}{}", step.kernel, step.nodes)?;
+    }
+    Ok(())
 }
 
 fn head(report: &Report, text: &mut String) -> std::fmt::Result {
@@ -211,10 +228,20 @@ pub fn json(report: &Report) -> Value {
         "runs_as": report.fused.as_ref().ok().map(runs_as),
         "memory_plan": report.fused.as_ref().ok().map(|fused| memory_plan(&fused.memory)),
         "gpu_f16": report.half.as_ref().ok().map(ToString::to_string),
+        "launches": report.launches.as_ref().and_then(|it| it.as_ref().ok()).map(launches_json),
+        "launches_error": report.launches.as_ref().and_then(|it| it.as_ref().err()),
         "load_error": report.load_error,
         "shape_error": report.cost.as_ref().err(),
         "ops": ops.collect::<Vec<_>>(),
         "nodes": nodes.collect::<Vec<_>>(),
+    })
+}
+
+fn launches_json(launches: &Launches) -> Value {
+    let steps = launches.steps.iter();
+    let steps = steps.map(|step| json!({ "kernel": step.kernel, "nodes": step.nodes }));
+    json!({
+        "device": launches.device, "dtype": launches.dtype, "steps": steps.collect::<Vec<_>>(),
     })
 }
 

@@ -109,6 +109,16 @@ fn a_model_is_inspected() {
     // Gathering rows of constants, two layers, what reads them, and the classifier.
     let route = "gpu in f16  kernels for any model, 7 of 7 nodes in 16 bits, ";
     assert!(text.contains(route), "{text}");
+    let device = ["--dim", "t=3", "--device", "simulator", "--dtype", "bf16", "--json"];
+    let json = succeed(&dir, &[&["inspect", "lstm.onnx"], &device[..]].concat());
+    let report: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["launches"]["dtype"], "bf16");
+    let steps = report["launches"]["steps"].as_array().unwrap();
+    let written =
+        |step: &&serde_json::Value| step["kernel"].as_str().unwrap().starts_with("written");
+    // A step of each layer is a product and one written kernel.
+    assert!(steps.iter().filter(written).count() >= 2 * 3, "{report:#}");
+    fail(&dir, &["inspect", "lstm.onnx", "--device", "cpu"], "expected gpu, gpu:N or simulator");
     let pictures = ["--svg", "lstm.svg", "--html", "lstm.html", "--json"];
     let json = succeed(&dir, &[&["inspect", "lstm.onnx"], &pictures[..]].concat());
     let report: serde_json::Value = serde_json::from_str(&json).unwrap();

@@ -260,6 +260,9 @@ impl std::fmt::Debug for Shelf {
 }
 
 impl Shelf {
+    /// Most kernels that are kept; of a model whose shapes keep changing there is no end.
+    const KERNELS_MAX: usize = 512;
+
     fn get(&self, stream: &Stream, written: &Written) -> Result<Loaded> {
         let mut kernels = self.kernels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kernel) = kernels.get(&written.ptx) {
@@ -267,6 +270,10 @@ impl Shelf {
         }
         let module = ForeignModule::from_ptx_cached(stream.device(), &written.ptx)?;
         let kernel = Arc::new(module.function(written.entry)?);
+        if kernels.len() >= Self::KERNELS_MAX {
+            // Graphs hold those that they launch.
+            kernels.clear();
+        }
         kernels.insert(written.ptx.clone(), Arc::clone(&kernel));
         Ok(kernel)
     }
