@@ -8,6 +8,7 @@
 mod boxes;
 pub mod generated;
 mod half;
+mod grouped;
 mod tiled;
 
 use raddle::{Buffer, Grid, Slice, Stream};
@@ -24,6 +25,8 @@ pub use crate::kernels::window::{Channels, Plane, Pool, Pooling, SPACE_MAX, Slid
 pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
 pub use half::{half_product, has_half_product};
 pub use tiled::{Arithmetic, Finish, product_finished};
+pub use grouped::convolve_groups;
+pub use tiled::{Arithmetic, Finish};
 
 /// Elements of any type, in words.
 pub type Words = Buffer<u64>;

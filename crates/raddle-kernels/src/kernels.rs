@@ -5,6 +5,7 @@ pub mod conv;
 pub mod expression;
 pub mod functions;
 pub mod gemm;
+pub mod grouped;
 pub mod head;
 pub mod image;
 pub mod movement;

@@ -14,6 +14,7 @@ pub mod conv;
 pub mod dense;
 mod error;
 pub mod gemm;
+pub mod grouped;
 pub mod head;
 pub mod image;
 pub(crate) mod kernels;

@@ -4,6 +4,7 @@ mod conv;
 mod dense;
 mod generated;
 mod halves;
+mod grouped;
 mod head;
 mod image;
 mod planes;
