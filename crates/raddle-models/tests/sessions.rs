@@ -1,6 +1,9 @@
 //! A small residual network in all forms: the GPU's steps, on the CPU device and on a
 //! GPU where there is one, against the plan for the CPU.
 
+#[path = "sessions/grouped.rs"]
+mod grouped;
+
 use raddle::Device;
 use raddle_models::gpu::{Feed, GpuSession, Piece};
 use raddle_models::{Error, Model, Options, Precision};

@@ -10,7 +10,7 @@ use raddle_tensor::{OpContext, Tensor};
 
 use super::StepReport;
 use super::lower::{Lowering, Mode, Placed};
-use super::plan::{Step, Sum, is, refusal};
+use super::plan::{Step, Sum, groups, is, refusal};
 use super::tensor::{Half, Image};
 use crate::Result;
 
@@ -27,15 +27,16 @@ struct Term<'a, T: Half> {
 }
 
 /// A convolution as the graph has it.
-struct Conv<'a> {
-    window: conv::Window,
-    channels: usize,
-    outputs: usize,
+pub(super) struct Conv<'a> {
+    pub window: conv::Window,
+    /// Channels of a filter.
+    pub channels: usize,
+    pub outputs: usize,
     /// `[outputs, channels, rows, columns]`.
-    elements: &'a [f32],
-    bias: Option<&'a [f32]>,
+    pub elements: &'a [f32],
+    pub bias: Option<&'a [f32]>,
     /// Rows and columns of the output.
-    output: [usize; 2],
+    pub output: [usize; 2],
 }
 
 /// A product with constant weights as the graph has it.
@@ -107,7 +108,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         Ok((dims, Placed::Image(image)))
     }
 
-    fn names(&self, nodes: &[NodeId]) -> String {
+    pub(super) fn names(&self, nodes: &[NodeId]) -> String {
         let names = nodes.iter().map(|&id| self.graph.node_name(self.graph_node(id)));
         names.collect::<Vec<_>>().join(" + ")
     }
@@ -214,11 +215,16 @@ impl<'a, T: Half> Lowering<'a, T> {
         Ok(Some((vec![images, outputs], Placed::Made(self.made.len() - 1))))
     }
 
-    fn graph_node(&self, id: NodeId) -> &'a Node {
+    pub(super) fn graph_node(&self, id: NodeId) -> &'a Node {
         &self.graph.nodes[id.0 as usize]
     }
 
-    fn residual(&mut self, node: &Node, id: ValueId, shape: [usize; 4]) -> Result<Image<T>> {
+    pub(super) fn residual(
+        &mut self,
+        node: &Node,
+        id: ValueId,
+        shape: [usize; 4],
+    ) -> Result<Image<T>> {
         if !self.values.contains_key(&id) {
             return Err(refusal(self.graph, node, "what is added behind it is not known"));
         }
@@ -252,7 +258,7 @@ impl<'a, T: Half> Lowering<'a, T> {
     }
 
     /// The numbers and weights of a convolution; channels in memory are not known yet.
-    fn conv_numbers(&self, id: NodeId, input: ValueId) -> Result<Conv<'a>> {
+    pub(super) fn conv_numbers(&self, id: NodeId, input: ValueId) -> Result<Conv<'a>> {
         let node = self.graph_node(id);
         let (weights, bias) = self.weights_of(node)?;
         let at_node = |error| self.graph.at(node, error);
@@ -262,7 +268,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         let elements = weights.elements::<f32>().map_err(at_node)?;
         let bias = bias.map(Tensor::elements::<f32>).transpose().map_err(at_node)?;
         let shape = &self.values[&input].0;
-        if shape.len() != 4 || shape[1] != channels {
+        if shape.len() != 4 || shape[1] != channels * groups(node) {
             return Err(refusal(self.graph, node, format!("its operand has shape {shape:?}")));
         }
         let ctx = OpContext::of_attributes(node);

@@ -11,6 +11,7 @@ use raddle_tensor::graph::{Graph, Node, NodeId, ValueId};
 use raddle_tensor::ops::window::Window;
 use raddle_tensor::{OpContext, Tensor};
 
+use super::grouped::GroupedWeights;
 use super::plan::{Step, Work, is, refusal};
 use super::tensor::{Half, Image};
 use super::tune::Choices;
@@ -25,6 +26,8 @@ pub struct Weights<T: Half> {
     stems: Mutex<HashMap<NodeId, Arc<conv::StemWeights<T>>>>,
     /// Those of classifiers' ends, by the product's node.
     heads: Mutex<HashMap<NodeId, Arc<HeadWeights<T>>>>,
+    /// Those of convolutions in groups, by the convolution's node.
+    pub(super) grouped: Mutex<HashMap<NodeId, Arc<GroupedWeights>>>,
     /// Kernels that were measured.
     pub(super) choices: Choices,
 }
@@ -35,7 +38,7 @@ type Packed = (NodeId, Vec<(usize, [usize; 2])>);
 impl<T: Half> Default for Weights<T> {
     fn default() -> Self {
         let (packed, stems, heads) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { packed, stems, heads, choices: Choices::default() }
+        Self { packed, stems, heads, grouped: Mutex::default(), choices: Choices::default() }
     }
 }
 
@@ -185,6 +188,7 @@ impl<'a, T: Half> Lowering<'a, T> {
         for (at, step) in steps.iter().enumerate() {
             let value = match &step.work {
                 Work::Sum(sum) => self.sum(&step.nodes, sum)?,
+                Work::Grouped(sum) => self.grouped(&step.nodes, sum)?,
                 Work::Stem(sum) => self.stem(step, sum)?,
                 Work::Head(sum) => self.head(step, sum)?,
                 Work::Node => self.node(step.nodes[0])?,

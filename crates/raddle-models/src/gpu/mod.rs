@@ -18,6 +18,7 @@
 mod convolution;
 mod dense;
 mod half;
+mod grouped;
 mod kept;
 mod lower;
 mod pinned;

@@ -27,6 +27,8 @@ pub struct Step {
 pub enum Work {
     /// Convolutions or products with constant weights, summed.
     Sum(Sum),
+    /// A convolution in groups with constant weights, and what follows it.
+    Grouped(Sum),
     /// A convolution of the model's input, and the pooling behind it, its last node.
     Stem(Sum),
     /// The mean over pixels, its first node, and a product with constant weights, its last
@@ -105,7 +107,7 @@ pub fn steps(graph: &Graph, order: &[NodeId]) -> Result<Vec<Step>> {
         }
         // Backwards: a function, an addition, then what has weights.
         let mut nodes = vec![at];
-        let (mut sum, mut top) = (None, at);
+        let (mut sum, mut is_grouped, mut top) = (None, false, at);
         let function = activation(node, &known);
         if let Some((_, input)) = function
             && let Some(before) = producer(&links, input)
@@ -117,11 +119,13 @@ pub fn steps(graph: &Graph, order: &[NodeId]) -> Result<Vec<Step>> {
         let terms = terms_of(graph, &links, &known, top, rank);
         if let Some((terms, residual)) = terms {
             nodes.extend(terms.iter().copied().filter(|&term| term != top));
+            is_grouped = terms.iter().any(|&at| in_groups(&graph.nodes[at], &known));
             let terms = terms.into_iter().map(node_id).collect();
             let activation = function.unwrap_or(Activation::IDENTITY);
             sum = Some(Sum { terms, residual, activation });
         }
         let work = match sum {
+            Some(sum) if is_grouped => Work::Grouped(sum),
             Some(sum) => Work::Sum(sum),
             None => {
                 nodes.truncate(1);
@@ -211,7 +215,8 @@ fn terms_of(
 ) -> Option<(Vec<usize>, Option<ValueId>)> {
     let node = &graph.nodes[at];
     let is_term = |at: usize| has_weights(&graph.nodes[at], known);
-    if is_term(at) {
+    let is_grouped = |at: usize| in_groups(&graph.nodes[at], known);
+    if is_term(at) || is_grouped(at) {
         return Some((vec![at], None));
     }
     if !is(node, "Add") {
@@ -228,31 +233,53 @@ fn terms_of(
         // Sums of constants and of other shapes stay on their own.
         (Some(a), _) if is_conv(a) && !known.contains_key(&right) => Some((vec![a], Some(right))),
         (_, Some(b)) if is_conv(b) && !known.contains_key(&left) => Some((vec![b], Some(left))),
-        _ => None,
+        _ => {
+            let alone = |value: ValueId| producer(links, value).filter(|&at| is_grouped(at));
+            let (grouped, addend) = match (alone(left), alone(right)) {
+                (Some(at), _) => (at, right),
+                (None, Some(at)) => (at, left),
+                (None, None) => return None,
+            };
+            let is_fit = left != right && !known.contains_key(&addend);
+            is_fit.then(|| (vec![grouped], Some(addend)))
+        }
     }
 }
 
 /// Whether a node is a product with constant weights that the kernel computes.
 fn has_weights(node: &Node, known: &HashMap<ValueId, &Tensor>) -> bool {
-    let constant = |at: usize| known.get(&node.inputs.get(at).copied().flatten()?);
-    let has_bias = node.inputs.get(2).copied().flatten().is_some();
-    if has_bias && constant(2).is_none() {
-        return false;
-    }
-    let Some(weights) = constant(1) else { return false };
+    let Some(weights) = weights(node, known) else { return false };
     match node.op.name {
-        "Conv" if is(node, "Conv") => {
-            let groups = match node.attribute("group") {
-                Some(Attribute::Int(groups)) => *groups,
-                _ => 1,
-            };
-            weights.rank() == 4 && groups == 1
-        }
+        "Conv" if is(node, "Conv") => weights.rank() == 4 && groups(node) == 1,
         "Gemm" if is(node, "Gemm") => {
             let transposes = matches!(node.attribute("transA"), Some(Attribute::Int(n)) if *n != 0);
             weights.rank() == 2 && !transposes
         }
         _ => false,
+    }
+}
+
+/// Whether a node is a convolution in groups with constant weights.
+fn in_groups(node: &Node, known: &HashMap<ValueId, &Tensor>) -> bool {
+    let is_image = weights(node, known).is_some_and(|weights| weights.rank() == 4);
+    is(node, "Conv") && is_image && groups(node) > 1
+}
+
+/// The second operand of a node, if it and the third, if there is one, are constants.
+fn weights<'a>(node: &Node, known: &HashMap<ValueId, &'a Tensor>) -> Option<&'a Tensor> {
+    let constant = |at: usize| known.get(&node.inputs.get(at).copied().flatten()?).copied();
+    let has_bias = node.inputs.get(2).copied().flatten().is_some();
+    if has_bias && constant(2).is_none() {
+        return None;
+    }
+    constant(1)
+}
+
+/// Groups of a convolution.
+pub fn groups(node: &Node) -> usize {
+    match node.attribute("group") {
+        Some(Attribute::Int(groups)) => usize::try_from(*groups).unwrap_or(0),
+        _ => 1,
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use raddle::Buffer;
 use raddle::device::{Zeroable, bf16, f16};
 use raddle_kernels::conv::{First, Tiled};
+use raddle_kernels::grouped::Element;
 use raddle_kernels::head::Headed;
 use raddle_kernels::image::Pixel;
 
 /// A float of 16 bits that a model is computed in.
-pub trait Half: Tiled + First + Headed + Pixel + Zeroable {
+pub trait Half: Tiled + First + Headed + Pixel + Element + Zeroable {
     /// Elements that come in as `f32`, with channels last.
     fn channels_last(
         stream: &raddle::Stream,

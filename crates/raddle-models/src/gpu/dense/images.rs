@@ -81,7 +81,7 @@ impl Lowering<'_> {
 
 impl Call<'_, '_> {
     /// A value with channels last: `[image, row, column, channel]`.
-    fn images(&mut self, id: ValueId) -> Result<Dense, Failure> {
+    pub fn images(&mut self, id: ValueId) -> Result<Dense, Failure> {
         if let Made::Images(images) = &self.lowering().values[&id] {
             return Ok(images.lying.clone());
         }
@@ -90,7 +90,7 @@ impl Call<'_, '_> {
     }
 
     /// The images that an operand is, if it lies so.
-    fn lying(&self, at: usize) -> Result<Option<Images>, Failure> {
+    pub fn lying(&self, at: usize) -> Result<Option<Images>, Failure> {
         let id = self.required(at)?;
         Ok(match &self.lowering().values[&id] {
             Made::Images(images) => Some(images.clone()),
@@ -268,7 +268,11 @@ impl Call<'_, '_> {
     }
 
     /// Notes a launch that made images of a shape in the model's order.
-    fn made_images(&mut self, [count, channels, height, width]: [usize; 4], words: Words) -> Made {
+    pub fn made_images(
+        &mut self,
+        [count, channels, height, width]: [usize; 4],
+        words: Words,
+    ) -> Made {
         let lying = vec![count, height, width, channels];
         Images { lying: self.kit().launched(lying, DType::F32, words) }.into()
     }

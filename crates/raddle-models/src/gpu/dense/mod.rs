@@ -12,6 +12,7 @@ mod call;
 mod elementwise;
 mod follow;
 mod halves;
+mod grouped;
 mod images;
 mod indexed;
 mod lazy;
@@ -142,6 +143,8 @@ struct Constants {
     widened: Mutex<HashMap<ValueId, Dense>>,
     /// Kernels that were written for the model.
     shelf: Shelf,
+    /// Weights of convolutions in groups, which lie otherwise.
+    grouped: Mutex<HashMap<ValueId, Dense>>,
 }
 
 /// A model on a GPU, in the types that it has.

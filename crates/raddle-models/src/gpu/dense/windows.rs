@@ -17,6 +17,9 @@ impl Call<'_, '_> {
                 if let Some(made) = self.conv_of_images()? {
                     return Ok(Some(made));
                 }
+                if let Some(made) = self.conv_of_groups()? {
+                    return Ok(Some(made));
+                }
                 let (x, w) = (self.x(0)?, self.x(1)?);
                 let bias = self.maybe(2)?;
                 let dtype = x.dtype;
