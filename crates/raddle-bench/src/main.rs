@@ -19,6 +19,7 @@ mod kernels;
 mod linear;
 mod measure;
 mod memory;
+mod mobilenet;
 mod models;
 mod rows;
 
@@ -32,7 +33,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 type Benchmark = fn(&Bench) -> Outcome;
 
 /// All benchmarks, by the names that the command line takes.
-const ALL: [(&str, Benchmark); 9] = [
+const ALL: [(&str, Benchmark); 10] = [
     ("add", memory::add),
     ("sum", memory::sum),
     ("transpose", memory::transpose),
@@ -41,6 +42,7 @@ const ALL: [(&str, Benchmark); 9] = [
     ("gemm", gemm::gemm),
     ("linear", linear::linear),
     ("products_f32", linear::products_f32),
+    ("depthwise", mobilenet::depthwise),
     ("checks", gemm::checks),
 ];
 
@@ -49,9 +51,11 @@ const ALL: [(&str, Benchmark); 9] = [
 const ON_GPU: [(&str, Benchmark); 5] = [
     ("fused", fused::fused),
     ("transformer", fused::transformer),
+const ON_GPU: [(&str, Benchmark); 4] = [
     ("resnet18", models::resnet18),
     ("resnet18_f32", models::resnet18_f32),
     ("resnet18_memory", models::resnet18_memory),
+    ("mobilenet", mobilenet::mobilenet),
 ];
 
 fn main() -> ExitCode {

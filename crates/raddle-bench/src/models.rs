@@ -14,6 +14,8 @@ use crate::measure::{Bench, Time, Unit};
 /// Replays before a measurement, and in it.
 const WARM_UP: usize = 50;
 const REPLAYS: usize = 200;
+/// Largest error of ResNet-18, of its largest output.
+const ERROR_MAX: f32 = 1e-2;
 /// In 32 bits, where they take longer.
 const REPLAYS_F32: usize = 20;
 
@@ -25,7 +27,7 @@ pub fn resnet18(bench: &Bench) -> Outcome {
     let model = Model::from_bytes(&row.build(raddle_zoo::Source::Seed(1))?)?;
     let session = GpuSession::new(model.graph(), bench.stream.device(), Precision::F16)?;
     eprintln!("resnet18: planned after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
-    check(bench, &model, &session)?;
+    check(bench, ("resnet18", ERROR_MAX), &model, &session)?;
     eprintln!("resnet18: first result after {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
     for images in [1usize, 8, 64, 256] {
         let start = Instant::now();
@@ -61,7 +63,7 @@ pub fn resnet18_f32(bench: &Bench) -> Outcome {
     let model = Model::from_bytes(&row.build(raddle_zoo::Source::Seed(1))?)?;
     for (name, precision) in [("f32", Precision::F32), ("tf32", Precision::TF32)] {
         let session = GpuSession::new(model.graph(), bench.stream.device(), precision)?;
-        check(bench, &model, &session)?;
+        check(bench, ("resnet18", ERROR_MAX), &model, &session)?;
         for images in [1usize, 64] {
             let shapes = [vec![images, 3, 224, 224]];
             session.time_back_to_back(&shapes, REPLAYS_F32)?;
@@ -146,16 +148,22 @@ fn plan_bytes(graph: &Graph, images: usize) -> Outcome<usize> {
     Ok(memory_plan::plan(&requests.requests, ALIGNMENT).peak_bytes)
 }
 
-/// Holds two images against the plan for the CPU.
-fn check(bench: &Bench, model: &Model, session: &GpuSession) -> Outcome {
+/// Holds two images against the plan for the CPU; errors may be so much of the largest
+/// output.
+pub fn check(
+    bench: &Bench,
+    (name, error_max): (&str, f32),
+    model: &Model,
+    session: &GpuSession,
+) -> Outcome {
     let len = 2 * 3 * 224 * 224;
     let pixel = |at: usize| ((at * 7919) % 511) as f32 / 255.0 - 1.0;
     let images = Tensor::new(&[2, 3, 224, 224], (0..len).map(pixel).collect())?;
     let cpu = raddle::Device::cpu();
     let reference = model.on(&cpu, Options::default())?;
-    let name = model.graph().name_of(model.graph().inputs[0]).to_owned();
-    let expected = reference.run([(&name, Value::Tensor(images.clone()))])?;
-    let found = session.run([(&name, Value::Tensor(images))])?;
+    let input = model.graph().name_of(model.graph().inputs[0]).to_owned();
+    let expected = reference.run([(&input, Value::Tensor(images.clone()))])?;
+    let found = session.run([(&input, Value::Tensor(images))])?;
     let elements = |outputs: &[(String, Value)]| -> Outcome<Vec<f32>> {
         let tensor = outputs.first().and_then(|(_, value)| value.as_tensor());
         Ok(tensor.ok_or("the output is no tensor")?.elements::<f32>()?.to_vec())
@@ -163,8 +171,8 @@ fn check(bench: &Bench, model: &Model, session: &GpuSession) -> Outcome {
     let (expected, found) = (elements(&expected)?, elements(&found)?);
     let scale = expected.iter().fold(0f32, |max, x| max.max(x.abs()));
     let worst = expected.iter().zip(&found).fold(0f32, |max, (a, b)| max.max((a - b).abs()));
-    eprintln!("resnet18: off by {:.1e} of the largest output", worst / scale);
-    if expected.len() != found.len() || worst / scale > 1e-2 || worst.is_nan() {
+    eprintln!("{name}: off by {:.1e} of the largest output", worst / scale);
+    if expected.len() != found.len() || worst / scale > error_max || worst.is_nan() {
         return Err(format!("off by {} of {scale} on {}", worst, bench.stream.device()).into());
     }
     Ok(())
