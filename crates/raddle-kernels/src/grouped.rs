@@ -11,7 +11,7 @@ use raddle::device::DeviceType;
 use raddle::{Buffer, Slice, SliceMut, Stream};
 
 use crate::error::check_len;
-use crate::kernels::grouped::Shape;
+use crate::kernels::grouped::{Shape, ZEROS};
 use crate::{Activation, Error, Result};
 
 pub use launch::Element;
@@ -71,10 +71,10 @@ pub fn is_narrow(outputs: usize) -> bool {
 }
 
 impl Grouped {
-    /// Weights in memory.
+    /// Weights in memory, and the zeros behind them.
     #[must_use]
     pub fn weights_len(&self) -> usize {
-        self.taps() * self.inputs * self.pitches[1]
+        self.taps() * self.inputs * self.pitches[1] + ZEROS
     }
 
     /// Elements of the output.
@@ -91,7 +91,7 @@ impl Grouped {
     }
 
     /// Weights `[output, input of the group, row, column]` as the kernels read them:
-    /// `[row, column, input of the group, output]`.
+    /// `[row, column, input of the group, output]`, and zeros.
     ///
     /// ## Errors
     /// [`Error::Length`] for a wrong number of weights.
@@ -186,19 +186,26 @@ impl Grouped {
 
     /// The kernel for elements of a type.
     fn kernel<T: Element>(&self) -> Kernel {
-        let is_fours = |n: usize| n.is_multiple_of(4);
-        let whole = self.pitches.into_iter().all(is_fours);
+        let are_whole = |lanes: usize| self.pitches.iter().all(|it| it.is_multiple_of(lanes));
         let is_depthwise =
             [self.inputs, self.outputs] == [1, 1] && self.pitches[0] == self.pitches[1];
-        if !is_depthwise || !(whole || T::HAS_SINGLES) {
-            let lanes = if whole && is_fours(self.outputs) { 4 } else { 1 };
-            let inputs = if lanes == 4 && is_fours(self.inputs) { 4 } else { 1 };
-            return Kernel::Groups { lanes, inputs };
-        }
-        let lanes = if whole { 4 } else { 1 };
+        let lanes = match is_depthwise {
+            true if are_whole(T::LANES) => T::LANES,
+            true if T::HAS_SINGLES => 1,
+            _ => {
+                let is_fours = |n: usize| n.is_multiple_of(4) && are_whole(4);
+                let lanes = if is_fours(self.outputs) { 4 } else { 1 };
+                let inputs = if lanes == 4 && is_fours(self.inputs) { 4 } else { 1 };
+                return Kernel::Groups { lanes, inputs };
+            }
+        };
         let [[side, other], [step, along]] = [self.window, self.strides];
         let is_square = side == other && step == along && self.dilations == [1, 1];
-        let has_kernel = matches!((lanes, side, step), (_, 3, 1 | 2) | (4, 5, 1 | 2) | (4, 7, 1));
+        let has_kernel = match (side, step) {
+            (3, 1 | 2) => true,
+            (5, 1 | 2) | (7, 1) => lanes > 1 && side <= T::SIDE_MAX,
+            _ => false,
+        };
         match is_square && has_kernel {
             true => Kernel::Square { lanes, side, step },
             false => Kernel::Any { lanes },

@@ -10,9 +10,15 @@ use crate::{Error, Result};
 
 /// An element type that the kernels exist for.
 pub trait Element: DeviceType {
+    /// Channels of a thread of the depthwise kernels: 16 bytes.
+    #[doc(hidden)]
+    const LANES: usize;
     /// Whether depthwise kernels have single channels.
     #[doc(hidden)]
     const HAS_SINGLES: bool;
+    /// Side of the largest windows that are unrolled.
+    #[doc(hidden)]
+    const SIDE_MAX: usize;
     #[doc(hidden)]
     fn launch(
         stream: &Stream,
@@ -51,7 +57,9 @@ macro_rules! launch {
 }
 
 impl Element for f32 {
+    const LANES: usize = 4;
     const HAS_SINGLES: bool = true;
+    const SIDE_MAX: usize = 7;
 
     fn launch(
         stream: &Stream,
@@ -62,13 +70,13 @@ impl Element for f32 {
         out: SliceMut<'_, Self>,
     ) -> Result<()> {
         launch! { f32, grid, operands, stream, kernel, shape, out:
-            Kernel::Square { lanes: 4, side: 3, step: 1 } => depthwise::square<4, 3, 1, 2>;
-            Kernel::Square { lanes: 4, side: 3, step: 2 } => depthwise::square<4, 3, 2, 2>;
-            Kernel::Square { lanes: 4, side: 5, step: 1 } => depthwise::square<4, 5, 1, 2>;
-            Kernel::Square { lanes: 4, side: 5, step: 2 } => depthwise::square<4, 5, 2, 1>;
-            Kernel::Square { lanes: 4, side: 7, step: 1 } => depthwise::square<4, 7, 1, 2>;
-            Kernel::Square { lanes: 1, side: 3, step: 1 } => depthwise::square<1, 3, 1, 2>;
-            Kernel::Square { lanes: 1, side: 3, step: 2 } => depthwise::square<1, 3, 2, 2>;
+            Kernel::Square { lanes: 4, side: 3, step: 1 } => depthwise::square<4, 3, 1>;
+            Kernel::Square { lanes: 4, side: 3, step: 2 } => depthwise::square<4, 3, 2>;
+            Kernel::Square { lanes: 1, side: 3, step: 1 } => depthwise::square<1, 3, 1>;
+            Kernel::Square { lanes: 1, side: 3, step: 2 } => depthwise::square<1, 3, 2>;
+            Kernel::Square { lanes: 4, side: 5, step: 1 } => depthwise::wide<4, 5, 1>;
+            Kernel::Square { lanes: 4, side: 5, step: 2 } => depthwise::wide<4, 5, 2>;
+            Kernel::Square { lanes: 4, side: 7, step: 1 } => depthwise::wide<4, 7, 1>;
             Kernel::Any { lanes: 4 } => depthwise::any<4>;
             Kernel::Any { lanes: 1 } => depthwise::any<1>;
             Kernel::Groups { lanes: 4, inputs: 4 } => direct::groups<4, 4>;
@@ -79,9 +87,11 @@ impl Element for f32 {
 }
 
 macro_rules! halves {
-    ($($ty:ident),*) => { $(
+    ($($ty:ident $side_max:literal { $($more:tt)* })*) => { $(
         impl Element for $ty {
+            const LANES: usize = 8;
             const HAS_SINGLES: bool = false;
+            const SIDE_MAX: usize = $side_max;
 
             fn launch(
                 stream: &Stream,
@@ -92,12 +102,10 @@ macro_rules! halves {
                 out: SliceMut<'_, Self>,
             ) -> Result<()> {
                 launch! { $ty, grid.programmatic(), operands, stream, kernel, shape, out:
-                    Kernel::Square { lanes: 4, side: 3, step: 1 } => depthwise::square_half<4, 3, 1, 2>;
-                    Kernel::Square { lanes: 4, side: 3, step: 2 } => depthwise::square_half<4, 3, 2, 2>;
-                    Kernel::Square { lanes: 4, side: 5, step: 1 } => depthwise::square_half<4, 5, 1, 2>;
-                    Kernel::Square { lanes: 4, side: 5, step: 2 } => depthwise::square_half<4, 5, 2, 1>;
-                    Kernel::Square { lanes: 4, side: 7, step: 1 } => depthwise::square_half<4, 7, 1, 2>;
-                    Kernel::Any { lanes: 4 } => depthwise::any_half<4>;
+                    $($more)*
+                    Kernel::Square { lanes: 8, side: 3, step: 1 } => depthwise::square_half<8, 3, 1>;
+                    Kernel::Square { lanes: 8, side: 3, step: 2 } => depthwise::square_half<8, 3, 2>;
+                    Kernel::Any { lanes: 8 } => depthwise::any_half<8>;
                     Kernel::Groups { lanes: 4, inputs: 4 } => direct::groups_half<4, 4>;
                     Kernel::Groups { lanes: 4, inputs: 1 } => direct::groups_half<4, 1>;
                     Kernel::Groups { lanes: 1, inputs: 1 } => direct::groups_half<1, 1>;
@@ -106,4 +114,11 @@ macro_rules! halves {
         }
     )* };
 }
-halves!(f16, bf16);
+halves! {
+    f16 7 {
+        Kernel::Square { lanes: 8, side: 5, step: 1 } => depthwise::square_half<8, 5, 1>;
+        Kernel::Square { lanes: 8, side: 5, step: 2 } => depthwise::square_half<8, 5, 2>;
+        Kernel::Square { lanes: 8, side: 7, step: 1 } => depthwise::square_half<8, 7, 1>;
+    }
+    bf16 3 {}
+}

@@ -5,7 +5,7 @@ use raddle::Grid;
 use super::Grouped;
 use crate::kernels::grouped::{Shape, THREADS_MAX, depthwise, direct};
 
-/// Vectors of channels of a block: 16 bytes each of these in `f32` are two lines of a cache.
+/// Vectors of channels of a block, of mostly 16 bytes: two lines of a cache.
 const VECTORS_MAX: usize = 16;
 /// Fewest threads of a block.
 const THREADS_MIN: usize = 64;
@@ -34,14 +34,11 @@ pub struct Share {
 }
 
 impl Kernel {
-    /// Rows, columns and channels of a thread's piece.
-    fn piece(self) -> [usize; 3] {
+    /// Columns and channels of a thread's piece.
+    fn piece(self) -> [usize; 2] {
         match self {
-            Self::Square { lanes, side, step } => {
-                [depthwise::rows(side, step), depthwise::COLUMNS, lanes]
-            }
-            Self::Any { lanes } => [1, depthwise::COLUMNS_ANY, lanes],
-            Self::Groups { lanes, .. } => [1, direct::COLUMNS, lanes],
+            Self::Square { lanes, .. } | Self::Any { lanes } => [depthwise::COLUMNS, lanes],
+            Self::Groups { lanes, .. } => [direct::COLUMNS, lanes],
         }
     }
 }
@@ -63,11 +60,11 @@ impl Share {
 
     /// The share of at most so many threads to a block whose blocks read least.
     fn within(of: &Grouped, kernel: Kernel, threads_max: usize) -> Self {
-        let [rows, columns, lanes] = kernel.piece();
+        let [columns, lanes] = kernel.piece();
         let all_vectors = of.pitches[1] / lanes;
         let vector_blocks = all_vectors.div_ceil(VECTORS_MAX);
         let vectors = all_vectors.div_ceil(vector_blocks);
-        let all = [of.output[0].div_ceil(rows), of.output[1].div_ceil(columns)];
+        let all = [of.output[0], of.output[1].div_ceil(columns)];
         let room = (threads_max / vectors).max(1);
         let share = |down: usize, right: usize| Self {
             vectors,
@@ -80,7 +77,7 @@ impl Share {
                 let last = (share.pieces[axis] * side - 1) * of.strides[axis];
                 last + (of.window[axis] - 1) * of.dilations[axis] + 1
             };
-            share.blocks[0] * share.blocks[1] * reach(0, rows) * reach(1, columns)
+            share.blocks[0] * share.blocks[1] * reach(0, 1) * reach(1, columns)
         };
         let sides = (1..=room.min(all[0]))
             .flat_map(|down| (1..=(room / down).min(all[1])).map(move |right| (down, right)));
@@ -103,7 +100,7 @@ impl Share {
             inputs: of.inputs as u32,
             outputs: of.outputs as u32,
             channels: (of.groups * of.outputs) as u32,
-            vectors: (of.pitches[1] / kernel.piece()[2]) as u32,
+            vectors: (of.pitches[1] / kernel.piece()[1]) as u32,
             block_vectors: self.vectors as u32,
             pieces: numbers(self.pieces),
             blocks: self.blocks.map(|n| n as u32),
@@ -149,7 +146,7 @@ mod tests {
             let threads = share.vectors * share.pieces[0] * share.pieces[1];
             assert!((160..=256).contains(&threads), "{share:?}");
             // A block's rows and columns with those around them, beside its own.
-            let [down, right] = [share.pieces[0] * 2, share.pieces[1] * 4];
+            let [down, right] = [share.pieces[0], share.pieces[1] * 4];
             let more = ((down + 2) * (right + 2)) as f64 / (down * right) as f64;
             assert!(more < 1.6, "{share:?} reads {more} times its pixels");
         }
@@ -165,8 +162,8 @@ mod tests {
                 Kernel::Groups { lanes: 4, inputs: 4 },
             ] {
                 let share = Share::new(&of, kernel, 132);
-                let [rows, columns, lanes] = kernel.piece();
-                assert!(share.blocks[0] * share.pieces[0] * rows >= size, "{share:?}");
+                let [columns, lanes] = kernel.piece();
+                assert!(share.blocks[0] * share.pieces[0] >= size, "{share:?}");
                 assert!(share.blocks[1] * share.pieces[1] * columns >= size, "{share:?}");
                 assert!(share.blocks[2] * share.vectors * lanes >= channels, "{share:?}");
                 let threads = share.vectors * share.pieces[0] * share.pieces[1];

@@ -4,8 +4,8 @@
 //! out[pixel, c] = act(bias[c] + sum over taps t, k of x[pixel + t, of c's group, k] * w[t, k, c] + residual[pixel, c])
 //! ```
 //!
-//! A thread has some neighbouring channels, moved as one, of a piece of `ROWS` by `COLUMNS`
-//! pixels of the output. A block has pieces beside and above each other, so that the pixels
+//! A thread has some neighbouring channels, moved as one, of a piece of some pixels of
+//! a row of the output. A block has pieces beside and above each other, so that the pixels
 //! that their windows share come from L1, and all or some channels of them, so that a warp
 //! reads long runs of memory. Weights lie `[tap, k, channel]`; sums are in `f32`.
 #![allow(clippy::needless_range_loop)] // indices that unrolling makes constants
@@ -76,8 +76,8 @@ struct Operands<T> {
 #[derive(Clone, Copy)]
 struct Piece {
     image: u32,
-    /// First row and column.
     row: u32,
+    /// First column.
     column: u32,
     /// First channel.
     channel: u32,
@@ -91,16 +91,16 @@ fn divided(x: u32, by: u32) -> [u32; 2] {
 }
 
 impl Shape {
-    /// This thread's piece of so many rows, columns and channels, if there is one.
+    /// This thread's piece of so many columns and channels, if there is one.
     #[inline(always)]
-    fn piece(&self, [rows, columns, channels]: [u32; 3]) -> Option<Piece> {
+    fn piece(&self, [columns, channels]: [u32; 2]) -> Option<Piece> {
         let [piece, vector] = divided(thread_x(), self.block_vectors);
         let [down, right] = divided(piece, self.pieces[1]);
         let [rest, block_vector] = divided(block_x(), self.blocks[2]);
         let [rest, block_column] = divided(rest, self.blocks[1]);
         let [image, block_row] = divided(rest, self.blocks[0]);
         let vector = block_vector * self.block_vectors + vector;
-        let row = (block_row * self.pieces[0] + down) * rows;
+        let row = block_row * self.pieces[0] + down;
         let column = (block_column * self.pieces[1] + right) * columns;
         let is_there = down < self.pieces[0]
             && vector < self.vectors
@@ -109,30 +109,53 @@ impl Shape {
         is_there.then_some(Piece { image, row, column, channel: vector * channels })
     }
 
-    /// A place along an axis, moved into the image, and whether it was there.
+    /// Pixels before a row of an image, which is in it.
     #[inline(always)]
-    fn place<const AXIS: usize>(&self, at: i32) -> (u32, bool) {
-        let last = self.size[AXIS] - 1;
-        (at.min(last).max(0) as u32, at >= 0 && at <= last)
+    fn line(&self, image: u32, row: i32) -> u32 {
+        (image * self.size[0] as u32 + row as u32) * self.size[1] as u32
+    }
+
+    /// Whether a place along an axis is in the image.
+    #[inline(always)]
+    fn is_inside<const AXIS: usize>(&self, at: i32) -> bool {
+        (at as u32) < self.size[AXIS] as u32
     }
 }
 
+impl<T> Operands<T> {
+    /// The zeros behind the weights: what pixels outside of the image are read from, so that
+    /// nothing but the address waits for where they are.
+    #[inline(always)]
+    fn zeros(&self, shape: &Shape) -> *const T {
+        let taps = (shape.window[0] * shape.window[1] * shape.inputs) as usize;
+        self.weights.wrapping_add(taps * shape.pitches[1] as usize).cast()
+    }
+}
+
+/// Zeros behind the weights, as many as channels of a thread.
+pub const ZEROS: usize = 8;
+
 /// `N` elements that are moved as one and computed with in `f32`.
 pub trait Lanes<const N: usize>: DeviceType {
+    /// The elements as they are moved.
+    type Packed: Copy;
+    /// Zeros.
+    const ZEROS: Self::Packed;
     /// Waits for what writes the operands, where launches overlap.
     fn wait();
-    /// Reads them, where the program says: what is made of them for some pixels only must
-    /// not move the load behind a branch.
+    /// Reads them.
     ///
     /// # Safety
     ///
     /// They are there, and aligned as one.
-    unsafe fn read(from: *const Self) -> [f32; N];
+    unsafe fn read(from: *const Self) -> Self::Packed;
+    /// Them as numbers.
+    fn numbers(packed: Self::Packed) -> [f32; N];
     /// Reads weights.
     ///
     /// # Safety
     ///
-    /// As for reading.
+    /// As for reading; aligned to 16 bytes if there are that many.
     unsafe fn read_f32(from: *const f32) -> [f32; N];
     /// Writes them rounded.
     ///
@@ -142,41 +165,96 @@ pub trait Lanes<const N: usize>: DeviceType {
     unsafe fn write(to: *mut Self, numbers: [f32; N]);
 }
 
-macro_rules! lanes {
-    ($($ty:ident $wait:expr),*) => { $(
-        impl Lanes<4> for $ty {
+impl Lanes<4> for f32 {
+    type Packed = F32x4;
+    const ZEROS: F32x4 = F32x4::new([0.0; 4]);
+    #[inline(always)]
+    fn wait() {}
+    #[inline(always)]
+    unsafe fn read(from: *const Self) -> F32x4 {
+        // SAFETY: the caller's contract.
+        unsafe { from.cast::<F32x4>().read() }
+    }
+    #[inline(always)]
+    fn numbers(packed: F32x4) -> [f32; 4] {
+        packed.to_array()
+    }
+    #[inline(always)]
+    unsafe fn read_f32(from: *const f32) -> [f32; 4] {
+        // SAFETY: the caller's contract.
+        unsafe { from.cast::<F32x4>().read() }.to_array()
+    }
+    #[inline(always)]
+    unsafe fn write(to: *mut Self, numbers: [f32; 4]) {
+        // SAFETY: the caller's contract.
+        unsafe { to.cast::<F32x4>().write(F32x4::new(numbers)) };
+    }
+}
+
+macro_rules! halves {
+    ($($ty:ident $pair:ident $lanes:literal $words:literal),*) => { $(
+        impl Lanes<$lanes> for $ty {
+            type Packed = Vector<u32, $words>;
+            const ZEROS: Self::Packed = Vector::new([0; $words]);
             #[inline(always)]
             fn wait() {
-                $wait
+                wait_for_previous_kernel();
             }
             #[inline(always)]
-            unsafe fn read(from: *const Self) -> [f32; 4] {
+            unsafe fn read(from: *const Self) -> Self::Packed {
                 // SAFETY: the caller's contract.
-                let elements = opaque(unsafe { from.cast::<Vector<Self, 4>>().read() });
-                unrolled(|k| elements[k].to_f32())
+                unsafe { from.cast::<Self::Packed>().read() }
             }
             #[inline(always)]
-            unsafe fn read_f32(from: *const f32) -> [f32; 4] {
-                // SAFETY: the caller's contract.
-                unsafe { from.cast::<F32x4>().read() }.to_array()
+            fn numbers(packed: Self::Packed) -> [f32; $lanes] {
+                let mut numbers = [0.0; $lanes];
+                for k in 0..$words {
+                    [numbers[2 * k], numbers[2 * k + 1]] = $pair::from_bits(packed[k]).to_f32s();
+                }
+                numbers
             }
             #[inline(always)]
-            unsafe fn write(to: *mut Self, numbers: [f32; 4]) {
-                let elements = Vector::<Self, 4>::new(unrolled(|k| Self::from_f32(numbers[k])));
+            unsafe fn read_f32(from: *const f32) -> [f32; $lanes] {
+                let mut numbers = [0.0; $lanes];
+                for k in 0..$lanes / 4 {
+                    // SAFETY: the caller's contract.
+                    let four = unsafe { from.cast::<F32x4>().wrapping_add(k).read() };
+                    for i in 0..4 {
+                        numbers[4 * k + i] = four[i];
+                    }
+                }
+                numbers
+            }
+            #[inline(always)]
+            unsafe fn write(to: *mut Self, numbers: [f32; $lanes]) {
+                let words = unrolled(|k| {
+                    $pair::from_f32s(numbers[2 * k], numbers[2 * k + 1]).to_bits()
+                });
                 // SAFETY: the caller's contract.
-                unsafe { to.cast::<Vector<Self, 4>>().write(elements) };
+                unsafe { to.cast::<Self::Packed>().write(Vector::new(words)) };
             }
         }
+    )* };
+}
+halves!(f16 f16x2 4 2, f16 f16x2 8 4, bf16 bf16x2 4 2, bf16 bf16x2 8 4);
 
+macro_rules! single {
+    ($($ty:ident $wait:expr),*) => { $(
         impl Lanes<1> for $ty {
+            type Packed = f32;
+            const ZEROS: f32 = 0.0;
             #[inline(always)]
             fn wait() {
                 $wait
             }
             #[inline(always)]
-            unsafe fn read(from: *const Self) -> [f32; 1] {
+            unsafe fn read(from: *const Self) -> f32 {
                 // SAFETY: the caller's contract.
-                [unsafe { from.read() }.to_f32()]
+                unsafe { from.read() }.to_f32()
+            }
+            #[inline(always)]
+            fn numbers(packed: f32) -> [f32; 1] {
+                [packed]
             }
             #[inline(always)]
             unsafe fn read_f32(from: *const f32) -> [f32; 1] {
@@ -191,7 +269,7 @@ macro_rules! lanes {
         }
     )* };
 }
-lanes!(f32(), f16 wait_for_previous_kernel(), bf16 wait_for_previous_kernel());
+single!(f32(), f16 wait_for_previous_kernel(), bf16 wait_for_previous_kernel());
 
 /// The biases of a piece's channels.
 ///
@@ -217,30 +295,43 @@ unsafe fn biases<T: Lanes<N>, const N: usize>(
 ///
 /// The output, and the residual if there is one, have the piece's pixels.
 #[inline(always)]
-unsafe fn write<T: Lanes<N>, const N: usize, const ROWS: usize, const COLUMNS: usize>(
+unsafe fn write<T: Lanes<N>, const N: usize, const COLUMNS: usize>(
     shape: &Shape,
     operands: &Operands<T>,
     piece: Piece,
-    mut sums: [[[f32; N]; COLUMNS]; ROWS],
+    mut sums: [[f32; N]; COLUMNS],
 ) {
-    const { assert!(ROWS <= 2 && COLUMNS <= 8) };
+    const { assert!(COLUMNS <= 8) };
     // Each sum is wanted behind a branch only: here, so that it is not computed there.
-    for sum in sums.as_flattened_mut().as_flattened_mut() {
+    for sum in sums.as_flattened_mut() {
         *sum = opaque(*sum);
     }
+    let Some([min, max]) = shape.activation.bounds() else {
+        // Pixels take turns at the first place, so that there is one copy of the functions.
+        for at in 0..opaque(COLUMNS as u32) {
+            let column = piece.column + at;
+            if column < shape.output[1] {
+                let of = |x| shape.activation.of(x);
+                // SAFETY: the pixel is there.
+                unsafe { write_pixel(shape, operands, piece, column, sums[0], of) };
+            }
+            for k in 1..COLUMNS {
+                sums[k - 1] = sums[k];
+            }
+        }
+        return;
+    };
     macro_rules! pixels {
-        ($(($row:literal $column:literal))*) => { $(
-            if $row < ROWS && $column < COLUMNS {
-                let (row, column) = (piece.row + $row, piece.column + $column);
-                if row < shape.output[0] && column < shape.output[1] {
-                    // SAFETY: the pixel is there.
-                    unsafe { write_pixel(shape, operands, piece, [row, column], sums[$row][$column]) };
-                }
+        ($($at:literal)*) => { $(
+            let column = piece.column + $at;
+            if $at < COLUMNS && column < shape.output[1] {
+                let of = |x| clamp(x, min, max);
+                // SAFETY: the pixel is there.
+                unsafe { write_pixel(shape, operands, piece, column, sums[$at], of) };
             }
         )* };
     }
-    pixels!((0 0) (0 1) (0 2) (0 3) (0 4) (0 5) (0 6) (0 7));
-    pixels!((1 0) (1 1) (1 2) (1 3) (1 4) (1 5) (1 6) (1 7));
+    pixels!(0 1 2 3 4 5 6 7);
 }
 
 /// Writes a pixel.
@@ -253,30 +344,22 @@ unsafe fn write_pixel<T: Lanes<N>, const N: usize>(
     shape: &Shape,
     operands: &Operands<T>,
     piece: Piece,
-    [row, column]: [u32; 2],
+    column: u32,
     mut sums: [f32; N],
+    function: impl Fn(f32) -> f32,
 ) {
     let [height, width] = shape.output;
-    let pixel = (piece.image * height + row) * width + column;
+    let pixel = (piece.image * height + piece.row) * width + column;
     let at = (pixel * shape.pitches[1] + piece.channel) as usize;
     if shape.has_residual != 0 {
         // SAFETY: the caller's contract.
-        let more = unsafe { T::read(operands.residual.wrapping_add(at)) };
+        let more = T::numbers(unsafe { T::read(operands.residual.wrapping_add(at)) });
         for k in 0..N {
             sums[k] += more[k];
         }
     }
-    match shape.activation.bounds() {
-        Some([min, max]) => {
-            for sum in &mut sums {
-                *sum = clamp(*sum, min, max);
-            }
-        }
-        None => {
-            for sum in &mut sums {
-                *sum = shape.activation.of(*sum);
-            }
-        }
+    for sum in &mut sums {
+        *sum = function(*sum);
     }
     // SAFETY: the caller's contract.
     unsafe { T::write(operands.out.wrapping_add(at), sums) };

@@ -166,12 +166,18 @@ fn depthwise_windows_that_are_unrolled() {
                 );
                 check::<f32>(&of, ALL, 1);
                 check::<f16>(&in_eights(of), ALL, 2);
+                check::<bf16>(&in_eights(of), ALL, 3);
             }
         }
     }
     let plain = conv([1, 6, 7], [8, 1, 1], [3, 3], [1, 1], [1, 1], [[0; 2], [0; 2]]);
-    check::<f32>(&plain, PLAIN, 3);
-    check::<bf16>(&plain, PLAIN, 4);
+    check::<f32>(&plain, PLAIN, 4);
+    check::<bf16>(&plain, PLAIN, 5);
+    // Channels in memory that are no whole vectors.
+    let of = conv([1, 6, 7], [13, 1, 1], [3, 3], [1, 1], [1, 1], [[1; 2], [1; 2]]);
+    check::<f32>(&of, ALL, 6);
+    check::<f16>(&of, ALL, 7);
+    check::<f16>(&Grouped { pitches: [20; 2], ..of }, ALL, 8);
 }
 
 #[test]

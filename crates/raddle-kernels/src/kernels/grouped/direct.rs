@@ -18,15 +18,13 @@ pub const COLUMNS: usize = 8;
 #[inline(always)]
 unsafe fn add_pixel<T: Lanes<K>, const N: usize, const K: usize>(
     from: *const T,
-    is_inside: bool,
     weights: &[[f32; N]; K],
     sums: &mut [f32; N],
 ) {
     // SAFETY: the caller's contract.
-    let elements = unsafe { T::read(from) };
+    let elements = T::numbers(unsafe { T::read(from) });
     for v in 0..K {
-        let element = if is_inside { elements[v] } else { 0.0 };
-        add(sums, weights[v], [element; N]);
+        add(sums, weights[v], [elements[v]; N]);
     }
 }
 
@@ -41,27 +39,28 @@ unsafe fn convolve<T: Lanes<N> + Lanes<K>, const N: usize, const K: usize>(
     shape: &Shape,
     operands: Operands<T>,
 ) {
-    let Some(piece) = shape.piece([1, COLUMNS as u32, N as u32]) else { return };
+    let Some(piece) = shape.piece([COLUMNS as u32, N as u32]) else { return };
     let channel = piece.channel as usize;
     let is_channel = piece.channel < shape.channels;
-    let mut sums = [[[0.0; N]; COLUMNS]];
+    let mut sums = [[0.0; N]; COLUMNS];
     <T as Lanes<N>>::wait();
     if is_channel {
         // SAFETY: the caller's contract.
-        sums = [[unsafe { biases(shape, &operands, piece) }; COLUMNS]];
+        sums = [unsafe { biases(shape, &operands, piece) }; COLUMNS];
     }
     let group = divided(piece.channel, shape.outputs)[0];
     let top = piece.row as i32 * shape.strides[0] - shape.begins[0];
     let left = piece.column as i32 * shape.strides[1] - shape.begins[1];
     let [pitch, out_pitch] = shape.pitches.map(|n| n as usize);
     let rows = if is_channel { shape.window[0] } else { 0 };
+    let zeros = operands.zeros(shape);
     for i in 0..rows {
-        let (row, is_row) = shape.place::<0>(top + i as i32 * shape.dilations[0]);
-        if !is_row {
+        let row = top + i as i32 * shape.dilations[0];
+        if !shape.is_inside::<0>(row) {
             continue;
         }
-        let line = (piece.image * shape.size[0] as u32 + row) * shape.size[1] as u32;
-        let line = line as usize * pitch + (group * shape.inputs) as usize;
+        let line = shape.line(piece.image, row) as usize * pitch;
+        let line = line + (group * shape.inputs) as usize;
         let line = operands.input.wrapping_add(line);
         for j in 0..shape.window[1] {
             let tap = (i * shape.window[1] + j) as usize * shape.inputs as usize;
@@ -77,10 +76,13 @@ unsafe fn convolve<T: Lanes<N> + Lanes<K>, const N: usize, const K: usize>(
                 }
                 macro_rules! pixels {
                     ($($c:literal)*) => { $(
-                        let (column, is_column) = shape.place::<1>(x + $c * shape.strides[1]);
-                        let from = line.wrapping_add(column as usize * pitch + k);
-                        // SAFETY: the place is in the image.
-                        unsafe { add_pixel(from, is_column, &weights, &mut sums[0][$c]) };
+                        let column = x + $c * shape.strides[1];
+                        let from = match shape.is_inside::<1>(column) {
+                            true => line.wrapping_add(column as u32 as usize * pitch + k),
+                            false => zeros,
+                        };
+                        // SAFETY: the place is in the image, or zeros.
+                        unsafe { add_pixel(from, &weights, &mut sums[$c]) };
                     )* };
                 }
                 pixels!(0 1 2 3 4 5 6 7);
