@@ -148,7 +148,7 @@ mod tests {
             // A block's rows and columns with those around them, beside its own.
             let [down, right] = [share.pieces[0], share.pieces[1] * 4];
             let more = ((down + 2) * (right + 2)) as f64 / (down * right) as f64;
-            assert!(more < 1.6, "{share:?} reads {more} times its pixels");
+            assert!(more < 1.75, "{share:?} reads {more} times its pixels");
         }
     }
 
