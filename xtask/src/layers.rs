@@ -35,10 +35,7 @@ pub const LAYERS: [Layer; 16] = [
     // images in blocks of channels, and the pass that keeps images there; recurrent layers
     // in lines of units beside those in `f64`; the pass that brings a graph to 16 bits.
     Layer { name: "raddle-tensor", lines_max: 18_400, may_be_unsafe: false },
-    Layer { name: "raddle-kernels", lines_max: 8_300, may_be_unsafe: true },
-    // images in blocks of channels, and the pass that keeps images there.
-    Layer { name: "raddle-tensor", lines_max: 17_700, may_be_unsafe: false },
-    Layer { name: "raddle-kernels", lines_max: 9_100, may_be_unsafe: true },
+    Layer { name: "raddle-kernels", lines_max: 12_500, may_be_unsafe: true },
     Layer { name: "raddle", lines_max: 200, may_be_unsafe: false },
     Layer { name: "raddle-runtime", lines_max: 11_050, may_be_unsafe: true },
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },

@@ -48,10 +48,9 @@ const ALL: [(&str, Benchmark); 10] = [
 
 /// Benchmarks that the CPU device would take too long for; `raddle-models` tests what
 /// they run.
-const ON_GPU: [(&str, Benchmark); 5] = [
+const ON_GPU: [(&str, Benchmark); 6] = [
     ("fused", fused::fused),
     ("transformer", fused::transformer),
-const ON_GPU: [(&str, Benchmark); 4] = [
     ("resnet18", models::resnet18),
     ("resnet18_f32", models::resnet18_f32),
     ("resnet18_memory", models::resnet18_memory),

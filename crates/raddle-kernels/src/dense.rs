@@ -7,8 +7,8 @@
 
 mod boxes;
 pub mod generated;
-mod half;
 mod grouped;
+mod half;
 mod tiled;
 
 use raddle::{Buffer, Grid, Slice, Stream};
@@ -23,10 +23,9 @@ pub use crate::kernels::reduce::{Order, Reduce, Reduction, Scan};
 pub use crate::kernels::scalar::{Dims, RANK_MAX, Scalar, View};
 pub use crate::kernels::window::{Channels, Plane, Pool, Pooling, SPACE_MAX, Sliding};
 pub use boxes::{Widened, convolve_last, has_boxes, is_right_turned, turned};
+pub use grouped::convolve_groups;
 pub use half::{half_product, has_half_product};
 pub use tiled::{Arithmetic, Finish, product_finished};
-pub use grouped::convolve_groups;
-pub use tiled::{Arithmetic, Finish};
 
 /// Elements of any type, in words.
 pub type Words = Buffer<u64>;

@@ -3,8 +3,8 @@
 mod conv;
 mod dense;
 mod generated;
-mod halves;
 mod grouped;
+mod halves;
 mod head;
 mod image;
 mod planes;

@@ -17,8 +17,8 @@
 
 mod convolution;
 mod dense;
-mod half;
 mod grouped;
+mod half;
 mod kept;
 mod lower;
 mod pinned;

@@ -27,14 +27,22 @@ impl Call<'_, '_> {
         let bias = self.maybe(2)?;
         let follow = self.follow(&shape);
         let residual = follow.as_ref().and_then(|follow| follow.residual);
-        let residual = residual.map(|id| self.images(id)).transpose()?;
+        let residual = match residual {
+            Some(id) => {
+                let residual = self.images(id)?;
+                Some(self.kit().words(&residual)?)
+            }
+            None => None,
+        };
         let mut finish = Finish::plain(self.kit().arithmetic);
         if let Some(follow) = &follow {
             finish.bounds = follow.bounds;
-            finish.residual = residual.as_ref().map(|it| it.words.as_slice());
+            finish.residual = residual.as_ref().map(|words| words.as_slice());
         }
-        let operands = [x.words.as_slice(), weights.words.as_slice()];
-        let bias = bias.as_ref().map(|it| it.words.as_slice());
+        let operands = [self.kit().words(&x)?, self.kit().words(&weights)?];
+        let operands = operands.each_ref().map(|words| words.as_slice());
+        let bias = bias.map(|bias| self.kit().words(&bias)).transpose()?;
+        let bias = bias.as_ref().map(|words| words.as_slice());
         let words = dense::convolve_groups(self.kit().stream, &grouped, finish, operands, bias)?;
         let made = self.made_images(shape, words);
         match follow {
