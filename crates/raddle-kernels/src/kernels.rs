@@ -1,6 +1,7 @@
 //! Device code. What a kernel needs to be launched soundly is checked by the host
 //! function of the same name one level up.
 
+pub mod attention;
 pub mod conv;
 pub mod expression;
 pub mod functions;

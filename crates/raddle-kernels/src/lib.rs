@@ -10,6 +10,7 @@
 
 #![warn(missing_docs)]
 
+pub mod attention;
 pub mod conv;
 pub mod dense;
 mod error;

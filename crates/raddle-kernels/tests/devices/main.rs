@@ -1,5 +1,6 @@
 //! Every kernel on every device against plain loops in double precision.
 
+mod attention;
 mod conv;
 mod dense;
 mod generated;
