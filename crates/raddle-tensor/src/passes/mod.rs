@@ -3,6 +3,7 @@
 //! change results are a list of their own.
 
 mod activations;
+mod attention;
 mod blocks;
 mod convolutions;
 mod dead;
@@ -27,60 +28,78 @@ pub struct Pass {
     pub name: &'static str,
     /// One sentence.
     pub summary: &'static str,
+    /// Whether it gains on the CPU; one that does not is for sessions on GPUs.
+    pub on_cpu: bool,
     /// Runs it; returns how many nodes it changed or removed.
     pub run: fn(&mut Graph) -> Result<usize>,
 }
 
 /// All passes in order.
-pub const PASSES: [Pass; 10] = [
+pub const PASSES: [Pass; 11] = [
     Pass {
         name: "fold-constants",
         summary: "computes what depends on constants only",
+        on_cpu: true,
         run: fold::fold_constants,
     },
     Pass {
         name: "fold-batch-norm",
         summary: "multiplies batch normalisation into the weights of the convolution before it",
+        on_cpu: true,
         run: fold::fold_batch_norm,
     },
     Pass {
         name: "skip-identities",
         summary: "reads what operations that change nothing read",
+        on_cpu: true,
         run: identities::skip,
     },
     Pass {
         name: "fuse-gelu",
         summary: "makes one operation of the activation that older models spell out",
+        on_cpu: true,
         run: gelu::fuse,
+    },
+    Pass {
+        name: "fuse-attention",
+        summary: "makes one operation of the attention that older models spell out, for GPUs",
+        on_cpu: false,
+        run: attention::fuse,
     },
     Pass {
         name: "transpose-weights",
         summary: "stores weights the way round that their product reads them",
+        on_cpu: true,
         run: layout::transpose_weights,
     },
     Pass {
         name: "pack-convolutions",
         summary: "packs weights of convolutions, takes an addition and an activation into them",
+        on_cpu: true,
         run: convolutions::pack,
     },
     Pass {
         name: "keep-blocks",
         summary: "moves what lies between convolutions into their layout of channels in blocks",
+        on_cpu: true,
         run: blocks::keep,
     },
     Pass {
         name: "pack-products",
         summary: "packs constant matrices of products, takes the addition of a row into them",
+        on_cpu: true,
         run: products::pack,
     },
     Pass {
         name: "pack-recurrent",
         summary: "packs constant weights of recurrent layers",
+        on_cpu: true,
         run: recurrent::pack,
     },
     Pass {
         name: "remove-dead",
         summary: "removes nodes and constants that nothing needs",
+        on_cpu: true,
         run: dead::remove,
     },
 ];
@@ -91,21 +110,25 @@ pub const ON_REQUEST: [Pass; 2] = [
     Pass {
         name: "to-half-f16",
         summary: "computes in f16 what keeps its range and digits there",
+        on_cpu: true,
         run: half::to_f16,
     },
     Pass {
         name: "to-half-bf16",
         summary: "computes in bf16 what keeps its digits there",
+        on_cpu: true,
         run: half::to_bf16,
     },
 ];
 
-/// Runs all passes; returns the name of each with the number of its changes.
+/// Runs the passes that gain on the CPU; returns the name of each pass with the number of its
+/// changes, which is none for the others.
 ///
 /// ## Errors
 /// Those of the passes; the graph is then not to be used.
 pub fn optimise(graph: &mut Graph) -> Result<Vec<(&'static str, usize)>> {
-    PASSES.iter().map(|pass| Ok((pass.name, (pass.run)(graph)?))).collect()
+    let run = |pass: &Pass| Ok((pass.name, if pass.on_cpu { (pass.run)(graph)? } else { 0 }));
+    PASSES.iter().map(run).collect()
 }
 
 /// Who makes and who reads each value, and which values are constants.

@@ -4,6 +4,8 @@ use super::*;
 use crate::graph::{Attribute, Dim, ValueType};
 use crate::{DType, Plan, Value, ops};
 
+mod attention;
+
 /// A number between -1 and 1 for each index.
 fn numbers(shape: &[usize], seed: usize) -> Tensor {
     let len = shape.iter().product();
@@ -161,6 +163,7 @@ fn each_pass_alone_keeps_the_results() {
         let mut graph = match pass.name {
             "keep-blocks" => blocks(),
             "pack-recurrent" => layer(),
+            "fuse-attention" => attention::spelled_out(attention::Form::default()),
             _ => block(),
         };
         let expected = run(&graph);
