@@ -10,6 +10,9 @@ use raddle_models::{Error, Model, Options, Precision};
 use raddle_tensor::graph::{Attribute, Dim, Graph, Node, ValueId, ValueType};
 use raddle_tensor::{DType, Tensor, Value, ops};
 
+#[path = "sessions/attention.rs"]
+mod attention;
+
 /// Builds a graph node by node; names are numbers.
 struct Builder {
     graph: Graph,
@@ -41,13 +44,27 @@ impl Builder {
     }
 
     fn node(&mut self, op: &str, inputs: &[ValueId], attributes: &[(&str, Attribute)]) -> ValueId {
-        let name = format!("v{}", self.graph.values.len());
-        let output = self.graph.add_value(name, None);
+        self.nodes(op, inputs, attributes, 1)[0]
+    }
+
+    /// A node with so many outputs.
+    fn nodes(
+        &mut self,
+        op: &str,
+        inputs: &[ValueId],
+        attributes: &[(&str, Attribute)],
+        outputs: usize,
+    ) -> Vec<ValueId> {
+        let mut output = || {
+            let name = format!("v{}", self.graph.values.len());
+            self.graph.add_value(name, None)
+        };
+        let outputs: Vec<_> = (0..outputs).map(|_| output()).collect();
         let node = Node {
             name: String::new(),
             op: ops::find("", op, 17).unwrap(),
             inputs: inputs.iter().copied().map(Some).collect(),
-            outputs: vec![Some(output)],
+            outputs: outputs.iter().copied().map(Some).collect(),
             attributes: attributes
                 .iter()
                 .map(|(name, it)| ((*name).to_owned(), it.clone()))
@@ -55,7 +72,7 @@ impl Builder {
             opset: 17,
         };
         self.graph.add_node(node).unwrap();
-        output
+        outputs
     }
 
     fn conv(&mut self, x: ValueId, [outputs, inputs, edge]: [usize; 3], stride: i64) -> ValueId {

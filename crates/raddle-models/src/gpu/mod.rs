@@ -50,7 +50,7 @@ pub use pinned::{Feed, Fetched, Phases, Piece, PixelTable, Ran};
 const PASSES: [&str; 3] = ["fold-constants", "fold-batch-norm", "remove-dead"];
 
 /// Those that keep every value's type and shape.
-const DENSE_PASSES: [&str; 2] = ["fold-batch-norm", "remove-dead"];
+const DENSE_PASSES: [&str; 3] = ["fold-batch-norm", "fuse-attention", "remove-dead"];
 
 /// A model on a GPU: its steps, its weights, and a program for each set of shapes.
 #[derive(Debug)]

@@ -9,11 +9,11 @@ use super::value::{Dense, Strided};
 use super::{Failure, Made};
 
 /// Heads of queries, keys and values: `[batch, heads, length, size]`.
-struct Heads {
-    q: Dense,
-    k: Dense,
-    v: Dense,
-    past_len: usize,
+pub struct Heads {
+    pub q: Dense,
+    pub k: Dense,
+    pub v: Dense,
+    pub past_len: usize,
 }
 
 impl Call<'_, '_> {
@@ -26,6 +26,9 @@ impl Call<'_, '_> {
     }
 
     fn attention(&mut self) -> Result<Option<Vec<Made>>, Failure> {
+        if let Some(made) = self.attention_at_once()? {
+            return Ok(Some(made));
+        }
         let (dtype, shape) = self.outline(0)?;
         let heads = self.heads()?;
         let (batch, query_heads) = (heads.q.shape[0], heads.q.shape[1]);
@@ -74,7 +77,7 @@ impl Call<'_, '_> {
         self.kit().cast(x, to)
     }
 
-    fn heads(&mut self) -> Result<Heads, Failure> {
+    pub fn heads(&mut self) -> Result<Heads, Failure> {
         let mut past_len = 0;
         let mut made = Vec::new();
         for (at, name) in [(0, "q_num_heads"), (1, "kv_num_heads"), (2, "kv_num_heads")] {

@@ -15,6 +15,11 @@ impl Call<'_, '_> {
             "Gather" => {
                 let (x, indices) = (self.x(0)?, self.x(1)?);
                 let axis = self.axis(0, x.rank())?;
+                if let Some(at) = self.known_index(&indices, x.shape[axis]) {
+                    let part = self.kit().part(&x, axis, at, 1)?;
+                    let shape = [&x.shape[..axis], &indices.shape, &x.shape[axis + 1..]].concat();
+                    return only(part.reshaped(&shape)?);
+                }
                 only(self.kit().taken(&x, axis, &indices)?)
             }
             "GatherElements" => {
@@ -30,6 +35,16 @@ impl Call<'_, '_> {
             "CumSum" | "CumProd" => self.running(),
             _ => Ok(None),
         }
+    }
+
+    /// The one index of a node with known indices, if there is one and it is an element's.
+    fn known_index(&self, indices: &Dense, len: usize) -> Option<usize> {
+        if indices.len() != 1 {
+            return None;
+        }
+        let &index = self.host(1).ok()?.to_i64s().ok()?.first()?;
+        let index = if index < 0 { index + len as i64 } else { index };
+        usize::try_from(index).ok().filter(|&index| index < len)
     }
 
     fn gather_tuples(&mut self) -> Result<Option<Vec<Made>>, Failure> {

@@ -7,6 +7,7 @@
 //! found when a program is made. A model whose shapes depend on elements of anything
 //! longer than a list cannot run here, and is told so.
 
+mod attended;
 mod attention;
 mod call;
 mod elementwise;
