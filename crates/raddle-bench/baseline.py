@@ -88,6 +88,38 @@ def products_f32():
             report("products_f32", shape, median_ms(lambda: torch.mm(a, b, out=c), 20), 2 * m * n * k)
 
 
+def attention():
+    """PyTorch's own flash attention, the mean of 200 replays of a CUDA graph in a row after 50;
+    what its other backend reaches goes to stderr."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    attend = torch.nn.functional.scaled_dot_product_attention
+
+    def ms(backend, shape, dtype, causal):
+        q, k, v = (torch.rand(*shape, device="cuda", dtype=dtype) * 8 - 4 for _ in range(3))
+        with sdpa_kernel(backend), torch.inference_mode():
+            return mean_ms(captured(lambda: attend(q, k, v, is_causal=causal)))
+
+    for length in (512, 2048, 4096):
+        for size in (64, 128):
+            for causal in (False, True):
+                shape = (4, 16, length, size)
+                name = "f16 " + "x".join(map(str, shape)) + (" causal" if causal else "")
+                amount = 4 * 64 * length**2 * size * (0.5 if causal else 1)
+                report("attention", name, ms(SDPBackend.FLASH_ATTENTION, shape, torch.float16, causal), amount)
+                try:
+                    other = amount / ms(SDPBackend.CUDNN_ATTENTION, shape, torch.float16, causal) / 1e9
+                    print(f"attention {name}: cuDNN through torch {other:.1f} TFLOP/s", file=sys.stderr)
+                except RuntimeError as error:
+                    print(f"attention {name}: no cuDNN: {error}", file=sys.stderr)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    for size in (64, 128):
+        shape = (4, 16, 2048, size)
+        name = "tf32 " + "x".join(map(str, shape))
+        spent = ms(SDPBackend.EFFICIENT_ATTENTION, shape, torch.float32, False)
+        report("attention", name, spent, 4 * 64 * 2048**2 * size)
+
+
 def resnet18():
     """The faster of torch.compile and eager execution in a CUDA graph, channels last: the
     mean of 200 passes in a row after 50."""
@@ -240,6 +272,8 @@ if wanted("fused"):
     fused()
 if wanted("transformer"):
     transformer()
+if wanted("attention"):
+    attention()
 if wanted("resnet18"):
     resnet18()
 if wanted("resnet18_f32"):

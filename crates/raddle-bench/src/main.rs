@@ -12,6 +12,7 @@
 
 #![allow(missing_docs)]
 
+mod attention;
 mod baseline;
 mod fused;
 mod gemm;
@@ -43,6 +44,7 @@ const ALL: [(&str, Benchmark); 10] = [
     ("linear", linear::linear),
     ("products_f32", linear::products_f32),
     ("depthwise", mobilenet::depthwise),
+    ("attention", attention::attention),
     ("checks", gemm::checks),
 ];
 

@@ -116,6 +116,37 @@ impl Bench {
         Ok(Time { median_ms, p95_ms })
     }
 
+    /// The mean time of `work` in a CUDA graph that is replayed `replays` times in a row,
+    /// after a quarter as many; `work` is given the stream to launch on.
+    pub fn time_in_a_row(
+        &self,
+        replays: usize,
+        mut work: impl FnMut(&Stream) -> Outcome,
+    ) -> Outcome<Time> {
+        let replays = if self.stream.device().is_gpu() { replays } else { 1 };
+        // The first launch loads the kernel.
+        work(&self.stream)?;
+        let mut failure = None;
+        let captured = self.stream.capture(|stream| {
+            work(stream).map_err(|error| {
+                failure = Some(error);
+                raddle::Error::Capture { operation: "a benchmark" }
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        let (captured, ()) = captured?;
+        captured.upload(&self.stream)?;
+        let replay =
+            |count: usize| (0..count).try_for_each(|_| captured.launch(&self.stream).map(drop));
+        replay(replays.div_ceil(4))?;
+        let (replayed, ms) = self.stream.time(|| replay(replays))?;
+        replayed?;
+        let mean_ms = ms / replays as f64;
+        Ok(Time { median_ms: mean_ms, p95_ms: mean_ms })
+    }
+
     /// Prints the result of `amount` bytes or operations in `time` as one JSON line.
     pub fn report(&self, bench: &str, shape: &str, time: Time, amount: f64, unit: Unit) {
         let device = self.stream.device().name();
