@@ -238,7 +238,7 @@ fn sample(random: &mut Random, has_rows: bool) -> (Expression, Vec<Vec<u64>>) {
     }
     let kept = |step: usize| {
         // A row's value may be kept for each element.
-        let is_row = has_rows && !wide.contains(&step) && step % 3 > 0;
+        let is_row = has_rows && !wide.contains(&step) && !step.is_multiple_of(3);
         Output { step, is_row }
     };
     let outputs = outputs.into_iter().map(kept).collect();
@@ -506,7 +506,8 @@ fn mathematics_have_the_stated_error() {
             .map(|pair| u64::from(pair[0].to_bits()) | u64::from(pair[1].to_bits()) << 32)
             .collect();
         let x = stream.upload(&words).unwrap();
-        let functions: [(Function, fn(f64) -> f64, f64); 3] = [
+        type Case = (Function, fn(f64) -> f64, f64);
+        let functions: [Case; 3] = [
             (Function::Exp, f64::exp, 3.0),
             (Function::Tanh, f64::tanh, 2.0),
             (Function::Erf, libm::erf, 2.0),
