@@ -34,7 +34,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 type Benchmark = fn(&Bench) -> Outcome;
 
 /// All benchmarks, by the names that the command line takes.
-const ALL: [(&str, Benchmark); 10] = [
+const ALL: [(&str, Benchmark); 11] = [
     ("add", memory::add),
     ("sum", memory::sum),
     ("transpose", memory::transpose),
