@@ -197,7 +197,7 @@ def depthwise():
             for layout in (torch.contiguous_format, torch.channels_last):
                 own, images = conv.to(memory_format=layout), x.to(memory_format=layout)
                 with torch.inference_mode():
-                    times.append(median_ms(captured(lambda: own(images)), 60))
+                    times.append(mean_ms(captured(lambda: own(images))))
                     out = own(images)
             shape = f"{name} {side}x{side} step {step}, {size}x{size}x{channels}"
             report("depthwise", shape, min(times), (x.numel() + out.numel()) * x.element_size())

@@ -119,8 +119,8 @@ fn time_layer<T: Element + Float>(
         bias: Some(biases.as_slice()),
         residual: None,
     };
-    let time = bench.time(60, || {
-        of.run_into(&bench.stream, operands, Activation::clip(0.0, 6.0), out.as_slice_mut())?;
+    let time = bench.time_in_a_row(REPLAYS, |stream| {
+        of.run_into(stream, operands, Activation::clip(0.0, 6.0), out.as_slice_mut())?;
         Ok(())
     })?;
     let [rows, columns] = of.output;

@@ -535,7 +535,12 @@ fn pixels_are_normalised_on_the_device() {
             let pieces = pieces.map(|it| Piece::Pixels(device.pinned(it).unwrap())).collect();
             let feed = Feed { name: "x", shape: &[rows, 3, 20, 24], pieces };
             let ran = session.run_pinned(vec![feed]).unwrap();
-            assert_eq!(ran.outputs[0].elements[..20], expected[..], "{device}");
+            let found = &ran.outputs[0].elements[..20];
+            // Programs for other numbers of pictures may have other kernels, by measurement.
+            let bound = if device.is_gpu() { 4e-3 } else { 0.0 };
+            for (a, b) in found.iter().zip(&expected) {
+                assert!((a - b).abs() <= bound * b.abs().max(1.0), "{device}: {a}, expected {b}");
+            }
         }
     }
 }

@@ -73,7 +73,8 @@ struct Planned {
 }
 
 /// Passes before the one that brings a graph to 16 bits: some spell out what has a kernel.
-const BEFORE: [&str; 4] = ["fold-constants", "fold-batch-norm", "skip-identities", "fuse-gelu"];
+const BEFORE: [&str; 5] =
+    ["fold-constants", "fold-batch-norm", "skip-identities", "fuse-gelu", "fuse-attention"];
 
 /// Operations that stay in `f32`: their kernels keep channels last and multiply on tensor
 /// cores, which round factors to as many digits as `f16` has; for 16 bits there are only

@@ -89,6 +89,11 @@ impl<'l, 'a> Call<'l, 'a> {
         if self.is_lying { self.lying_value(id) } else { self.value(id) }
     }
 
+    /// Whether operands are given with channels last.
+    pub fn is_lying(&self) -> bool {
+        self.is_lying
+    }
+
     /// Lowers something with operands whose channels lie last.
     pub fn with_lying<T>(&mut self, lower: impl FnOnce(&mut Self) -> T) -> T {
         self.is_lying = true;

@@ -248,6 +248,12 @@ impl Call<'_, '_> {
 
     /// An operand in the type that steps of an operation have.
     pub fn wide(&mut self, at: usize) -> Result<Dense, Failure> {
+        let id = self.required(at)?;
+        let is_half = matches!(self.outline(at)?.0, DType::F16 | DType::BF16);
+        if is_half && !self.is_lying() {
+            // A constant is made so once.
+            return self.value_in_f32(id);
+        }
         let x = self.x(at)?;
         let to = between(x.dtype);
         self.kit().cast(&x, to)
