@@ -21,8 +21,8 @@ pub struct Layer {
 pub const LAYERS: [Layer; 16] = [
     Layer { name: "raddle-bench", lines_max: 6_000, may_be_unsafe: true },
     // Above the 3,000 of the first design: `run` and `inspect` hold a picture
-    // pipeline and a graph layout, which no other crate needs.
-    Layer { name: "raddle-cli", lines_max: 5_900, may_be_unsafe: false },
+    // pipeline, a graph layout and lists of launches, which no other crate needs.
+    Layer { name: "raddle-cli", lines_max: 6_050, may_be_unsafe: false },
     Layer { name: "raddle-models", lines_max: 8_000, may_be_unsafe: false },
     // Above the 6,000 of the first design: both encodings of the protocol are written
     // and read here, gRPC's framing and HTTP/1.1 included, for the client and load
@@ -38,7 +38,7 @@ pub const LAYERS: [Layer; 16] = [
     // Above the 8,300 before them: expressions that kernels are written for at run time, and
     // attention in two forms, by `mma.sync` for any GPU and by `wgmma` for Hopper;
     // convolutions in groups.
-    Layer { name: "raddle-kernels", lines_max: 12_900, may_be_unsafe: true },
+    Layer { name: "raddle-kernels", lines_max: 12_950, may_be_unsafe: true },
     Layer { name: "raddle", lines_max: 200, may_be_unsafe: false },
     Layer { name: "raddle-runtime", lines_max: 11_100, may_be_unsafe: true },
     Layer { name: "raddle-sim", lines_max: 4_000, may_be_unsafe: true },

@@ -41,6 +41,18 @@ struct Image {
     record: ImageRecord,
 }
 
+/// Installs the assembler, for tests that use it where it is.
+///
+/// ## Errors
+/// None: [`run`] fails where it has to be there.
+pub fn prepare() -> Result {
+    match ptxas() {
+        Some(path) => println!("ptxas: {}", path.display()),
+        None => println!("ptxas: SKIPPED, `pip install {WHEEL}` is not possible"),
+    }
+    Ok(())
+}
+
 /// Runs the task for the images of one crate or of all.
 pub fn run(mode: Mode, package: Option<&str>) -> Result {
     let images = images(package)?;

@@ -124,18 +124,43 @@ impl ForeignModule {
     /// [`Error::Declaration`] if there is no such kernel or the driver says that
     /// its parameters are others.
     pub fn function<P: ForeignParams>(&self, name: &str) -> Result<ForeignKernel<P>> {
+        let function = self.find(name)?;
         let declaration = |reason| Error::Declaration { kernel: name.to_owned(), reason };
-        let entry = self.entries.get(name).map_or(name, String::as_str);
-        let function = match self.module.function(entry) {
-            Err(error) if error.status() == Some(raddle_cuda::Status::NOT_FOUND) => {
-                return Err(declaration("the module has no kernel of this name".to_owned()));
-            }
-            result => result?,
-        };
         check_params(&function, P::SIZES).map_err(|problem| match problem {
             Problem::Differs(reason) => declaration(reason),
             Problem::Cuda(error) => error.into(),
         })?;
+        self.kernel(name, function)
+    }
+
+    /// As [`Self::function`], for a kernel whose text was written for these parameters: the
+    /// driver is not asked, which can only be asked for one parameter too many, and tools
+    /// that report refused calls report that.
+    ///
+    /// ## Errors
+    ///
+    /// [`Error::Declaration`] if there is no such kernel.
+    pub fn function_as_written<P: ForeignParams>(&self, name: &str) -> Result<ForeignKernel<P>> {
+        let function = self.find(name)?;
+        self.kernel(name, function)
+    }
+
+    fn find(&self, name: &str) -> Result<raddle_cuda::Function> {
+        let entry = self.entries.get(name).map_or(name, String::as_str);
+        match self.module.function(entry) {
+            Err(error) if error.status() == Some(raddle_cuda::Status::NOT_FOUND) => {
+                let reason = "the module has no kernel of this name".to_owned();
+                Err(Error::Declaration { kernel: name.to_owned(), reason })
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn kernel<P: ForeignParams>(
+        &self,
+        name: &str,
+        function: raddle_cuda::Function,
+    ) -> Result<ForeignKernel<P>> {
         let kernel = described(name, P::RULES);
         // Its panics go nowhere, so its number is never looked at.
         let number = KernelIndex(0);

@@ -128,7 +128,7 @@ impl GpuSession {
     /// Plans `graph` for `device`.
     ///
     /// ## Errors
-    /// [`Error::Graph`] for a graph that is wrong, a failure of the runtime. What has no
+    /// [`crate::Error::Graph`] for a graph that is wrong, a failure of the runtime. What has no
     /// kernel shows when a program is made.
     pub fn new(graph: &Graph, device: &Device, precision: Precision) -> Result<Self> {
         match precision {

@@ -2,7 +2,7 @@
 //!
 //! For each direction, the inputs of all steps are multiplied with the weights
 //! at once; a step then adds the product of its state and updates the state. Types
-//! that are computed in `f32` go through [`lines`], `f64` through [`wide`].
+//! that are computed in `f32` go through `lines`, `f64` through `wide`.
 //!
 //! Gates: RNN one; GRU `z r h`; LSTM `i o f c`.
 

@@ -269,7 +269,7 @@ impl Shelf {
             return Ok(Arc::clone(kernel));
         }
         let module = ForeignModule::from_ptx_cached(stream.device(), &written.ptx)?;
-        let kernel = Arc::new(module.function(written.entry)?);
+        let kernel = Arc::new(module.function_as_written(written.entry)?);
         if kernels.len() >= Self::KERNELS_MAX {
             // Graphs hold those that they launch.
             kernels.clear();
