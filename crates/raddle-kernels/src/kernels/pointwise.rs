@@ -152,7 +152,9 @@ macro_rules! float {
                         0.5 * x * (1.0 + $tanh(inner))
                     }
                     Function::Gelu => {
-                        0.5 * x * (1.0 + $erf(x * core::f64::consts::FRAC_1_SQRT_2 as $ty))
+                        let gate = 1.0 + $erf(x * core::f64::consts::FRAC_1_SQRT_2 as $ty);
+                        // Minus infinity is shut out like all large negative numbers.
+                        if gate == 0.0 { -0.0 } else { 0.5 * x * gate }
                     }
                     Function::Add => x + y,
                     Function::Sub => x - y,

@@ -49,7 +49,11 @@ fn gelu(ctx: &mut OpContext<'_>) -> Result<Vec<Value>> {
         }
     };
     if is_exact {
-        let wide = |x: f64| 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2);
+        let wide = |x: f64| match x == f64::NEG_INFINITY {
+            // The limit, not a product of infinity and zero.
+            true => -0.0,
+            false => 0.5 * x * libm::erfc(-x * std::f64::consts::FRAC_1_SQRT_2),
+        };
         return map_lines(ctx, vector::gelu, wide);
     }
     // (1 + tanh u) / 2 = 1 / (1 + e^-2u), which cancels no digits.

@@ -393,13 +393,6 @@ impl Floats<'_, '_> {
         Ok(self.add(high, logarithm))
     }
 
-    /// `0.5 * x * (1 + y)`.
-    fn gated(&mut self, x: Register, y: Register) -> Register {
-        let (half, one) = (self.number(0.5), self.number(1.0));
-        let (half, sum) = (self.times(half, x), self.add(one, y));
-        self.times(half, sum)
-    }
-
     /// `alpha * exp_m1(x)`.
     fn scaled_power(&mut self, x: Register) -> Result<Register> {
         let (alpha, power) = (self.number(self.alpha), self.call("exp_m1", x)?);
@@ -541,13 +534,19 @@ impl Floats<'_, '_> {
                 let sum = self.add(x, cube);
                 let inner = self.times(factor, sum);
                 let bounded = self.call("tanh", inner)?;
-                self.gated(x, bounded)
+                let (half, one) = (self.number(0.5), self.number(1.0));
+                let (half, sum) = (self.times(half, x), self.add(one, bounded));
+                self.times(half, sum)
             }
             Function::Gelu => {
                 let root = self.number(core::f64::consts::FRAC_1_SQRT_2);
                 let inner = self.times(x, root);
                 let bounded = self.call("erf", inner)?;
-                self.gated(x, bounded)
+                let (half, one) = (self.number(0.5), self.number(1.0));
+                let (half, gate) = (self.times(half, x), self.add(one, bounded));
+                let (is_shut, shut) = (self.is("eq", gate, zero), self.number(-0.0));
+                let open = self.times(half, gate);
+                self.either(is_shut, shut, open)
             }
             Function::Add => self.add(x, y),
             Function::Sub => self.two("sub.rn", x, y),
