@@ -89,6 +89,17 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
     let case = Case::new("CumSum", vec![Given::Input(x), of], Near::Terms(shape[axis]));
     let case = case.int("exclusive", random.below(2) as i64);
     cases.push(case.int("reverse", random.below(2) as i64));
+    let x = random.uniform(&shape, DType::F32, [0.9, 1.1]);
+    let of = Given::Constant(Tensor::scalar(axis as i64));
+    let case = Case::new("CumProd", vec![Given::Input(x), of], Near::Terms(shape[axis]));
+    cases.push(case.opset(26));
+    let classes = random.between(2, 6);
+    for op in ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"] {
+        let x = random.uniform(&[3, classes, 4], DType::F32, [-3.0, 0.0]);
+        let target = random.uniform(&[3, 4], DType::I64, [0.0, classes as f64]);
+        let case = Case::new(op, vec![Given::Input(x), Given::Input(target)], Near::Terms(16));
+        cases.push(case.text("reduction", random.pick(&["none", "sum", "mean"])));
+    }
     let count = list(&[random.between(1, shape[axis]) as i64]);
     let x = random.uniform(&shape, DType::I32, [-9.0, 9.0]);
     let x = Tensor::computed(x.shape(), DType::F32, f64::widen(&x).unwrap().into_owned()).unwrap();
@@ -137,6 +148,12 @@ fn indexed(random: &mut Random, cases: &mut Vec<Case>) {
         ];
         cases.push(Case::new("ScatterND", given, Near::Ulps(1.0)).text("reduction", reduction));
     }
+    let given = vec![
+        Given::Input(one_dimensional),
+        Given::Input(Tensor::vector(places)),
+        Given::Input(updates),
+    ];
+    cases.push(Case::new("Scatter", given, Near::Ulps(0.0)).opset(9));
     let depth = random.between(1, 6);
     let at = indices(random, &shape, depth);
     let given = vec![

@@ -98,6 +98,12 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
         let dtype = random.pick(&[DType::I32, DType::I64]);
         cases.push(Case::new(op, vec![Given::Input(random.edges(&shape, dtype))], Near::Ulps(0.0)));
     }
+    for (op, opset) in [("Not", 1), ("Dropout", 13), ("Swish", 24)] {
+        let shape = any_shape(random);
+        let dtype = if op == "Not" { DType::Bool } else { DType::F32 };
+        let x = Given::Input(random.edges(&shape, dtype));
+        cases.push(Case::new(op, vec![x], Near::Ulps(6.0)).opset(opset));
+    }
     two(random, &mut cases);
     several(random, &mut cases);
     cases
@@ -184,5 +190,13 @@ fn several(random: &mut Random, cases: &mut Vec<Case>) {
     // Numbers that all types have.
     let x = random.uniform(&shape, from, [0.0, if from == DType::Bool { 2.0 } else { 9.0 }]);
     let case = Case::new("Cast", vec![Given::Input(x)], Near::Ulps(0.0));
+    cases.push(case.int("to", to.onnx_number().into()));
+    let (from, to) = (random.pick(&all), random.pick(&all));
+    let x = random.uniform(&shape, from, [0.0, if from == DType::Bool { 2.0 } else { 9.0 }]);
+    let like = Given::Input(Tensor::zeros(&[2], to).unwrap());
+    cases.push(Case::new("CastLike", vec![Given::Input(x), like], Near::Ulps(0.0)));
+    let (from, to) = random.pick(&[(DType::F32, DType::I32), (DType::I64, DType::F64)]);
+    let x = Given::Input(random.uniform(&shape, from, [1.0, 9.0]));
+    let case = Case::new("BitCast", vec![x], Near::Ulps(0.0)).opset(26);
     cases.push(case.int("to", to.onnx_number().into()));
 }

@@ -84,6 +84,14 @@ fn windows(random: &mut Random, cases: &mut Vec<Case>) {
         let x = unit(random, &[images, inputs, height, width], DType::F32);
         cases.push(Case::new(op, vec![x], Near::Terms(height * width)));
     }
+    let x = unit(random, &[images, inputs, height, width], DType::F32);
+    cases.push(Case::new("GlobalLpPool", vec![x], Near::Terms(height * width)));
+    let given = vec![
+        Given::Input(random.uniform(&[1, 3, height, width], DType::U8, [0.0, 255.0])),
+        Given::Input(random.uniform(&[2, 3, window[0], window[1]], DType::U8, [0.0, 255.0])),
+        Given::Constant(Tensor::scalar(4u8)),
+    ];
+    cases.push(Case::new("ConvInteger", given, Near::Ulps(0.0)));
     for mode in ["nearest", "linear"] {
         let x = unit(random, &[1, 2, height, width], DType::F32);
         let scales = Tensor::vector(vec![1f32, 1.0, 2.0, 1.5]);
@@ -162,4 +170,14 @@ fn quantised(random: &mut Random, cases: &mut Vec<Case>) {
     cases.push(Case::new("QuantizeLinear", given, Near::Ulps(0.0)));
     let x = Given::Input(random.uniform(&shape, DType::I8, [-128.0, 127.0]));
     cases.push(Case::new("DequantizeLinear", vec![x, scale(), zero()], Near::Ulps(0.0)));
+    let x = unit(random, &shape, DType::F32);
+    cases.push(Case::new("DynamicQuantizeLinear", vec![x], Near::Ulps(1.0)).outputs(3));
+    let bytes = |random: &mut Random, shape: &[usize]| {
+        Given::Input(random.uniform(shape, DType::U8, [0.0, 255.0]))
+    };
+    let (x, y) = (bytes(random, &[3, 9]), bytes(random, &[9, 5]));
+    let (scale, zero) = (scale, || Given::Constant(Tensor::scalar(120u8)));
+    let wide = Given::Constant(Tensor::scalar(7.5f32));
+    let given = vec![x, scale(), zero(), y, scale(), zero(), wide, zero()];
+    cases.push(Case::new("QLinearMatMul", given, Near::Ulps(0.0)));
 }

@@ -1,5 +1,6 @@
 //! Operations that move elements.
 
+use raddle_tensor::graph::Attribute;
 use raddle_tensor::{DType, Tensor};
 
 use crate::{Case, Given, Near, Random};
@@ -58,6 +59,17 @@ pub fn cases(random: &mut Random) -> Vec<Case> {
     let diagonal = Given::Constant(Tensor::scalar(diagonal));
     let x = Given::Input(random.edges(&shape, dtype));
     cases.push(exact("Trilu", vec![x, diagonal]).int("upper", random.below(2) as i64));
+    cases.push(exact("EyeLike", vec![Given::Input(random.edges(&[5, 7], DType::F32))]).int("k", 1));
+    for op in ["Shape", "Size"] {
+        cases.push(exact(op, vec![Given::Input(random.edges(&[5, 7], dtype))]));
+    }
+    let bound = |number: i64| Given::Constant(Tensor::scalar(number));
+    cases.push(exact("Range", vec![bound(2), bound(17), bound(3)]));
+    let fill = Attribute::Tensor(Tensor::vector(vec![2.5f32]));
+    cases.push(exact("ConstantOfShape", vec![list(&[2, 3])]).with("value", fill));
+    let scales = Given::Constant(Tensor::vector(vec![1f32, 1.0, 2.0, 3.0]));
+    let x = Given::Input(random.edges(&[1, 2, 3, 4], DType::F32));
+    cases.push(exact("Upsample", vec![x, scales]).opset(9));
     for (op, is_deep) in [("DepthToSpace", true), ("SpaceToDepth", false)] {
         let shape = if is_deep { [2, 8, 3, 2] } else { [2, 3, 4, 6] };
         let x = Given::Input(random.edges(&shape, dtype));
