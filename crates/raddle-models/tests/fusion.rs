@@ -321,6 +321,19 @@ fn products_take_their_bias_and_bounds_along() {
 }
 
 #[test]
+fn numbers_stay_numbers_when_somebody_needs_them_in_memory() {
+    let mut b = Builder::default();
+    let x = b.input(&[4, 6], DType::F32);
+    let number = b.number(0.75);
+    let y = b.node("Mul", &[x, number], &[]);
+    // Written kernels have no remainder of floats: its operands are read from memory.
+    let z = b.node("Mod", &[x, number], &[("fmod", Attribute::Int(1))]);
+    let w = b.node("Add", &[y, number], &[]);
+    let steps = steps_of(&b.finish(&[z, w]), 1e-6);
+    assert_eq!(kernels(&steps), ["1 launch of Mod", "written: 2 operations"]);
+}
+
+#[test]
 fn steps_of_recurrent_layers_are_a_few_launches() {
     for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
         let mut b = Builder::default();

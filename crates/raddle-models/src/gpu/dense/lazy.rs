@@ -41,8 +41,9 @@ pub struct Lazy {
     grid: Option<[usize; 2]>,
     /// Whether it has one element for each row of that.
     is_row: bool,
-    /// Whether it is uploaded where it is needed in memory, by whichever program is first.
-    is_upload: bool,
+    /// The element of a number, which stays one when it has been uploaded for somebody who
+    /// needs it in memory, by whichever program is first.
+    bits: Option<u64>,
     /// How many values were made before it.
     number: usize,
     /// The node that it is part of.
@@ -95,7 +96,7 @@ impl Lazy {
     }
 
     fn is_number(&self) -> bool {
-        matches!(&*lock(&self.state), State::Open(Made::Number(_)))
+        self.bits.is_some()
     }
 
     /// As something to be read from memory.
@@ -174,7 +175,7 @@ impl Collected {
             found.names += 1;
             return found.step;
         }
-        let Some(made) = lazy.open() else {
+        let Some(made) = lazy.bits.map(Made::Number).or_else(|| lazy.open()) else {
             let part = lazy.read().expect("what is not open is placed");
             return self.part(&part, grid, is_row);
         };
@@ -241,11 +242,14 @@ impl Kit<'_> {
     fn lazy(&mut self, scalar: Scalar, len: usize, space: Space, made: Made) -> Arc<Lazy> {
         let Space { grid, is_row } = space;
         let origin = Arc::clone(&self.origin);
-        let is_upload = matches!(made, Made::Number(_));
+        let bits = match made {
+            Made::Number(bits) => Some(bits),
+            Made::Apply { .. } | Made::Reduce { .. } => None,
+        };
         let state = Mutex::new(State::Open(made));
         self.values += 1;
         let number = self.values;
-        Arc::new(Lazy { scalar, len, grid, is_row, is_upload, number, origin, state })
+        Arc::new(Lazy { scalar, len, grid, is_row, bits, number, origin, state })
     }
 
     /// A number as a value of one element.
@@ -270,7 +274,7 @@ impl Kit<'_> {
 
     fn place(&mut self, lazy: &Arc<Lazy>) -> Result<Arc<Words>, Failure> {
         if let Some(words) = lazy.placed() {
-            if lazy.is_upload {
+            if lazy.is_number() {
                 self.uploads.push(Arc::clone(&words));
             }
             return Ok(words);
@@ -421,11 +425,13 @@ impl Kit<'_> {
         space: Space,
     ) -> Result<(Part, Space), Failure> {
         if let Content::Lazy(lazy) = &operand.dense.content
+            && lazy.is_number()
+        {
+            return Ok((Part::Value(Arc::clone(lazy)), space));
+        }
+        if let Content::Lazy(lazy) = &operand.dense.content
             && lazy.placed().is_none()
         {
-            if lazy.is_number() {
-                return Ok((Part::Value(Arc::clone(lazy)), space));
-            }
             let own =
                 lies_as(operand, shape).then_some(Space { grid: lazy.grid, is_row: lazy.is_row });
             let own = own.or_else(|| {
