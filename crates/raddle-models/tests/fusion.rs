@@ -352,3 +352,104 @@ fn launches_of(step: &StepReport) -> usize {
     let count = step.kernel.split(' ').next().and_then(|word| word.parse().ok());
     count.unwrap_or(1)
 }
+
+/// A random graph of operations that are written, that are generic kernels, and that end
+/// chains; values have several readers, and some are outputs.
+fn random_graph(seed: u64) -> Graph {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = move |limit: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 33) as usize % limit
+    };
+    let mut b = Builder::default();
+    let [rows, columns] = [[4, 32], [6, 16], [3, 100]][below(3)];
+    // Values with their shapes.
+    let mut values = Vec::new();
+    for _ in 0..2 {
+        values.push((b.input(&[rows, columns], DType::F32), vec![rows, columns]));
+    }
+    for number in [0.5, -1.25] {
+        values.push((b.number(number), Vec::new()));
+    }
+    values.push((b.weights(&[columns]), vec![columns]));
+    let last = b.constant(Tensor::vector(vec![-1i64]));
+    let first = b.constant(Tensor::vector(vec![0i64]));
+    let list = |b: &mut Builder, n: Vec<i64>| b.constant(Tensor::vector(n));
+    let mut made = Vec::new();
+    for _ in 0..8 + below(24) {
+        let (x, shape) = values[below(values.len())].clone();
+        let ints = |n: &[i64]| Attribute::Ints(n.to_vec());
+        let result = match below(16) {
+            0..3 => {
+                let op = ["Neg", "Abs", "Sigmoid", "Exp", "Floor"][below(5)];
+                (b.node(op, &[x], &[]), shape)
+            }
+            3..8 => {
+                let (y, other) = values[below(values.len())].clone();
+                let fits = raddle_tensor::shape::broadcast(&shape, &other);
+                let Ok(all) = fits else { continue };
+                let op = ["Add", "Sub", "Mul", "Max", "Min"][below(5)];
+                (b.node(op, &[x, y], &[]), all)
+            }
+            8 | 9 if shape.len() == 2 => {
+                let op = ["ReduceMean", "ReduceMax", "ReduceSum", "ReduceMin"][below(4)];
+                let (axes, at) = if below(3) == 0 { (first, 0) } else { (last, 1) };
+                let mut own = shape.clone();
+                own[at] = 1;
+                (b.node(op, &[x, axes], &[]), own)
+            }
+            10 if shape.len() == 2 => (b.node("Softmax", &[x], &[]), shape),
+            11 if shape.len() == 2 => {
+                let turned = b.node("Transpose", &[x], &[("perm", ints(&[1, 0]))]);
+                (turned, vec![shape[1], shape[0]])
+            }
+            12 if shape.len() == 2 => {
+                let w = b.weights(&[shape[1], columns]);
+                (b.node("MatMul", &[x, w], &[]), vec![shape[0], columns])
+            }
+            13 if shape.len() == 2 && shape[1] > 2 => {
+                let (from, to, axis) =
+                    (list(&mut b, vec![1]), list(&mut b, vec![1 << 30]), list(&mut b, vec![1]));
+                let part = b.node("Slice", &[x, from, to, axis], &[]);
+                (part, vec![shape[0], shape[1] - 1])
+            }
+            14 => {
+                // A generic kernel, with a number in memory.
+                let number = values[2 + below(2)].0;
+                (b.node("Mod", &[x, number], &[("fmod", Attribute::Int(1))]), shape)
+            }
+            15 if shape.len() == 2 => {
+                let joined = b.node("Concat", &[x, x], &[("axis", Attribute::Int(0))]);
+                (joined, vec![2 * shape[0], shape[1]])
+            }
+            _ => continue,
+        };
+        // Bounded, so that sums of sums stay comparable.
+        let bounded = b.node("Tanh", &[result.0], &[]);
+        values.push(result.clone());
+        values.push((bounded, result.1));
+        made.push(values[values.len() - 1 - below(2)].0);
+    }
+    let mut outputs = vec![values[values.len() - 1].0];
+    outputs.extend(made.iter().filter(|_| below(4) == 0));
+    outputs.sort_unstable_by_key(|id| id.index());
+    outputs.dedup();
+    outputs.retain(|id| !b.0.inputs.contains(id));
+    b.finish(&outputs)
+}
+
+#[test]
+fn random_graphs_give_what_the_plan_for_the_cpu_gives() {
+    let mut launches = 0;
+    for seed in 1..=150 {
+        println!("graph {seed}");
+        let graph = random_graph(seed);
+        let is_computed = |id: &ValueId| graph.nodes.iter().any(|n| n.outputs.contains(&Some(*id)));
+        if graph.outputs.iter().all(is_computed) {
+            launches += steps_of(&graph, 2e-4).len();
+        }
+    }
+    assert!(launches > 500, "{launches}");
+}
