@@ -26,14 +26,7 @@ impl Call<'_, '_> {
         let (x, weights) = (self.images(id)?, self.packed_groups(1, &grouped)?);
         let bias = self.maybe(2)?;
         let follow = self.follow(&shape);
-        let residual = follow.as_ref().and_then(|follow| follow.residual);
-        let residual = match residual {
-            Some(id) => {
-                let residual = self.images(id)?;
-                Some(self.kit().words(&residual)?)
-            }
-            None => None,
-        };
+        let residual = self.residual_of(follow.as_ref())?;
         let mut finish = Finish::plain(self.kit().arithmetic);
         if let Some(follow) = &follow {
             finish.bounds = follow.bounds;

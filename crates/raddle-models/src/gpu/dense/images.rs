@@ -11,6 +11,7 @@ use raddle_tensor::ops::window::Window;
 use raddle_tensor::{DType, Tensor};
 
 use super::call::Call;
+use super::follow::Follow;
 use super::lazy::Content;
 use super::products::sliding;
 use super::value::{Dense, Kit};
@@ -213,14 +214,7 @@ impl Call<'_, '_> {
         };
         let bias = self.maybe(2)?;
         let follow = self.follow(&shape);
-        let residual = follow.as_ref().and_then(|follow| follow.residual);
-        let residual = match residual {
-            Some(id) => {
-                let residual = self.images(id)?;
-                Some(self.kit().words(&residual)?)
-            }
-            None => None,
-        };
+        let residual = self.residual_of(follow.as_ref())?;
         let mut finish = Finish::plain(self.kit().arithmetic);
         if let Some(follow) = &follow {
             finish.bounds = follow.bounds;
@@ -241,6 +235,13 @@ impl Call<'_, '_> {
             }
             None => Ok(Some(vec![made])),
         }
+    }
+
+    /// What a convolution adds of other images, in memory.
+    pub fn residual_of(&mut self, follow: Option<&Follow>) -> Result<Option<Arc<Words>>, Failure> {
+        let Some(id) = follow.and_then(|follow| follow.residual) else { return Ok(None) };
+        let residual = self.images(id)?;
+        self.kit().words(&residual).map(Some)
     }
 
     /// Images of few channels, their windows side by side.
